@@ -1,0 +1,8 @@
+"""``python -m m3d_cli`` is ``m3d``."""
+
+import sys
+
+from m3d_cli.cli.app import main
+
+if __name__ == "__main__":
+    sys.exit(main())

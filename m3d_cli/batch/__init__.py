@@ -1,0 +1,1 @@
+"""Many photos: what to do, what is done, and doing the rest."""

@@ -1,0 +1,89 @@
+"""The ``m3d`` program: its commands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from m3d_cli import __version__
+from m3d_cli.cli import exif
+from m3d_cli.cli.console import Talk, leave_closed_pipe, prepare_streams, write_line
+from m3d_cli.errors import M3dError
+
+INTERRUPTED_EXIT = 130
+
+app = typer.Typer(
+    name="m3d",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# A command is a function in a file of its own, which imports what it starts inside the function.
+app.command("exif")(exif.exif)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        write_line(f"m3d {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def m3d(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """Turn ordinary photos into metric depth."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; every error ends here as one line on standard error."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    prepare_streams()
+    _silence_libraries()
+    try:
+        app(args=arguments, prog_name="m3d")
+    except SystemExit as stop:
+        return _exit_code(stop.code)
+    except M3dError as error:
+        Talk().error(str(error))
+        _show_traceback(arguments)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return INTERRUPTED_EXIT
+    except BrokenPipeError:
+        leave_closed_pipe()
+    except Exception as error:  # noqa: BLE001 - the last line of defence turns a crash into one readable line
+        Talk().error(f"UNEXPECTED: {type(error).__name__}: {error}. hint: run again with -v and report the traceback")
+        _show_traceback(arguments)
+        return 1
+    return 0
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    return code if isinstance(code, int) else 1
+
+
+def _is_debugging(arguments: Sequence[str]) -> bool:
+    return bool(os.environ.get("M3D_DEBUG")) or any(each in ("-v", "--verbose") for each in arguments)
+
+
+def _show_traceback(arguments: Sequence[str]) -> None:
+    if _is_debugging(arguments):
+        traceback.print_exc()
+
+
+def _silence_libraries() -> None:
+    """Pillow warns about every oddity of a file; what matters for the photo is reported in its own words."""
+    if not os.environ.get("M3D_DEBUG"):
+        warnings.filterwarnings("ignore", module=r"PIL\.")

@@ -1,0 +1,224 @@
+"""``m3d exif``: the focal length of each photo, where it comes from and how sure it is. Reads headers only."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from m3d_cli.cli import options
+from m3d_cli.cli.console import Talk, write_line
+from m3d_cli.errors import FocalError, M3dError, PhotoError
+
+if TYPE_CHECKING:
+    from m3d_cli.files.discover import Listing, PhotoFile
+    from m3d_cli.files.focal import FocalEstimate
+    from m3d_cli.files.load import CameraOptions, PhotoFacts
+
+_COLUMNS = (("size", 11), ("camera", 28), ("focal_px", 9), ("source", 16), ("sigma", 6), ("hfov", 6))
+_WIDEST_PATH = 60
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One photo and its facts, or the error that ended it."""
+
+    photo: PhotoFile
+    facts: PhotoFacts | None
+    estimate: FocalEstimate | None
+    error: M3dError | None = None
+
+
+def exif(
+    paths: options.Paths = None,
+    files_from: options.FilesFrom = None,
+    null_separated: options.NullSeparated = False,
+    recursive: options.Recursive = False,
+    include: options.Include = None,
+    exclude: options.Exclude = None,
+    hidden: options.Hidden = False,
+    focal: options.Focal = None,
+    focal_mm: options.FocalMm = None,
+    sensor_width: options.SensorWidth = None,
+    focal_35mm: options.Focal35 = None,
+    fov: options.Fov = None,
+    intrinsics: options.IntrinsicsFile = None,
+    exif_json: options.ExifJson = None,
+    sensor_db: options.SensorDb = None,
+    same_camera: options.SameCamera = False,
+    require_focal: options.RequireFocal = False,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
+) -> None:
+    """Show the focal length of each photo and how it was derived."""
+    listing = options.find_photos(
+        paths,
+        files_from=files_from,
+        null_separated=null_separated,
+        recursive=recursive,
+        include=include,
+        exclude=exclude,
+        hidden=hidden,
+    )
+    camera = options.camera_options(
+        focal=focal,
+        focal_mm=focal_mm,
+        sensor_width=sensor_width,
+        focal_35mm=focal_35mm,
+        fov=fov,
+        intrinsics=intrinsics,
+        exif_json=exif_json,
+        sensor_db=sensor_db,
+    )
+    rows = _rows(listing, camera)
+    if same_camera:
+        rows = _with_consensus(list(rows))
+    if require_focal:
+        rows = map(_requiring_focal, rows)
+    _finish(listing, rows, Talk(quiet, verbose), as_json=as_json)
+
+
+def _rows(listing: Listing, camera: CameraOptions) -> Iterator[_Row]:
+    from m3d_cli.files.load import read_facts
+
+    for photo in listing.photos:
+        try:
+            if photo.problem:
+                raise PhotoError(f"{photo.path}: {photo.problem}")
+            facts = read_facts(photo.path, camera, photo.relative)
+        except M3dError as error:
+            yield _Row(photo, None, None, error)
+        else:
+            yield _Row(photo, facts, facts.estimate)
+
+
+def _with_consensus(rows: list[_Row]) -> Iterator[_Row]:
+    from m3d_cli.files.consensus import consensus
+
+    shared = iter(consensus([row.estimate for row in rows if row.estimate is not None]))
+    for row in rows:
+        yield row if row.estimate is None else _Row(row.photo, row.facts, next(shared))
+
+
+def _requiring_focal(row: _Row) -> _Row:
+    if row.estimate is None or not row.estimate.is_assumed:
+        return row
+    error = FocalError(f"{row.photo.path}: no focal length known", hint="pass --focal, --focal-35mm or --intrinsics")
+    return _Row(row.photo, row.facts, None, error)
+
+
+def _finish(listing: Listing, rows: Iterator[_Row], talk: Talk, *, as_json: bool) -> None:
+    """Print every row as it comes, then the summary; leave with 3 if photos failed, 7 if only focal lengths lacked."""
+    width = min(_WIDEST_PATH, max(len(str(photo.path)) for photo in listing.photos))
+    sources: Counter[str] = Counter()
+    errors: list[M3dError] = []
+    if not as_json:
+        write_line(_line("photo", width, [name for name, _ in _COLUMNS], "derivation"))
+    for row in rows:
+        write_line(_json(row) if as_json else _text(row, width))
+        if row.error is not None:
+            errors.append(row.error)
+            talk.error(str(row.error))
+        if row.estimate is not None:
+            sources[str(row.estimate.source)] += 1
+            _tell_candidates(row, row.estimate, talk)
+    if sources["assumed"]:
+        share = f"{sources['assumed']} of {len(listing.photos)} photos"
+        talk.warn(f"focal length assumed for {share}: lengths may be off by 25 %")
+    talk.say(_summary(listing, sources, len(errors)))
+    if errors:
+        only_focal = all(isinstance(error, FocalError) for error in errors)
+        raise typer.Exit(FocalError.exit_code if only_focal else PhotoError.exit_code)
+
+
+def _summary(listing: Listing, sources: Counter[str], failed: int) -> str:
+    parts = [f"{count} {source}" for source, count in sources.most_common()]
+    if failed:
+        parts.append(f"{failed} failed")
+    return f"{listing.summary()}: {', '.join(parts)}"
+
+
+def _tell_candidates(row: _Row, estimate: FocalEstimate, talk: Talk) -> None:
+    for one in estimate.candidates:
+        talk.detail(f"{row.photo.path}: {one.source} {one.focal:.1f} px +- {one.rel_sigma:.1%}, {one.note}")
+
+
+def _line(path: str, width: int, cells: list[str], last: str) -> str:
+    padded = [cell.ljust(size) for cell, (_, size) in zip(cells, _COLUMNS, strict=True)]
+    return "  ".join([path.ljust(width), *padded, last]).rstrip()
+
+
+def _text(row: _Row, width: int) -> str:
+    path = _one_line(str(row.photo.path))
+    if row.estimate is None or row.facts is None:
+        reason = row.error.message if row.error else "unknown"
+        return _line(path, width, ["-"] * len(_COLUMNS), f"failed: {_one_line(reason)}")
+    found, exif_facts = row.estimate, row.facts.exif
+    camera = _camera_name(exif_facts.make, exif_facts.model)[: _COLUMNS[1][1]]
+    cells = [
+        f"{found.width}x{found.height}",
+        camera or "-",
+        f"{found.focal:.1f}",
+        str(found.source),
+        f"{found.rel_sigma:.1%}",
+        f"{found.camera.horizontal_fov:.1f}",
+    ]
+    return _line(path, width, cells, _one_line("; ".join([found.derivation, *found.warnings])))
+
+
+def _camera_name(make: str, model: str) -> str:
+    repeated = bool(make) and model.casefold().startswith(make.split()[0].casefold())
+    return model if repeated else f"{make} {model}".strip()
+
+
+def _one_line(text: str) -> str:
+    return "".join(
+        character if character.isprintable() or "\udc80" <= character <= "\udcff" else " " for character in text
+    )
+
+
+def _json(row: _Row) -> str:
+    found, facts = row.estimate, row.facts
+    fields: dict[str, object] = {"path": str(row.photo.path), "status": "error" if found is None else "ok"}
+    if facts is not None:
+        fields |= {
+            "width": facts.info.width,
+            "height": facts.info.height,
+            "format": str(facts.info.format),
+            "orientation": facts.info.orientation,
+            "make": facts.exif.make,
+            "model": facts.exif.model,
+            "lens": facts.exif.lens,
+            "focal_mm": facts.exif.focal_mm,
+            "focal_35mm": facts.exif.focal_35mm,
+        }
+    if found is not None:
+        fields |= _focal_fields(found)
+    if row.error is not None:
+        error = row.error
+        fields["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
+    return json.dumps(fields)
+
+
+def _focal_fields(found: FocalEstimate) -> dict[str, object]:
+    return {
+        "focal_px": found.focal,
+        "fx": found.fx,
+        "fy": found.fy,
+        "cx": found.cx,
+        "cy": found.cy,
+        "focal_source": str(found.source),
+        "focal_rel_sigma": found.rel_sigma,
+        "hfov": found.camera.horizontal_fov,
+        "derivation": found.derivation,
+        "candidates": [
+            {"focal_px": one.focal, "source": str(one.source), "rel_sigma": one.rel_sigma, "derivation": one.note}
+            for one in found.candidates
+        ],
+        "warnings": list(found.warnings),
+    }

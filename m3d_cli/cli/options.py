@@ -1,0 +1,196 @@
+"""Options that several commands share, and what they become; most can also be set as ``M3D_...`` in the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from m3d_cli.errors import NoInputError, UsageError
+
+if TYPE_CHECKING:
+    from m3d_cli.files.discover import Listing
+    from m3d_cli.files.load import CameraOptions
+
+_INPUT = "Inputs"
+_CAMERA = "Camera"
+_TALK = "Output"
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="PATH...", help="Photos, folders, or quoted globs.", show_default=False),
+]
+FilesFrom = Annotated[
+    str | None,
+    typer.Option(metavar="FILE", help="Read paths from FILE, one a line; - is standard input.", rich_help_panel=_INPUT),
+]
+NullSeparated = Annotated[
+    bool, typer.Option("--null", "-0", help="Paths of --files-from end in NUL bytes.", rich_help_panel=_INPUT)
+]
+Recursive = Annotated[
+    bool,
+    typer.Option(
+        "--recursive", "-r", envvar="M3D_RECURSIVE", help="Also read the folders below.", rich_help_panel=_INPUT
+    ),
+]
+Include = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="Only photos whose name or path fits.", rich_help_panel=_INPUT),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(metavar="GLOB", help="No photos whose name or path fits.", rich_help_panel=_INPUT),
+]
+Hidden = Annotated[bool, typer.Option("--hidden", help="Also read hidden files and folders.", rich_help_panel=_INPUT)]
+
+Focal = Annotated[
+    float | None,
+    typer.Option(
+        metavar="PX",
+        envvar="M3D_FOCAL",
+        help="Focal length in pixels of the upright file.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+FocalMm = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MM",
+        envvar="M3D_FOCAL_MM",
+        help="Real focal length; needs --sensor-width.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+SensorWidth = Annotated[
+    float | None,
+    typer.Option(
+        metavar="MM",
+        envvar="M3D_SENSOR_WIDTH",
+        help="Width (long side) of the sensor; alone, it goes with the focal length in EXIF.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+Focal35 = Annotated[
+    float | None,
+    typer.Option(
+        "--focal-35mm",
+        metavar="MM",
+        envvar="M3D_FOCAL_35MM",
+        help="35 mm equivalent focal length (by diagonal).",
+        rich_help_panel=_CAMERA,
+    ),
+]
+Fov = Annotated[
+    float | None,
+    typer.Option(
+        "--fov",
+        "--fov-x",
+        metavar="DEGREES",
+        envvar="M3D_FOV",
+        help="Horizontal angle of view.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+IntrinsicsFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--intrinsics",
+        metavar="FILE",
+        envvar="M3D_INTRINSICS",
+        help="Calibration: JSON, YAML, NPY, TXT, COLMAP cameras.txt, nerfstudio transforms.json, OpenCV YAML or XML.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+ExifJson = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="M3D_EXIF_JSON",
+        help="EXIF kept apart: exiftool -json, or Flickr's getExif.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+SensorDb = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        envvar="M3D_SENSOR_DB",
+        help="Sensor widths as lines Make;Model;mm, asked before lensfun's database.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+SameCamera = Annotated[
+    bool,
+    typer.Option(
+        "--same-camera",
+        envvar="M3D_SAME_CAMERA",
+        help="All photos are from one camera at one zoom: use their common focal length.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+RequireFocal = Annotated[
+    bool,
+    typer.Option(
+        "--require-focal",
+        envvar="M3D_REQUIRE_FOCAL",
+        help="Fail a photo whose focal length would have to be assumed.",
+        rich_help_panel=_CAMERA,
+    ),
+]
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=_TALK)]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", envvar="M3D_QUIET", help="Errors only.", rich_help_panel=_TALK)]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", envvar="M3D_VERBOSE", help="Tell more.", rich_help_panel=_TALK)
+]
+
+
+def find_photos(
+    paths: Sequence[str] | None,
+    *,
+    files_from: str | None = None,
+    null_separated: bool = False,
+    recursive: bool = False,
+    include: Sequence[str] | None = None,
+    exclude: Sequence[str] | None = None,
+    hidden: bool = False,
+    skip_folders: Sequence[Path] = (),
+) -> Listing:
+    """The photos the input options name; raises `NoInputError` when none is there, `UsageError` when none was named."""
+    from m3d_cli.files.discover import Selection, discover, read_list
+
+    if not paths and files_from is None:
+        raise UsageError("no photos named", hint="give files, folders or quoted globs, or --files-from")
+    listed = read_list(files_from, null_separated=null_separated) if files_from is not None else []
+    selection = Selection(recursive, tuple(include or ()), tuple(exclude or ()), hidden, tuple(skip_folders))
+    listing = discover(paths or (), selection, listed=listed)
+    if not listing.photos:
+        raise NoInputError(f"no photos found: {listing.summary()}", hint="check the paths; --recursive goes deeper")
+    return listing
+
+
+def camera_options(
+    *,
+    focal: float | None = None,
+    focal_mm: float | None = None,
+    sensor_width: float | None = None,
+    focal_35mm: float | None = None,
+    fov: float | None = None,
+    intrinsics: Path | None = None,
+    exif_json: Path | None = None,
+    sensor_db: Path | None = None,
+    require_focal: bool = False,
+) -> CameraOptions:
+    """The camera options with their files read."""
+    from m3d_cli.files.focal import UserFocal
+    from m3d_cli.files.load import CameraOptions
+
+    return CameraOptions.from_files(
+        UserFocal(focal, focal_mm, sensor_width, focal_35mm, fov),
+        intrinsics=intrinsics,
+        exif_json=exif_json,
+        sensor_db=sensor_db,
+        require_focal=require_focal,
+    )

@@ -1,0 +1,1 @@
+"""Annotated frames for training and evaluation: photos with known metric depth, read from disk or rendered."""

@@ -1,0 +1,180 @@
+"""Pictures with exact metric depth from scenes of true-size objects: rooms, table tops, halls, streets.
+
+A seed means one picture, always the same; four consecutive seeds look at one scene.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import groupby
+from multiprocessing import get_context
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import Camera, FocalSource
+from m3d_cli.datasets.assets import AssetLibrary
+from m3d_cli.datasets.halls import bin_, corridor, hall, shelf
+from m3d_cli.datasets.optics import develop
+from m3d_cli.datasets.outdoors import car_park, garden
+from m3d_cli.datasets.rooms import room
+from m3d_cli.datasets.sample import Sample
+from m3d_cli.datasets.scenery import Scene, View
+from m3d_cli.datasets.streets import drive, walk
+from m3d_cli.datasets.tabletops import desk, tabletop
+from m3d_cli.depthmap import DepthMap
+from m3d_cli.errors import DatasetError
+from m3d_cli.photo import Photo
+
+VIEWS_PER_SCENE = 4
+FAR = 250.0  # metres; what lies beyond counts as beyond everything
+_TRIES = 24
+_PREVIEW = (44, 33)  # pixels
+_GOLDEN = 0.6180339887498949
+_AHEAD = 3  # groups a worker may be ahead of the reader
+
+SceneMaker = Callable[[AssetLibrary, np.random.Generator], Scene]
+
+# Shares of the mixture: the viewpoints a network is trained on are its prior of scale, so each comes in quantity.
+MIXTURE: tuple[tuple[float, SceneMaker], ...] = (
+    (0.30, room),
+    (0.18, tabletop),
+    (0.07, desk),
+    (0.03, corridor),
+    (0.03, hall),
+    (0.02, bin_),
+    (0.02, shelf),
+    (0.23, drive),
+    (0.07, walk),
+    (0.03, car_park),
+    (0.02, garden),
+)
+
+
+def render_sample(library: AssetLibrary, seed: int, width: int, height: int) -> Sample:
+    """The picture of ``seed``, ``width`` x ``height`` pixels, with depth in metres (+inf sky)."""
+    return next(iter(_render_group(library, [seed], width, height)))
+
+
+def render_many(
+    library: AssetLibrary, seeds: Iterable[int], width: int, height: int, workers: int = 1
+) -> Iterator[Sample]:
+    """The pictures of ``seeds`` in their order, made by ``workers`` processes; a few groups wait at most.
+
+    Consecutive seeds of one scene are rendered together, which is three times as fast as one at a time.
+    """
+    groups = (list(group) for _, group in groupby(seeds, key=lambda seed: seed // VIEWS_PER_SCENE))
+    if workers <= 1:
+        for group in groups:
+            yield from _render_group(library, group, width, height)
+        return
+    # Spawned, not forked: a parent with threads (torch, open3d) may hold locks that a fork would copy.
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (library, width, height))
+    with _one_thread_a_process(), pool:
+        waiting: deque[Future[list[Sample]]] = deque()
+        for group in groups:
+            waiting.append(pool.submit(_render_in_worker, group))
+            if len(waiting) >= workers * _AHEAD:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+
+
+@contextmanager
+def _one_thread_a_process() -> Iterator[None]:
+    """Children started meanwhile use one thread each: the pool already fills the machine."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TBB_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+_worker: list[tuple[AssetLibrary, int, int]] = []
+
+
+def _start_worker(library: AssetLibrary, width: int, height: int) -> None:
+    cv2.setNumThreads(1)
+    _worker[:] = [(library, width, height)]
+
+
+def _render_in_worker(seeds: list[int]) -> list[Sample]:
+    library, width, height = _worker[0]
+    return _render_group(library, seeds, width, height)
+
+
+def _render_group(library: AssetLibrary, seeds: Sequence[int], width: int, height: int) -> list[Sample]:
+    """Pictures of one scene; a scene without a good view is drawn again."""
+    number = seeds[0] // VIEWS_PER_SCENE
+    for attempt in range(8):
+        scene = maker_of(number)(library, np.random.default_rng([number, attempt, 1]))
+        views = [_view(scene, np.random.default_rng([seed, attempt, 2]), width, height) for seed in seeds]
+        if None not in views:
+            break
+    else:
+        raise DatasetError(f"seed {seeds[0]}: no scene with a usable view in eight", hint="leave this seed out")
+    return [
+        _photograph(scene, view, seed, width, height)
+        for seed, view in zip(seeds, views, strict=True)
+        if view is not None
+    ]
+
+
+def maker_of(number: int) -> SceneMaker:
+    """What kind of scene ``number`` is: multiples of the golden ratio, so that every run of numbers has the shares."""
+    limits = np.cumsum([share for share, _ in MIXTURE])
+    place = number * _GOLDEN % 1.0 * limits[-1]
+    return MIXTURE[int(np.searchsorted(limits, place, side="right"))][1]
+
+
+def _view(scene: Scene, rng: np.random.Generator, width: int, height: int) -> tuple[View, Camera] | None:
+    """The first proposed view that shows something at a sensible distance."""
+    for _ in range(_TRIES):
+        view = scene.propose(rng)
+        centre = 0.5 + rng.normal(0, 0.012, 2)
+        camera = Camera(
+            width,
+            height,
+            view.focal * width,
+            view.focal * width,
+            float(centre[0]) * width,
+            float(centre[1]) * height,
+            FocalSource.CALIBRATION,
+            0.005,
+        )
+        if scene.stage.clear(view.pose.position, scene.limits.near * 0.6) and _useful(scene, view, camera):
+            return view, camera
+    return None
+
+
+def _useful(scene: Scene, view: View, camera: Camera) -> bool:
+    depth = scene.stage.depth(camera.resized(*_PREVIEW), view.pose)
+    seen = depth[depth < FAR]
+    if seen.size < 0.05 * depth.size or np.percentile(seen, 2) < scene.limits.near:
+        return False
+    low, middle, high = np.percentile(seen, [5, 50, 95])
+    return bool(scene.limits.median_low <= middle <= scene.limits.median_high and high > 1.12 * low)
+
+
+def _photograph(scene: Scene, found: tuple[View, Camera], seed: int, width: int, height: int) -> Sample:
+    view, camera = found
+    rng = np.random.default_rng([seed, 3])
+    radiance, depth = scene.stage.photograph(camera, view.pose, rng)
+    photo = Photo(Path(f"{scene.domain}/{seed:08d}"), develop(radiance, np.isfinite(depth), rng), camera)
+    return Sample(photo, DepthMap(_limited(depth), camera), scene.domain, sparse=False)
+
+
+def _limited(depth: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.where(depth > FAR, np.float32(np.inf), depth)

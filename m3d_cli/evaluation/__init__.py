@@ -1,0 +1,1 @@
+"""Scores of predicted depth against measured depth, alignment always named."""

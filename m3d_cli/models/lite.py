@@ -1,0 +1,156 @@
+"""``lite``: the small bundled network, trained by us in canonical space with the label transform.
+
+A DINOv2 ViT-S/14 encoder (timm) and a DPT-style decoder (arXiv 2103.13413) over the features of four blocks. Depth is the
+expectation over log-spaced canonical depth bins at 2/7 of the input resolution, refined with a shallow image skip at 4/7
+and brought to the input size bilinearly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import timm
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from m3d_cli.errors import UsageError
+from m3d_cli.models.prediction import Prediction
+
+
+@dataclass(frozen=True, slots=True)
+class LiteConfig:
+    """Shape of a ``lite`` network; ``taps`` are the encoder blocks read, counted from 1."""
+
+    height: int = 308
+    width: int = 420
+    patch: int = 14
+    embed_dim: int = 384
+    heads: int = 6
+    taps: tuple[int, int, int, int] = (3, 6, 8, 10)
+    channels: int = 128
+    fine_channels: int = 32
+    bins: int = 96
+    min_depth: float = 0.1
+    max_depth: float = 250.0
+
+
+class ResidualUnit(nn.Module):
+    """Two 3x3 convolutions with pre-activation and a shortcut."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv2(F.relu(self.conv1(F.relu(x))))
+
+
+class Context(nn.Module):
+    """Adds what the whole picture says (class token and mean token) to every place: the scene sets the scale."""
+
+    def __init__(self, embed_dim: int, channels: int) -> None:
+        super().__init__()
+        self.mlp = nn.Sequential(nn.Linear(2 * embed_dim, channels), nn.GELU(), nn.Linear(channels, channels))
+
+    def forward(self, x: Tensor, class_token: Tensor, tokens: Tensor) -> Tensor:
+        summary = self.mlp(torch.cat([class_token, tokens.mean(dim=1)], dim=1))
+        return x + summary[:, :, None, None]
+
+
+class LiteDecoder(nn.Module):
+    """Four feature maps at 1/14 -> log canonical depth and a confidence logit at 4/7 of the input resolution."""
+
+    bin_centres: Tensor
+
+    def __init__(self, config: LiteConfig) -> None:
+        super().__init__()
+        width, fine = config.channels, config.fine_channels
+        self.norms = nn.ModuleList(nn.LayerNorm(config.embed_dim) for _ in config.taps)
+        self.context = Context(config.embed_dim, 2 * width)
+        self.project_coarse = nn.Conv2d(4 * config.embed_dim, 2 * width, 1)
+        self.coarse = nn.Sequential(ResidualUnit(2 * width), ResidualUnit(2 * width))
+        self.project_middle = nn.Conv2d(2 * config.embed_dim, 2 * width, 1)
+        self.reduce = nn.Conv2d(2 * width, width, 1)
+        self.middle = nn.Sequential(ResidualUnit(width), ResidualUnit(width))
+        self.stem = nn.Sequential(nn.Conv2d(3, fine, 3, padding=1), nn.ReLU(), nn.Conv2d(fine, fine, 3, padding=1))
+        self.stem_down = nn.Conv2d(fine, width, 3, stride=2, padding=1)
+        self.detail = nn.Sequential(ResidualUnit(width), ResidualUnit(width))
+        self.bins = nn.Sequential(nn.ReLU(), nn.Conv2d(width, config.bins, 1))
+        self.to_fine = nn.Conv2d(width, fine, 1)
+        self.fine = nn.Sequential(ResidualUnit(fine), ResidualUnit(fine), nn.ReLU())
+        self.refine = nn.Conv2d(fine, 2, 3, padding=1)
+        centres = torch.linspace(math.log(config.min_depth), math.log(config.max_depth), config.bins)
+        self.register_buffer("bin_centres", centres, persistent=False)
+
+    def forward(self, image: Tensor, features: list[tuple[Tensor, Tensor]], grid: tuple[int, int]) -> Tensor:
+        """``features``: (tokens (B, N, C), class token (B, C)) a tap; returns (B, 2, 4h, 4w) for a grid (h, w)."""
+        rows, columns = grid
+        tokens = [norm(t) for norm, (t, _) in zip(self.norms, features, strict=True)]
+        maps = [t.transpose(1, 2).unflatten(2, grid) for t in tokens]
+        coarse = self.project_coarse(torch.cat(maps, dim=1))
+        coarse = self.context(coarse, self.norms[-1](features[-1][1]), tokens[-1])
+        coarse = _upsampled(self.coarse(coarse), (2 * rows, 2 * columns))
+        middle = coarse + _upsampled(self.project_middle(torch.cat(maps[:2], dim=1)), (2 * rows, 2 * columns))
+        middle = _upsampled(self.middle(self.reduce(middle)), (4 * rows, 4 * columns))
+
+        small = F.interpolate(image, (8 * rows, 8 * columns), mode="bilinear", align_corners=False, antialias=True)
+        stem = self.stem(small)
+        detail = self.detail(middle + self.stem_down(stem))
+        probability = self.bins(detail).softmax(dim=1)
+        log_depth = torch.einsum("bkhw,k->bhw", probability, self.bin_centres.to(probability.dtype))[:, None]
+
+        size = (8 * rows, 8 * columns)
+        fine = self.refine(self.fine(stem + _upsampled(self.to_fine(detail), size)))
+        return torch.cat([_upsampled(log_depth, size) + fine[:, :1], fine[:, 1:]], dim=1)
+
+
+class Lite(nn.Module):
+    """Normalised pictures (B, 3, config.height, config.width) -> `Prediction` at the same size."""
+
+    def __init__(self, config: LiteConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or LiteConfig()
+        self.encoder = timm.create_model(
+            "vit_small_patch14_dinov2",
+            pretrained=False,
+            img_size=(self.config.height, self.config.width),
+            patch_size=self.config.patch,
+            embed_dim=self.config.embed_dim,
+            num_heads=self.config.heads,
+            depth=self.config.taps[-1],
+            num_classes=0,
+        )
+        self.encoder.norm = nn.Identity()
+        self.decoder = LiteDecoder(self.config)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of patches."""
+        return self.config.height // self.config.patch, self.config.width // self.config.patch
+
+    def log_depth_and_confidence(self, x: Tensor) -> Tensor:
+        """(B, 2, 8 rows, 8 columns): log canonical depth and the confidence's logit, before the last upsampling."""
+        if x.shape[1:] != (3, self.config.height, self.config.width):
+            raise UsageError(
+                f"lite takes (B, 3, {self.config.height}, {self.config.width}), got {tuple(x.shape)}"
+            )
+        taps = [tap - 1 for tap in self.config.taps]
+        pairs = self.encoder.forward_intermediates(
+            x, indices=taps, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
+        )
+        features = [(tokens, prefix[:, 0]) for tokens, prefix in pairs]
+        output: Tensor = self.decoder(x, features, self.grid)
+        return output
+
+    def forward(self, x: Tensor) -> Prediction:
+        output = _upsampled(self.log_depth_and_confidence(x), (self.config.height, self.config.width))
+        low, high = math.log(self.config.min_depth), math.log(self.config.max_depth)
+        depth = output[:, :1].float().clamp(low, high).exp()
+        return Prediction(depth=depth, confidence=output[:, 1:].float().sigmoid())
+
+
+def _upsampled(x: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)

@@ -1,0 +1,1 @@
+"""Depth maps to files: each appears whole or not at all."""

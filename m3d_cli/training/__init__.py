@@ -1,0 +1,1 @@
+"""Training in canonical space, on frames of many cameras mixed."""

@@ -1,0 +1,59 @@
+"""Checkpoints that appear whole or not at all, and from which a run goes on as if it had not stopped."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from m3d_cli.errors import WeightsError
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RunState:
+    """Everything a run owns besides its data."""
+
+    model: nn.Module
+    average: nn.Module
+    optimiser: Optimizer
+    generator: torch.Generator
+
+
+def save_checkpoint(path: Path, step: int, state: RunState) -> None:
+    """Write the state after ``step`` steps to ``path``, atomically."""
+    content = {
+        "step": step,
+        "model": state.model.state_dict(),
+        "average": state.average.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "generator": state.generator.get_state(),
+    }
+    part = path.with_suffix(".part")
+    with part.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def load_checkpoint(path: Path, state: RunState) -> int:
+    """Restore ``state`` from ``path``; returns the steps done (0 without a checkpoint)."""
+    if not path.exists():
+        return 0
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        state.model.load_state_dict(content["model"])
+        state.average.load_state_dict(content["average"])
+        state.optimiser.load_state_dict(content["optimiser"])
+        generator: Tensor = content["generator"]
+        state.generator.set_state(generator)
+    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
+        raise WeightsError(
+            f"{path}: this checkpoint does not fit the run ({error})", hint="delete it to start the run anew"
+        ) from error
+    return int(content["step"])

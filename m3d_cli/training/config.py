@@ -1,0 +1,132 @@
+"""The settings of a training run, read from TOML and checked before anything starts."""
+
+from __future__ import annotations
+
+import difflib
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from m3d_cli.errors import UsageError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class SyntheticGroup(_Section):
+    """Rendered rooms, table tops, halls and streets; ``assets`` is the packed model library."""
+
+    kind: Literal["synthetic"]
+    weight: float = Field(gt=0)
+    count: int = Field(gt=0)
+    seed: int = 0
+    assets: Path
+
+
+class RgbdGroup(_Section):
+    """RGB-D folders below ``root``; frames of split ``val`` are never read, ``exclude`` holds out whole sources."""
+
+    kind: Literal["rgbd"]
+    weight: float = Field(gt=0)
+    root: Path
+    sources: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+
+
+Group = Annotated[SyntheticGroup | RgbdGroup, Field(discriminator="kind")]
+
+
+class DataSection(_Section):
+    """Groups are drawn by weight, sources inside a group by the square root of their frame counts."""
+
+    canvas_width: int = Field(448, ge=32)
+    canvas_height: int = Field(336, ge=32)
+    groups: tuple[Group, ...] = Field(min_length=1)
+
+
+class AugmentSection(_Section):
+    """Random zoom (relative to fitting the whole picture), roll about the optical axis, mirror, light."""
+
+    zoom_low: float = Field(0.9, gt=0)
+    zoom_high: float = Field(1.7, gt=0)
+    roll_degrees: float = Field(4.0, ge=0)
+    flip: float = Field(0.5, ge=0, le=1)
+    photometric: float = Field(0.8, ge=0, le=1)
+
+
+class LossSection(_Section):
+    """Weights of the loss terms."""
+
+    log_l1: float = 1.0
+    scale_invariant_log: float = 0.5
+    rpnl: float = 0.5
+    gradient: float = 0.5
+    confidence: float = 0.1
+    sky: float = 0.1
+    rpnl_crops: int = Field(32, gt=0)
+
+
+class OptimiserSection(_Section):
+    """AdamW with a linear warm-up and polynomial decay; the encoder learns at its own rate, 0 freezes it."""
+
+    steps: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    learning_rate: float = Field(5e-4, gt=0)
+    encoder_learning_rate: float = Field(3e-5, ge=0)
+    layer_decay: float = Field(0.85, gt=0, le=1)
+    weight_decay: float = Field(0.01, ge=0)
+    warmup_steps: int = Field(200, ge=0)
+    power: float = Field(0.9, gt=0)
+    clip_norm: float = Field(1.0, gt=0)
+    ema_decay: float = Field(0.999, ge=0, lt=1)
+
+
+class TrainConfig(_Section):
+    """One training run."""
+
+    model: str = "lite"
+    initial_encoder: Path | None = None
+    initial_weights: Path | None = None
+    seed: int = 0
+    checkpoint_every: int = Field(500, gt=0)
+    log_every: int = Field(20, gt=0)
+    data: DataSection
+    augment: AugmentSection = AugmentSection()
+    loss: LossSection = LossSection()
+    optimiser: OptimiserSection
+
+
+def read_config(path: Path) -> TrainConfig:
+    """Config of a TOML file; relative paths inside it count from the working directory."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the training config ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    try:
+        return TrainConfig.model_validate(content)
+    except ValidationError as error:
+        raise UsageError(f"{path}: {_explain(error)}") from error
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] != "extra_forbidden":
+        return f"{where}: {first['msg']}"
+    close = difflib.get_close_matches(str(first["loc"][-1]), _known_keys(), n=1)
+    return f"unknown key {where}" + (f", did you mean {close[0]}?" if close else "")
+
+
+def _known_keys() -> list[str]:
+    sections = (TrainConfig, DataSection, AugmentSection, LossSection, OptimiserSection, SyntheticGroup, RgbdGroup)
+    return sorted({name for section in sections for name in section.model_fields})

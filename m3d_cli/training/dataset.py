@@ -1,0 +1,180 @@
+"""Training frames of all sources in one store on disk, read by random access and kept on the device where they fit.
+
+Every picture lies in the top-left corner of a canvas of fixed size. Wide pictures are stored whole and again as tiles, so
+that a zoom into them does not run out of pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from m3d_cli.camera import Camera
+from m3d_cli.datasets.sample import Sample
+from m3d_cli.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+# A picture wider (or higher) than this many times the canvas's aspect is stored in tiles as well.
+TILE_ASPECT = 1.3
+
+# Columns of the geometry table.
+GEOMETRY = ("width", "height", "focal", "cx", "cy")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frames:
+    """Stored frames: image (B, 3, H, W) uint8, depth (B, H, W) float16 metres (NaN unknown, inf sky), and (B,) cameras."""
+
+    image: Tensor
+    depth: Tensor
+    width: Tensor
+    height: Tensor
+    focal: Tensor
+    cx: Tensor
+    cy: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FrameStore:
+    """All frames of a run; ``source`` indexes ``names`` and says which data set a frame came from."""
+
+    image: Tensor
+    depth: Tensor
+    geometry: Tensor
+    source: NDArray[np.int64]
+    names: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def take(self, indices: Tensor, device: torch.device) -> Frames:
+        """Frames at ``indices`` (B,), on ``device``."""
+        here = indices.to(self.image.device)
+        geometry = self.geometry[here].to(device, non_blocking=True)
+        image, depth = self.image[here], self.depth[here]
+        return Frames(image.to(device, non_blocking=True), depth.to(device, non_blocking=True), *geometry.unbind(1))
+
+    def moved(self, device: torch.device) -> FrameStore:
+        """The store with its arrays on ``device``."""
+        return FrameStore(
+            self.image.to(device), self.depth.to(device), self.geometry.to(device), self.source, self.names
+        )
+
+
+def build_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path) -> FrameStore:
+    """Write ``samples`` into ``folder`` (canvas = width, height) and open the result; a finished store is opened as it is.
+
+    ``capacity`` bounds the number of stored frames. A sample without any known depth is skipped, counted and logged.
+    """
+    if not (folder / "index.json").exists():
+        _write_store(samples, capacity, canvas, folder)
+    return open_store(folder)
+
+
+def open_store(folder: Path) -> FrameStore:
+    """A store written by `build_store`; its arrays are memory-mapped."""
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    count = int(index["count"])
+    image = np.load(folder / "image.npy", mmap_mode="c")[:count]
+    depth = np.load(folder / "depth.npy", mmap_mode="c")[:count]
+    geometry = torch.tensor(index["geometry"], dtype=torch.float32)
+    source = np.asarray(index["source"], dtype=np.int64)
+    return FrameStore(torch.from_numpy(image), torch.from_numpy(depth), geometry, source, tuple(index["names"]))
+
+
+def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path) -> None:
+    width, height = canvas
+    folder.mkdir(parents=True, exist_ok=True)
+    shape = (capacity, 3, height, width)
+    image = np.lib.format.open_memmap(folder / "image.npy", mode="w+", dtype=np.uint8, shape=shape)
+    depth = np.lib.format.open_memmap(folder / "depth.npy", mode="w+", dtype=np.float16, shape=(capacity, height, width))
+    geometry: list[list[float]] = []
+    source: list[int] = []
+    names: dict[str, int] = {}
+    skipped = 0
+    for sample in samples:
+        if not np.isfinite(sample.truth.depth).any():
+            skipped += 1
+            continue
+        for pixels, metres, camera in _views(sample, canvas):
+            if len(source) == capacity:
+                raise DatasetError(f"{folder}: more than {capacity} frames", hint="raise the capacity of the store")
+            image[len(source), :, : camera.height, : camera.width] = pixels.transpose(2, 0, 1)
+            depth[len(source)] = np.nan
+            depth[len(source), : camera.height, : camera.width] = metres
+            geometry.append([camera.width, camera.height, camera.focal, camera.cx, camera.cy])
+            source.append(names.setdefault(sample.source, len(names)))
+    if skipped:
+        logger.warning("%d frames without any known depth were left out", skipped)
+    image.flush()
+    depth.flush()
+    index = {"count": len(source), "geometry": geometry, "columns": GEOMETRY, "source": source, "names": list(names)}
+    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+
+
+def _views(
+    sample: Sample, canvas: tuple[int, int]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float16], Camera]]:
+    """The whole frame and, for long ones, three overlapping tiles, each fitted to the canvas."""
+    yield fit_to_canvas(sample.photo.image, sample.truth.depth, sample.photo.camera, canvas, sample.sparse)
+    camera = sample.photo.camera
+    tile_width = min(camera.width, round(camera.height * canvas[0] / canvas[1]))
+    if camera.width < TILE_ASPECT * tile_width:
+        return
+    for part in (0.0, 0.5, 1.0):
+        left = round(part * (camera.width - tile_width))
+        columns = slice(left, left + tile_width)
+        crop = camera.cropped(left, 0, tile_width, camera.height)
+        yield fit_to_canvas(sample.photo.image[:, columns], sample.truth.depth[:, columns], crop, canvas, sample.sparse)
+
+
+def fit_to_canvas(
+    image: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera, canvas: tuple[int, int], sparse: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.float16], Camera]:
+    """Picture and depth shrunk (never enlarged) to fit ``canvas`` = (width, height), pixels made square."""
+    square = camera.square_pixelled()
+    scale = min(1.0, canvas[0] / square.width, canvas[1] / square.height)
+    target = square.resized(max(1, int(square.width * scale)), max(1, int(square.height * scale)))
+    if (target.width, target.height) == (camera.width, camera.height):
+        return image, depth.astype(np.float16), target
+    pixels = cv2.resize(image, (target.width, target.height), interpolation=cv2.INTER_AREA)
+    return np.asarray(pixels, dtype=np.uint8), _resized_depth(depth, target, sparse).astype(np.float16), target
+
+
+def _resized_depth(depth: NDArray[np.float32], target: Camera, sparse: bool) -> NDArray[np.float32]:
+    if not sparse:
+        size = (target.width, target.height)
+        return np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+    # Sparse labels are moved one by one: a resize would drop most of them. The nearest of a pixel's points stays.
+    rows, columns = np.nonzero(np.isfinite(depth))
+    order = np.argsort(-depth[rows, columns])
+    rows, columns = rows[order], columns[order]
+    out = np.full((target.height, target.width), np.nan, dtype=np.float32)
+    to_row = ((rows + 0.5) * target.height / depth.shape[0]).astype(np.int64)
+    to_column = ((columns + 0.5) * target.width / depth.shape[1]).astype(np.int64)
+    out[to_row, to_column] = depth[rows, columns]
+    return out
+
+
+def source_weights(store: FrameStore, group_of: dict[str, int], weights: Sequence[float]) -> Tensor:
+    """Probability of each frame (N,): groups by ``weights``, sources inside by the square root of their counts.
+
+    ``group_of`` names each source's group, an index into ``weights``.
+    """
+    counts = np.bincount(store.source, minlength=len(store.names))
+    share = np.sqrt(counts)
+    per_source = np.zeros(len(store.names))
+    for group, weight in enumerate(weights):
+        members = [i for i, name in enumerate(store.names) if group_of[name] == group]
+        per_source[members] = weight * share[members] / share[members].sum()
+    return torch.from_numpy((per_source / counts)[store.source])

@@ -1,0 +1,47 @@
+"""Learning rates over the run and over the network's depth."""
+
+from __future__ import annotations
+
+import re
+
+from torch import nn
+from torch.optim import AdamW
+
+from m3d_cli.training.config import OptimiserSection
+
+
+def rate_factor(step: int, settings: OptimiserSection) -> float:
+    """Linear warm-up, then (1 - t/T)^power down to 0."""
+    if step < settings.warmup_steps:
+        return (step + 1) / settings.warmup_steps
+    progress = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
+    return float((1 - min(1.0, progress)) ** settings.power)
+
+
+def make_optimiser(model: nn.Module, settings: OptimiserSection) -> AdamW:
+    """AdamW in groups: the encoder's blocks at decaying rates, the decoder at the full one; vectors without decay.
+
+    Groups are formed by module, from parameters' full names, never by a part of a name that another module may carry.
+    """
+    blocks = 1 + max((int(m[1]) for m in map(_BLOCK.match, dict(model.named_parameters())) if m), default=-1)
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        rate = _rate(name, blocks, settings)
+        parameter.requires_grad_(rate > 0)
+        if rate > 0:
+            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault((rate, decay), []).append(parameter)
+    return AdamW(
+        [{"params": p, "lr": rate, "base_lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+    )
+
+
+_BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
+
+
+def _rate(name: str, blocks: int, settings: OptimiserSection) -> float:
+    if not name.startswith("encoder."):
+        return settings.learning_rate
+    match = _BLOCK.match(name)
+    depth = int(match[1]) + 1 if match else 0
+    return settings.encoder_learning_rate * settings.layer_decay ** (blocks - depth)
