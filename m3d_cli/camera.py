@@ -96,9 +96,7 @@ class Camera:
     def from_opencv(cls, width: int, height: int, matrix: NDArray[np.float64]) -> Camera:
         """Camera from a 3x3 matrix whose principal point counts from the centre of the top-left pixel."""
         cx, cy = float(matrix[0, 2]) + OPENCV_OFFSET, float(matrix[1, 2]) + OPENCV_OFFSET
-        return cls(
-            width, height, float(matrix[0, 0]), float(matrix[1, 1]), cx, cy, FocalSource.CALIBRATION, 0.005
-        )
+        return cls(width, height, float(matrix[0, 0]), float(matrix[1, 1]), cx, cy, FocalSource.CALIBRATION, 0.005)
 
     @property
     def focal(self) -> float:
@@ -130,9 +128,7 @@ class Camera:
 
     def with_focal(self, focal: float, source: FocalSource, rel_sigma: float) -> Camera:
         """The same picture seen with another focal length (pixels)."""
-        return dataclasses.replace(
-            self, fx=focal, fy=focal, focal_source=source, focal_rel_sigma=rel_sigma
-        )
+        return dataclasses.replace(self, fx=focal, fy=focal, focal_source=source, focal_rel_sigma=rel_sigma)
 
     def resized(self, width: int, height: int) -> Camera:
         """Camera of the picture resampled to ``width`` x ``height``."""

@@ -6,14 +6,15 @@ the same distance. With canonical focal f_c, a photo of focal f resized by s has
     metric depth = canonical depth * (f * s) / f_c        (arXiv 2307.10984, section 3.1, both variants)
 
 ``label`` (CSTM_label): the picture is only fitted to the network, the factor carries the camera.
-``image`` (CSTM_image): the picture is resized by s = f_c / f, so that the factor is 1; it is shrunk further, and the factor
-with it, only where it would not fit.
+``image`` (CSTM_image): the picture is resized by s = f_c / f, so that the factor is 1; it is shrunk further, and the
+factor with it, only where it would not fit.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -21,6 +22,9 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import UsageError
+
+# An array or a tensor.
+Values = TypeVar("Values", bound=Any)
 
 
 class Variant(str, Enum):
@@ -48,8 +52,8 @@ class CanonicalSpec:
 class CanonicalTransform:
     """How one photo was moved into canonical space, and how its depth comes back.
 
-    ``scale`` is the nominal s before the size is rounded to pixels; ``pad_left`` and ``pad_top`` place the resized photo of
-    ``inner_width`` x ``inner_height`` in the network input.
+    ``scale`` is the nominal s before the size is rounded to pixels; ``pad_left`` and ``pad_top`` place the resized
+    photo of ``inner_width`` x ``inner_height`` in the network input.
     """
 
     spec: CanonicalSpec
@@ -104,9 +108,10 @@ class CanonicalTransform:
         out[self.inner] = cv2.resize(image, (self.inner_width, self.inner_height), interpolation=method)
         return out
 
-    def to_metric(self, canonical: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Canonical depth to metres: THE equation, d = d_c * f * s / f_c."""
-        return canonical * np.float32(self.depth_scale)
+    def to_metric(self, canonical: Values) -> Values:
+        """Canonical depth, array or tensor, to metres: THE equation, d = d_c * f * s / f_c."""
+        metric: Values = canonical * float(self.depth_scale)
+        return metric
 
     def invert(self, canonical: NDArray[np.float32]) -> NDArray[np.float32]:
         """Metric depth (camera.height, camera.width) of canonical depth (spec.height, spec.width)."""

@@ -15,8 +15,8 @@ from m3d_cli.errors import OutputError
 class DepthMap:
     """Depth in metres along the optical axis, float32 (height, width), NaN where unknown, and its camera.
 
-    ``confidence`` is (height, width) in 0..1, higher is better; ``normals`` is (height, width, 3), unit length, x right,
-    y down, z forward, facing the camera.
+    ``confidence`` is (height, width) in 0..1, higher is better; ``normals`` is (height, width, 3), unit length, x
+    right, y down, z forward, facing the camera.
     """
 
     depth: NDArray[np.float32]

@@ -22,9 +22,7 @@ class Photo:
 
     def __post_init__(self) -> None:
         if self.image.dtype != np.uint8 or self.image.ndim != 3 or self.image.shape[2] != 3:
-            raise PhotoError(
-                f"{self.path}: pixels must be uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}"
-            )
+            raise PhotoError(f"{self.path}: pixels must be uint8 (H, W, 3), got {self.image.dtype} {self.image.shape}")
         if self.image.shape[:2] != (self.camera.height, self.camera.width):
             raise PhotoError(
                 f"{self.path}: pixels are {self.image.shape[1]} x {self.image.shape[0]}, "

@@ -1,21 +1,26 @@
 """The append-only journal of a run folder, ``m3d-run.jsonl``: what is done is what it says, whatever files lie around.
 
-A line is JSON. A photo has a ``started`` line, then ``done`` or ``failed``; the last one with a key counts. A line cut short by
-a crash is skipped, and the next line starts fresh.
+A line is JSON. A photo has a ``started`` line when its outputs are about to be written, then ``done`` or ``error``;
+the last one with a key counts. A line cut short by a crash is skipped, and the next line starts fresh.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
-from collections.abc import Sequence
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TextIO
 
 from m3d_cli.errors import OutputError, UsageError
+from m3d_cli.outputs.atomic import part_of
 
 JOURNAL_NAME = "m3d-run.jsonl"
 
@@ -26,7 +31,7 @@ class Status(str, Enum):
     STARTED = "started"
     DONE = "done"
     SKIPPED = "skipped"
-    FAILED = "failed"
+    FAILED = "error"
 
     def __str__(self) -> str:
         return self.value
@@ -34,7 +39,7 @@ class Status(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why a photo failed."""
+    """Why a photo failed. ``exit_code`` is what the program returns when all failures are of this kind."""
 
     code: str
     message: str
@@ -46,7 +51,8 @@ class Failure:
 class Outcome:
     """What became of one photo: a line on stdout under ``--json`` and, but for skipped ones, in the journal.
 
-    ``outputs`` are relative to the run folder, ``sizes`` their bytes. Seconds are CPU seconds of each stage.
+    ``outputs`` are relative to the run folder, ``sizes`` their bytes. ``at`` is the Unix time at which it
+    ended, ``seconds`` the CPU seconds that the photo's thread spent in each stage.
     """
 
     path: str
@@ -63,6 +69,7 @@ class Outcome:
     median_m: float | None = None
     model: str | None = None
     warnings: tuple[str, ...] = ()
+    at: float | None = None
     seconds: tuple[tuple[str, float], ...] = ()
     error: Failure | None = None
 
@@ -70,6 +77,8 @@ class Outcome:
         """One line of JSON without its end."""
         content = asdict(self)
         content["status"] = self.status.value
+        if self.error is not None:
+            content["error"] = {"code": self.error.code, "message": self.error.message, "hint": self.error.hint}
         content["seconds"] = {stage: round(value, 4) for stage, value in self.seconds}
         return json.dumps({k: v for k, v in content.items() if v is not None}, ensure_ascii=True)
 
@@ -81,57 +90,99 @@ class Journal:
         self.folder = folder
         self.path = folder / JOURNAL_NAME
         self._last: dict[str, Outcome] = {}
-        self._owned: set[str] = set()
+        self._writer: dict[str, str] = {}
+        self._guard = threading.Lock()
         self._file: TextIO | None = None
 
+    @classmethod
+    def peek(cls, folder: Path) -> Journal:
+        """What the journal of ``folder`` says, without opening it for writing."""
+        journal = cls(folder)
+        with journal._told():
+            journal._read()
+        return journal
+
     def __enter__(self) -> Journal:
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self._read()
-            self._file = self.path.open("a", encoding="utf-8")
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot keep a journal there ({error.strerror})") from error
-        self._lock(self._file)
-        if _ends_mid_line(self.path):
-            self._file.write("\n")
+        with ExitStack() as stack:
+            with self._told():
+                self.folder.mkdir(parents=True, exist_ok=True)
+                file = stack.enter_context(self.path.open("a", encoding="utf-8"))
+                self._lock(file)
+                self._read()
+                if _ends_mid_line(self.path):
+                    file.write("\n")
+            self._sweep()
+            self._file = file
+            stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._file is not None:
-            self._file.close()
+            # A line that could not be written was told when it failed.
+            with suppress(OSError):
+                self._file.close()
             self._file = None
 
     def finished(self, key: str) -> Outcome | None:
-        """The outcome of a photo done earlier under the same key, when its outputs still stand as written."""
+        """The outcome of a photo done earlier under the same key, when its outputs still stand as it wrote them."""
         outcome = self._last.get(key)
-        if outcome is None or outcome.status is not Status.DONE:
+        if outcome is None or outcome.status is not Status.DONE or not outcome.outputs:
             return None
-        for name, size in zip(outcome.outputs, outcome.sizes, strict=True):
-            try:
-                if (self.folder / name).stat().st_size != size:
-                    return None
-            except OSError:
-                return None
-        return outcome
+        stands = all(
+            self._writer.get(name) == key and _size(self.folder / name) == size
+            for name, size in zip(outcome.outputs, outcome.sizes, strict=True)
+        )
+        return outcome if stands else None
 
     def owns(self, output: Path) -> bool:
         """Whether a run in this folder wrote, or began to write, ``output``."""
-        return os.path.relpath(output, self.folder) in self._owned
+        return os.path.relpath(output, self.folder) in self._writer
 
     def started(self, path: str, key: str, outputs: Sequence[Path]) -> None:
         """Say that ``outputs`` are about to be written."""
-        names = tuple(os.path.relpath(output, self.folder) for output in outputs)
-        self.write(Outcome(path, Status.STARTED, key, outputs=names))
+        self.write(Outcome(path, Status.STARTED, key, outputs=self.names(outputs), at=time.time()))
+
+    def names(self, outputs: Sequence[Path]) -> tuple[str, ...]:
+        """Outputs as the journal calls them: relative to its folder."""
+        return tuple(os.path.relpath(output, self.folder) for output in outputs)
 
     def write(self, outcome: Outcome) -> None:
-        """Append one line."""
-        if self._file is None:
-            raise UsageError("the journal is closed")
+        """Append one line; from any thread. Raises JournalError, after which nothing more can be promised."""
+        with self._guard:
+            try:
+                if self._file is None:
+                    raise OSError(0, "it is closed")
+                self._file.write(outcome.line() + "\n")
+                self._file.flush()
+            except OSError as error:
+                raise JournalError(
+                    f"{self.path}: cannot be written ({error.strerror})", hint="free some space"
+                ) from error
+
+    def _remember(self, outcome: Outcome) -> None:
+        self._last[outcome.key] = outcome
+        for name in outcome.outputs:
+            self._writer[name] = outcome.key
+
+    def _sweep(self) -> None:
+        """Remove what a run that was killed left half written."""
+        for outcome in self._last.values():
+            if outcome.status is not Status.STARTED:
+                continue
+            for name in outcome.outputs:
+                with suppress(OSError):
+                    part_of(self.folder / name).unlink(missing_ok=True)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
         try:
-            self._file.write(outcome.line() + "\n")
-            self._file.flush()
+            yield
         except OSError as error:
-            raise OutputError(f"{self.path}: cannot be written ({error.strerror})", hint="free some space") from error
+            raise JournalError(
+                f"{self.folder}: cannot keep a journal there ({error.strerror})", hint="choose another --out"
+            ) from error
 
     def _read(self) -> None:
         if not self.path.exists():
@@ -140,14 +191,13 @@ class Journal:
             for line in file:
                 outcome = _parse(line)
                 if outcome is not None:
-                    self._last[outcome.key] = outcome
-                    self._owned.update(outcome.outputs)
+                    self._remember(outcome)
 
     def _lock(self, file: TextIO) -> None:
-        try:
-            import fcntl
-        except ImportError:  # Windows has no flock; two runs in one folder are then the user's own risk
+        if not can_lock():  # two runs in one folder are then the user's own risk
             return
+        import fcntl
+
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -156,10 +206,29 @@ class Journal:
             ) from error
 
 
+class JournalError(OutputError):
+    """The journal cannot be kept, so the run cannot go on."""
+
+    code = "NO_JOURNAL"
+
+
+def can_lock() -> bool:
+    """Whether this system keeps two runs out of one folder; Windows has no flock."""
+    return importlib.util.find_spec("fcntl") is not None
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return -1
+
+
 def _parse(line: str) -> Outcome | None:
+    """The outcome of a line; None when it is damaged, or names files outside the folder."""
     try:
         content = json.loads(line)
-        return Outcome(
+        outcome = Outcome(
             path=str(content["path"]),
             status=Status(content["status"]),
             key=str(content["key"]),
@@ -175,8 +244,15 @@ def _parse(line: str) -> Outcome | None:
             model=content.get("model"),
             warnings=tuple(content.get("warnings", ())),
         )
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+    is_whole = outcome.status is not Status.DONE or len(outcome.sizes) == len(outcome.outputs)
+    return outcome if is_whole and all(_is_inside(name) for name in outcome.outputs) else None
+
+
+def _is_inside(name: str) -> bool:
+    path = PurePath(name)
+    return not path.is_absolute() and ".." not in path.parts
 
 
 def _ends_mid_line(path: Path) -> bool:

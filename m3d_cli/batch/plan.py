@@ -1,13 +1,13 @@
-"""What a run will write for each photo, checked before any work: no two photos share an output, no output is an input."""
+"""What a run will write for each photo, checked before any work: no two outputs are one file, and none is an input."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from m3d_cli.errors import CollisionError, UsageError
 from m3d_cli.files.discover import PhotoFile
@@ -56,25 +56,30 @@ def parse_formats(text: str) -> tuple[OutputFormat, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One photo and the files it will become. ``stem`` is the outputs' path without suffixes."""
+    """One photo and the files it will become: ``out`` / ``name`` with a suffix each."""
 
     photo: PhotoFile
-    stem: Path
+    out: Path
+    name: PurePosixPath
     formats: tuple[OutputFormat, ...]
 
     @property
     def sidecar(self) -> Path:
         """The JSON beside the depth."""
-        return _with_suffix(self.stem, SIDECAR_SUFFIX)
+        return self._with_suffix(SIDECAR_SUFFIX)
 
     def output(self, kind: OutputFormat) -> Path:
         """The file of one format."""
-        return _with_suffix(self.stem, SUFFIXES[kind])
+        return self._with_suffix(SUFFIXES[kind])
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file of this photo, the sidecar last."""
         return (*(self.output(kind) for kind in self.formats), self.sidecar)
+
+    def _with_suffix(self, suffix: str) -> Path:
+        # Path.with_suffix would take ".5" off "shot_1.5".
+        return self.out / self.name.with_name(self.name.name + suffix)
 
 
 def plan(
@@ -82,30 +87,31 @@ def plan(
 ) -> tuple[Job, ...]:
     """A job a photo, in order; raises CollisionError before any work."""
     jobs = tuple(_job(photo, out, formats, keep_extension) for photo in photos)
-    _check_collisions(jobs)
+    # What cannot be a photo will write nothing.
+    _check_collisions([job for job in jobs if not job.photo.problem])
     return jobs
 
 
 def photo_key(job: Job, settings: str) -> str:
-    """Digest of a photo as it is on disk (name, size, time) and of the ``settings`` it is worked on with.
+    """Digest of a photo as it is on disk (place, size, time), of its output's name, and of the ``settings``.
 
     A photo that is not there any more has a key too: its failure is told where its work is done.
     """
     try:
-        stat = job.photo.path.stat()
-        state = f"{stat.st_size}:{stat.st_mtime_ns}"
+        status = job.photo.path.stat()
+        state = f"{status.st_size}:{status.st_mtime_ns}"
     except OSError:
         state = "absent"
-    text = "\0".join((settings, str(job.photo.relative), os.fspath(job.stem), state))
+    text = "\0".join((settings, str(job.photo.path.absolute()), str(job.name), state))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _job(photo: PhotoFile, out: Path, formats: tuple[OutputFormat, ...], keep_extension: bool) -> Job:
-    relative = photo.relative if keep_extension else photo.relative.with_suffix("")
-    return Job(photo, out / relative, formats)
+    name = photo.relative if keep_extension else photo.relative.with_name(photo.relative.stem)
+    return Job(photo, out, name, formats)
 
 
-def _check_collisions(jobs: tuple[Job, ...]) -> None:
+def _check_collisions(jobs: Sequence[Job]) -> None:
     owner: dict[str, Job] = {}
     for job, output in _all_outputs(jobs):
         other = owner.setdefault(os.path.normcase(output), job)
@@ -113,25 +119,39 @@ def _check_collisions(jobs: tuple[Job, ...]) -> None:
             raise CollisionError(
                 f"{other.photo.path} and {job.photo.path} would both write {output}", hint="use --keep-extension"
             )
+    folders = _Folders()
     for job in jobs:
-        taken = owner.get(os.path.normcase(job.photo.path.absolute()))
-        taken = taken or owner.get(os.path.normcase(job.photo.path.resolve()))
+        photo = folders.real(job.photo.path)
+        taken = owner.get(os.path.normcase(photo))
         if taken is not None:
             raise CollisionError(
                 f"the output of {taken.photo.path} would overwrite the input {job.photo.path}",
                 hint="choose another --out",
             )
+        if os.path.dirname(photo) == folders.folder(job.sidecar.parent):  # noqa: PTH120 - hot loop
+            raise CollisionError(
+                f"{job.photo.path} would get its depth beside it, which a next run would take for photos",
+                hint="choose an --out other than the folder of the photos",
+            )
 
 
-def _all_outputs(jobs: tuple[Job, ...]) -> Iterator[tuple[Job, Path]]:
-    root: dict[Path, Path] = {}
+def _all_outputs(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
+    folders = _Folders()
     for job in jobs:
-        folder = job.stem.parent
-        if folder not in root:
-            root[folder] = folder.resolve()
         for output in job.outputs:
-            yield job, root[folder] / output.name
+            yield job, folders.real(output)
 
 
-def _with_suffix(stem: Path, suffix: str) -> Path:
-    return stem.with_name(stem.name + suffix)
+class _Folders:
+    """Real paths, with each folder looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+
+    def folder(self, path: Path) -> str:
+        if path not in self._known:
+            self._known[path] = os.path.realpath(path)
+        return self._known[path]
+
+    def real(self, path: Path) -> str:
+        return os.path.join(self.folder(path.parent), path.name)  # noqa: PTH118 - hot loop

@@ -6,6 +6,7 @@ A reader that went away (``m3d ... | head -1``) ends the program quietly with th
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import sys
 from dataclasses import dataclass
@@ -26,6 +27,13 @@ def write_line(line: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         leave_closed_pipe()
+
+
+def one_line(text: str) -> str:
+    """``text`` with what would break a line or steer a terminal as spaces; bytes that are no text stay."""
+    return "".join(
+        character if character.isprintable() or "\udc80" <= character <= "\udcff" else " " for character in text
+    )
 
 
 def leave_closed_pipe() -> NoReturn:
@@ -53,6 +61,21 @@ def stderr_console() -> Console:
 def is_talking_to_a_person() -> bool:
     """Whether standard error is a terminal, where a live progress bar makes sense."""
     return sys.stderr.isatty()
+
+
+def show_log(*, verbose: bool) -> None:
+    """Send what the library logs to standard error: warnings always, everything when verbose."""
+    handler = _TalkHandler()
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger = logging.getLogger("m3d_cli")
+    logger.handlers = [handler]
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if verbose else logging.WARNING)
+
+
+class _TalkHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        _write(self.format(record), "yellow" if record.levelno >= logging.WARNING else "dim")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from m3d_cli.cli import options
-from m3d_cli.cli.console import Talk, write_line
+from m3d_cli.cli.console import Talk, one_line, write_line
 from m3d_cli.errors import FocalError, M3dError, PhotoError
 
 if TYPE_CHECKING:
@@ -154,10 +154,10 @@ def _line(path: str, width: int, cells: list[str], last: str) -> str:
 
 
 def _text(row: _Row, width: int) -> str:
-    path = _one_line(str(row.photo.path))
+    path = one_line(str(row.photo.path))
     if row.estimate is None or row.facts is None:
         reason = row.error.message if row.error else "unknown"
-        return _line(path, width, ["-"] * len(_COLUMNS), f"failed: {_one_line(reason)}")
+        return _line(path, width, ["-"] * len(_COLUMNS), f"failed: {one_line(reason)}")
     found, exif_facts = row.estimate, row.facts.exif
     camera = _camera_name(exif_facts.make, exif_facts.model)[: _COLUMNS[1][1]]
     cells = [
@@ -168,18 +168,12 @@ def _text(row: _Row, width: int) -> str:
         f"{found.rel_sigma:.1%}",
         f"{found.camera.horizontal_fov:.1f}",
     ]
-    return _line(path, width, cells, _one_line("; ".join([found.derivation, *found.warnings])))
+    return _line(path, width, cells, one_line("; ".join([found.derivation, *found.warnings])))
 
 
 def _camera_name(make: str, model: str) -> str:
     repeated = bool(make) and model.casefold().startswith(make.split()[0].casefold())
     return model if repeated else f"{make} {model}".strip()
-
-
-def _one_line(text: str) -> str:
-    return "".join(
-        character if character.isprintable() or "\udc80" <= character <= "\udcff" else " " for character in text
-    )
 
 
 def _json(row: _Row) -> str:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 _INPUT = "Inputs"
 _CAMERA = "Camera"
+_MODEL = "Model"
+_FILES = "Files"
+_RUN = "Run"
 _TALK = "Output"
 
 Paths = Annotated[
@@ -138,6 +141,125 @@ RequireFocal = Annotated[
         help="Fail a photo whose focal length would have to be assumed.",
         rich_help_panel=_CAMERA,
     ),
+]
+
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        envvar="M3D_OUT",
+        help="Folder that gets the results, laid out like the inputs; - writes one photo's PNG to stdout.",
+        rich_help_panel=_FILES,
+    ),
+]
+Formats = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="LIST",
+        envvar="M3D_FORMAT",
+        help="Any of png,npy,npz,tiff,pfm,exr,conf,preview; a JSON sidecar always comes with them.",
+        rich_help_panel=_FILES,
+    ),
+]
+PngScale = Annotated[
+    float,
+    typer.Option(
+        metavar="N",
+        envvar="M3D_PNG_SCALE",
+        help="PNG value = metres * N: 1000 is millimetres up to 65.5 m, 256 is KITTI's, up to 256 m.",
+        rich_help_panel=_FILES,
+    ),
+]
+KeepExtension = Annotated[
+    bool,
+    typer.Option(
+        "--keep-extension",
+        envvar="M3D_KEEP_EXTENSION",
+        help="a.jpg becomes a.jpg.png, so that a.jpg and a.heic can share a folder.",
+        rich_help_panel=_FILES,
+    ),
+]
+MaxDepth = Annotated[
+    float | None,
+    typer.Option(
+        metavar="M", envvar="M3D_MAX_DEPTH", help="Depth beyond M metres becomes unknown.", rich_help_panel=_FILES
+    ),
+]
+Vmin = Annotated[
+    float | None,
+    typer.Option(metavar="M", envvar="M3D_VMIN", help="Preview: nearest colour, in metres.", rich_help_panel=_FILES),
+]
+Vmax = Annotated[
+    float | None,
+    typer.Option(metavar="M", envvar="M3D_VMAX", help="Preview: farthest colour, in metres.", rich_help_panel=_FILES),
+]
+ColourMap = Annotated[
+    str,
+    typer.Option(
+        "--colour-map",
+        "--color-map",
+        metavar="NAME",
+        envvar="M3D_COLOUR_MAP",
+        help="Preview: turbo or viridis.",
+        rich_help_panel=_FILES,
+    ),
+]
+
+Model = Annotated[
+    str, typer.Option(metavar="NAME", envvar="M3D_MODEL", help="Network; see m3d models.", rich_help_panel=_MODEL)
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE", envvar="M3D_WEIGHTS", help="Weights of your own (safetensors).", rich_help_panel=_MODEL
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(metavar="NAME", envvar="M3D_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_MODEL),
+]
+Precision = Annotated[
+    str,
+    typer.Option(metavar="NAME", envvar="M3D_PRECISION", help="auto, fp32, bf16 or fp16.", rich_help_panel=_MODEL),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        envvar="M3D_BATCH_SIZE",
+        help="Photos a batch on a GPU; halves by itself when memory runs out.",
+        rich_help_panel=_MODEL,
+    ),
+]
+
+Overwrite = Annotated[
+    bool,
+    typer.Option(
+        "--overwrite",
+        envvar="M3D_OVERWRITE",
+        help="Do every photo again, over whatever is there.",
+        rich_help_panel=_RUN,
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Show what would be done, with each focal length.", rich_help_panel=_RUN),
+]
+FailFast = Annotated[
+    bool,
+    typer.Option("--fail-fast", envvar="M3D_FAIL_FAST", help="Stop at the first failure.", rich_help_panel=_RUN),
+]
+MaxFailures = Annotated[
+    int | None,
+    typer.Option(metavar="N", min=1, envvar="M3D_MAX_FAILURES", help="Stop after N failures.", rich_help_panel=_RUN),
+]
+ExitZero = Annotated[
+    bool,
+    typer.Option("--exit-zero", envvar="M3D_EXIT_ZERO", help="Return 0 even if photos failed.", rich_help_panel=_RUN),
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object a line on stdout.", rich_help_panel=_TALK)]

@@ -9,9 +9,8 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from contextlib import contextmanager
 from itertools import groupby
-from multiprocessing import get_context
+from multiprocessing import current_process, get_context
 from pathlib import Path
 
 import cv2
@@ -76,7 +75,7 @@ def render_many(
         return
     # Spawned, not forked: a parent with threads (torch, open3d) may hold locks that a fork would copy.
     pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (library, width, height))
-    with _one_thread_a_process(), pool:
+    with pool:
         waiting: deque[Future[list[Sample]]] = deque()
         for group in groups:
             waiting.append(pool.submit(_render_in_worker, group))
@@ -86,28 +85,26 @@ def render_many(
             yield from waiting.popleft().result()
 
 
-@contextmanager
-def _one_thread_a_process() -> Iterator[None]:
-    """Children started meanwhile use one thread each: the pool already fills the machine."""
-    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "TBB_NUM_THREADS")
-    before = {name: os.environ.get(name) for name in names}
-    os.environ.update(dict.fromkeys(names, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
-
-
 _worker: list[tuple[AssetLibrary, int, int]] = []
 
 
 def _start_worker(library: AssetLibrary, width: int, height: int) -> None:
+    _keep_to_one_core()
     cv2.setNumThreads(1)
     _worker[:] = [(library, width, height)]
+
+
+def _keep_to_one_core() -> None:
+    """Pin this worker to a core of its own, where the system can.
+
+    Embree's thread pool sizes itself by the cores a process may use: unpinned, sixteen workers start 256 threads that
+    get in each other's way and together render no faster than three.
+    """
+    if not hasattr(os, "sched_setaffinity"):
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    number = int(current_process().name.rsplit("-", 1)[-1]) if "-" in current_process().name else 0
+    os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def _render_in_worker(seeds: list[int]) -> list[Sample]:

@@ -1,4 +1,6 @@
-"""What may be forgiven before scoring: nothing, the scale, or scale and shift. A score without its alignment is no score."""
+"""What may be forgiven before scoring: nothing, the scale, or scale and shift. A score without its alignment is no
+score.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,9 @@ from numpy.typing import NDArray
 
 
 class Alignment(str, Enum):
-    """``none``: metric as predicted; ``median``: times median(truth) / median(prediction); ``scale-shift``: least squares."""
+    """``none``: metric as predicted; ``median``: times median(truth) / median(prediction); ``scale-shift``: least
+    squares.
+    """
 
     NONE = "none"
     MEDIAN = "median"
@@ -23,14 +27,12 @@ class Alignment(str, Enum):
 LEAST_DEPTH = 1e-3
 
 
-def align(
-    prediction: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment
-) -> NDArray[np.float64]:
+def align(prediction: NDArray[np.float64], truth: NDArray[np.float64], alignment: Alignment) -> NDArray[np.float64]:
     """Prediction (N,) in metres brought to ``truth`` (N,) by ``alignment``."""
     if alignment is Alignment.NONE:
         return prediction
     if alignment is Alignment.MEDIAN:
-        return prediction * (np.median(truth) / np.median(prediction))
+        return np.asarray(prediction * (np.median(truth) / np.median(prediction)))
     design = np.stack([prediction, np.ones_like(prediction)], axis=1)
     (scale, shift), *_ = np.linalg.lstsq(design, truth, rcond=None)
-    return np.maximum(scale * prediction + shift, LEAST_DEPTH)
+    return np.asarray(np.maximum(scale * prediction + shift, LEAST_DEPTH))

@@ -6,6 +6,7 @@ reports its size already turned, and libheif turns HEIC before anyone sees it. `
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections.abc import Iterator
@@ -202,3 +203,14 @@ def photo_errors(path: Path) -> Iterator[None]:
             f"{path}: the picture cannot be decoded: {reason}",
             hint="the file is damaged or cut short; copy it again from the camera",
         ) from error
+
+
+def readable_formats() -> tuple[ImageFormat, ...]:
+    """Formats that this installation decodes."""
+    Image.init()
+    found = [kind for kind in ImageFormat if kind.value in Image.OPEN]
+    if importlib.util.find_spec("pillow_heif") is not None:
+        found.append(ImageFormat.HEIF)
+    if can_read_raw():
+        found.append(ImageFormat.RAW)
+    return tuple(dict.fromkeys(found))

@@ -23,6 +23,9 @@ class Compute:
         """The torch type of ``precision``."""
         return PRECISIONS[self.precision]
 
+    def __str__(self) -> str:
+        return f"{self.device} {self.precision}"
+
 
 def choose_compute(device: str = "auto", precision: str = "auto") -> Compute:
     """``auto`` takes CUDA, then Apple's MPS, then the CPU; bf16 on CUDA devices that have it, else fp32."""
@@ -58,3 +61,8 @@ def _device(name: str) -> torch.device:
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise DeviceError("device mps is not here", hint="see m3d doctor; --device cpu always works")
     return device
+
+
+def torch_version() -> str:
+    """Version of torch, with what it was built for."""
+    return str(torch.__version__)

@@ -1,10 +1,9 @@
-"""From photos to metric depth: canonical pictures in batches through the network, and back to each photo's own pixels."""
+"""From photos to metric depth: canonical pictures in batches through the network, and back to each photo's pixels."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,29 +16,13 @@ from m3d_cli.canonical import CanonicalTransform
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import DeviceError
 from m3d_cli.inference.device import Compute
+from m3d_cli.inference.photo import CanonicalPhoto, Wanted, canonical_transform, to_canonical
 from m3d_cli.models.prediction import Prediction
 from m3d_cli.models.spec import ModelSpec
 
+__all__ = ["CanonicalPhoto", "Predictor", "Wanted", "canonical_transform", "to_canonical"]
+
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class CanonicalPhoto:
-    """A photo as the network takes it: uint8 (spec.height, spec.width, 3), how it got there, and its own camera."""
-
-    pixels: NDArray[np.uint8]
-    transform: CanonicalTransform
-    camera: Camera
-
-
-def to_canonical(image: NDArray[np.uint8], camera: Camera, spec: ModelSpec) -> CanonicalPhoto:
-    """Move a photo into the network's canonical camera; ``image`` may be a reduced decode of the camera's picture.
-
-    Pixels that are not square are made so by the same resize, so depth still comes back on the photo's own grid.
-    """
-    square = camera if camera.has_square_pixels else camera.square_pixelled()
-    transform = CanonicalTransform.fit(square, spec.canonical)
-    return CanonicalPhoto(transform.apply(image), transform, camera)
 
 
 class Predictor:
@@ -53,11 +36,10 @@ class Predictor:
         self._mean = torch.tensor(spec.mean, device=compute.device)[:, None, None]
         self._std = torch.tensor(spec.std, device=compute.device)[:, None, None]
 
-    @torch.inference_mode()
-    def predict(self, photos: Sequence[CanonicalPhoto], with_confidence: bool = False) -> list[DepthMap]:
+    def predict(self, photos: Sequence[CanonicalPhoto], wanted: Wanted | None = None) -> list[DepthMap]:
         """Metric depth of every photo at its own resolution, in order."""
         prediction = self.canonical(photos)
-        return [self.finish(prediction, i, photo, with_confidence) for i, photo in enumerate(photos)]
+        return [self.finish(prediction, i, photo, wanted) for i, photo in enumerate(photos)]
 
     @torch.inference_mode()
     def canonical(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
@@ -69,9 +51,11 @@ class Predictor:
             try:
                 pieces.append(self._forward(chunk))
             except torch.OutOfMemoryError as error:
-                self._give_up_memory(error)
+                self._halve(error)
                 continue
             done += len(chunk)
+        if len(pieces) == 1:
+            return pieces[0]
         return Prediction(
             depth=torch.cat([piece.depth for piece in pieces]),
             confidence=torch.cat([piece.confidence for piece in pieces]),
@@ -79,21 +63,42 @@ class Predictor:
 
     @torch.inference_mode()
     def finish(
-        self, prediction: Prediction, index: int, photo: CanonicalPhoto, with_confidence: bool = False
+        self, prediction: Prediction, index: int, photo: CanonicalPhoto, wanted: Wanted | None = None
     ) -> DepthMap:
-        """Depth of one photo of the batch: cropped, brought to full size on the device, in metres, then copied once."""
-        size = (photo.camera.height, photo.camera.width)
-        depth = _full_size(self._known(prediction.depth[index]), photo.transform, size)
-        depth.mul_(photo.transform.depth_scale)
-        confidence = None
-        if with_confidence:
-            confidence = _full_size(prediction.confidence[index], photo.transform, size).cpu().numpy()
-        return DepthMap(depth.cpu().numpy(), photo.camera, confidence)
+        """Depth of one photo of the batch in metres, brought to full size on the device, then copied once.
 
-    def _known(self, canonical: Tensor) -> Tensor:
-        # Judged before upsampling: a pixel whose neighbour is unknown becomes unknown too, never a blend of both.
+        Where the device has no memory for the full size, the CPU does it.
+        """
+        wanted = wanted or Wanted()
+        depth = self._metric(prediction.depth[index], photo.transform, wanted.max_depth)
+        confidence = prediction.confidence[index][(slice(None), *photo.transform.inner)] if wanted.confidence else None
+        return DepthMap(
+            self._full_size(depth, photo.camera),
+            photo.camera,
+            None if confidence is None else self._full_size(confidence, photo.camera),
+        )
+
+    def _metric(self, canonical: Tensor, transform: CanonicalTransform, max_depth: float | None) -> Tensor:
+        """Metres (1, h, w) of the photo's part of the network output, NaN where unknown.
+
+        Judged before upsampling: a pixel whose neighbour is unknown becomes unknown too, never a blend of both.
+        """
+        inner = canonical[(slice(None), *transform.inner)].float()
         near, far = self.spec.depth_range
-        return canonical.masked_fill((canonical < near) | (canonical > far), torch.nan)
+        metres = transform.to_metric(inner)
+        unknown = (inner < near) | (inner > far)
+        if max_depth is not None:
+            unknown |= metres > max_depth
+        return metres.masked_fill(unknown, torch.nan)
+
+    def _full_size(self, values: Tensor, camera: Camera) -> NDArray[np.float32]:
+        size = (camera.height, camera.width)
+        try:
+            return _upsampled(values, size).cpu().numpy()
+        except torch.OutOfMemoryError:
+            logger.info("no device memory for %d x %d pixels: the CPU brings this photo to full size", *size[::-1])
+            _empty_cache(self.compute)
+            return _upsampled(values.cpu(), size).numpy()
 
     def _forward(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
         pixels = torch.from_numpy(np.stack([photo.pixels for photo in photos]))
@@ -103,17 +108,20 @@ class Predictor:
         assert isinstance(prediction, Prediction)  # noqa: S101 - nn.Module's call is untyped
         return prediction
 
-    def _give_up_memory(self, error: torch.OutOfMemoryError) -> None:
+    def _halve(self, error: torch.OutOfMemoryError) -> None:
         if self.batch_size == 1:
             raise DeviceError(
                 f"{self.compute.device} has too little memory for one photo", hint="--device cpu or a smaller model"
             ) from error
         self.batch_size //= 2
         logger.warning("out of memory: going on with batches of %d", self.batch_size)
-        if self.compute.device.type == "cuda":
-            torch.cuda.empty_cache()
+        _empty_cache(self.compute)
 
 
-def _full_size(canonical: Tensor, transform: CanonicalTransform, size: tuple[int, int]) -> Tensor:
-    inner = canonical[(slice(None), *transform.inner)].float()
-    return F.interpolate(inner[None], size, mode="bilinear", align_corners=False)[0, 0]
+def _upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.interpolate(values[None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def _empty_cache(compute: Compute) -> None:
+    if compute.device.type == "cuda":
+        torch.cuda.empty_cache()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from m3d_cli.models.lite import Lite, LiteConfig
+from m3d_cli.models.registry import choose_weights
 from m3d_cli.models.spec import LITE, TEST_LITE, model_spec
+from m3d_cli.models.weights import load_weights
 
 TEST_CONFIG = LiteConfig(
     height=TEST_LITE.canonical.height,
@@ -14,8 +18,7 @@ TEST_CONFIG = LiteConfig(
     embed_dim=48,
     heads=3,
     taps=(1, 2, 3, 4),
-    channels=16,
-    fine_channels=8,
+    channels=(32, 16, 16, 8),
     bins=24,
 )
 
@@ -28,3 +31,13 @@ def create_model(name: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return Lite(TEST_CONFIG).eval()
+
+
+def load_model(name: str, weights: Path | None = None) -> nn.Module:
+    """The network called ``name`` with its bundled weights, their checksum verified, or those of the file
+    ``weights``.
+    """
+    chosen = choose_weights(model_spec(name), weights)
+    chosen.check()
+    model = create_model(name)
+    return model if chosen.path is None else load_weights(model, chosen.path)

@@ -33,7 +33,7 @@ class ModelSpec:
 
 LITE = ModelSpec(
     name="lite",
-    canonical=CanonicalSpec(focal=300.0, height=308, width=420),
+    canonical=CanonicalSpec(focal=240.0, height=252, width=336),
     depth_range=(0.1, 150.0),
     licence="weights CC BY-NC 4.0 (trained on data for research use); code BSD-2-Clause",
     origin="trained by the m3d authors, see weights.md",

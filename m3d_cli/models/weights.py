@@ -1,10 +1,8 @@
-"""Weight files: the bundled one, its checksum, and strict loading."""
+"""Weight files into networks, strictly, and back."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -13,27 +11,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m3d_cli.errors import WeightsError
+from m3d_cli.models.registry import BUNDLED, WeightsFile, sha256_of, verify
 
-BUNDLE = Path(__file__).parent / "bundled"
-
-
-@dataclass(frozen=True, slots=True)
-class WeightsFile:
-    """A weight file the project vouches for."""
-
-    model: str
-    path: Path
-    size: int
-    sha256: str
-
-
-BUNDLED = {
-    "lite": WeightsFile("lite", BUNDLE / "lite.safetensors", 0, ""),
-}
+__all__ = ["BUNDLED", "WeightsFile", "load_weights", "save_weights", "sha256_of", "verify"]
 
 
 def load_weights(model: nn.Module, source: Path | Mapping[str, Tensor]) -> nn.Module:
-    """Load a safetensors file or a state dict strictly into ``model``; half-precision files become its own precision."""
+    """Load a safetensors file or a state dict strictly into ``model``, in the precision of the model."""
     state = _read(source) if isinstance(source, Path) else dict(source)
     own = model.state_dict()
     name = str(source) if isinstance(source, Path) else "state dict"
@@ -48,27 +32,6 @@ def save_weights(model: nn.Module, path: Path) -> None:
     part = path.with_suffix(".part")
     save_file(state, part)
     part.replace(path)
-
-
-def sha256_of(path: Path) -> str:
-    """Hexadecimal SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def verify(file: WeightsFile) -> None:
-    """Raise WeightsError unless the file is there, whole and unchanged."""
-    hint = "reinstall m3d"
-    if not file.path.exists():
-        raise WeightsError(f"{file.path}: the weights of {file.model} are not installed", hint=hint)
-    size = file.path.stat().st_size
-    if size != file.size:
-        raise WeightsError(f"{file.path}: {size} bytes, expected {file.size}", hint=hint)
-    if sha256_of(file.path) != file.sha256:
-        raise WeightsError(f"{file.path}: the checksum is wrong", hint=hint)
 
 
 def _read(path: Path) -> dict[str, Tensor]:

@@ -2,60 +2,72 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 from pathlib import Path
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
+from PIL import Image
 
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import OutputError
-from m3d_cli.outputs.atomic import atomic_write, write_bytes
+from m3d_cli.outputs.atomic import atomic_path
+
+# TIFF tags of a description and of the float predictor, which makes deflate work on depth.
+_DESCRIPTION, _PREDICTOR, _FLOAT_PREDICTOR = 270, 317, 3
 
 
-def write_npy(path: Path, depth: NDArray[np.float32]) -> None:
-    """One array."""
-    with atomic_write(path) as file:
-        np.save(file, depth, allow_pickle=False)
+def encode_npy(depth: NDArray[np.float32]) -> tuple[bytes, memoryview]:
+    """Header and data of an npy file; the data is the array itself, not a copy."""
+    header = io.BytesIO()
+    whole = np.ascontiguousarray(depth, dtype="<f4")
+    np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(whole))
+    return header.getvalue(), _bytes_view(whole)
 
 
-def write_npz(path: Path, result: DepthMap) -> None:
+def encode_npz(result: DepthMap) -> memoryview:
     """Compressed ``depth``, ``K`` (3, 3; pixel centres at +0.5) and, where known, ``confidence`` and ``normals``."""
-    arrays = {"depth": result.depth, "K": result.camera.matrix}
+    buffer = io.BytesIO()
+    arrays: dict[str, NDArray[np.floating]] = {"depth": result.depth, "K": result.camera.matrix}
     if result.confidence is not None:
         arrays["confidence"] = result.confidence
     if result.normals is not None:
         arrays["normals"] = result.normals
-    with atomic_write(path) as file:
-        np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    np.savez_compressed(buffer, allow_pickle=False, **arrays)
+    return buffer.getbuffer()
 
 
-def write_tiff(path: Path, depth: NDArray[np.float32]) -> None:
+def encode_tiff(depth: NDArray[np.float32]) -> memoryview:
     """Deflated float32 TIFF."""
     buffer = io.BytesIO()
-    tifffile.imwrite(
-        buffer, depth, compression="zlib", compressionargs={"level": 1}, predictor=True, description="depth, metres"
-    )
-    write_bytes(path, buffer.getbuffer())
+    tags = {_DESCRIPTION: "depth along the optical axis, metres, NaN unknown", _PREDICTOR: _FLOAT_PREDICTOR}
+    Image.fromarray(depth).save(buffer, "TIFF", compression="tiff_adobe_deflate", tiffinfo=tags)
+    return buffer.getbuffer()
 
 
-def write_pfm(path: Path, depth: NDArray[np.float32]) -> None:
+def encode_pfm(depth: NDArray[np.float32]) -> tuple[bytes, memoryview]:
     """Little-endian PFM: a text header, then rows from the bottom up."""
     height, width = depth.shape
-    header = f"Pf\n{width} {height}\n-1.0\n".encode()
-    write_bytes(path, header + np.flipud(depth).astype("<f4").tobytes())
+    return f"Pf\n{width} {height}\n-1.0\n".encode(), _bytes_view(np.ascontiguousarray(depth[::-1], dtype="<f4"))
 
 
 def read_pfm(path: Path) -> NDArray[np.float32]:
-    """The depth of a one-channel PFM."""
-    data = path.read_bytes()
-    kind, size, order, body = data.split(b"\n", 3)
-    width, height = (int(n) for n in size.split())
-    if kind != b"Pf" or len(body) != 4 * width * height:
+    """The depth of a one-channel PFM; raises OutputError."""
+    try:
+        kind, size, order, body = path.read_bytes().split(b"\n", 3)
+        width, height = (int(number) for number in size.split())
+        byte_order = "<f4" if float(order) < 0 else ">f4"
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: not a readable PFM ({error})") from error
+    if kind != b"Pf" or width < 1 or height < 1 or len(body) != 4 * width * height:
         raise OutputError(f"{path}: not a one-channel PFM of the size it states")
-    dtype = "<f4" if float(order) < 0 else ">f4"
-    return np.flipud(np.frombuffer(body, dtype=dtype).reshape(height, width)).astype(np.float32)
+    return np.frombuffer(body, dtype=byte_order).reshape(height, width)[::-1].astype(np.float32)
+
+
+def can_write_exr() -> bool:
+    """Whether the optional package that writes OpenEXR is installed."""
+    return importlib.util.find_spec("OpenEXR") is not None
 
 
 def write_exr(path: Path, depth: NDArray[np.float32]) -> None:
@@ -64,13 +76,13 @@ def write_exr(path: Path, depth: NDArray[np.float32]) -> None:
         import OpenEXR
     except ImportError as error:
         raise OutputError(f"{path}: writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]'") from error
-    part = path.with_name(path.name + ".part")
-    path.parent.mkdir(parents=True, exist_ok=True)
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-    try:
-        OpenEXR.File(header, {"Z": np.ascontiguousarray(depth)}).write(str(part))
-        part.replace(path)
-    except (OSError, RuntimeError) as error:
-        raise OutputError(f"{path}: cannot be written ({error})") from error
-    finally:
-        part.unlink(missing_ok=True)
+    with atomic_path(path) as part:
+        try:
+            OpenEXR.File(header, {"Z": np.ascontiguousarray(depth)}).write(str(part))
+        except RuntimeError as error:
+            raise OutputError(f"{path}: cannot be written ({error})") from error
+
+
+def _bytes_view(array: NDArray[np.float32]) -> memoryview:
+    return array.reshape(-1).data.cast("B")

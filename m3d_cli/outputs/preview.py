@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import OutputError, UsageError
-from m3d_cli.outputs.atomic import write_bytes
 
 COLOUR_MAPS = {"turbo": cv2.COLORMAP_TURBO, "viridis": cv2.COLORMAP_VIRIDIS}
 
@@ -36,16 +35,17 @@ class PreviewStyle:
     def __post_init__(self) -> None:
         if self.colour_map not in COLOUR_MAPS:
             raise UsageError(f"colour map {self.colour_map} is unknown", hint=f"one of {', '.join(COLOUR_MAPS)}")
-        if self.vmin is not None and self.vmax is not None and not 0 < self.vmin < self.vmax:
+        low, high = self.vmin or 0.0, math.inf if self.vmax is None else self.vmax
+        if not 0 <= low < high or self.vmin == 0:
             raise UsageError(f"--vmin {self.vmin} must be positive and below --vmax {self.vmax}")
 
 
-def write_preview(path: Path, depth: NDArray[np.float32], style: PreviewStyle) -> None:
-    """Write the preview of metres (H, W) as an 8-bit PNG."""
+def encode_preview(depth: NDArray[np.float32], style: PreviewStyle) -> bytes:
+    """The preview of metres (H, W) as an 8-bit PNG."""
     ok, data = cv2.imencode(".png", render_preview(depth, style)[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])
     if not ok:
-        raise OutputError(f"{path}: the PNG encoder refused the picture")
-    write_bytes(path, data.tobytes())
+        raise OutputError("the PNG encoder refused the preview")
+    return data.tobytes()
 
 
 def render_preview(depth: NDArray[np.float32], style: PreviewStyle) -> NDArray[np.uint8]:

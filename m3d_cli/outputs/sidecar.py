@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import numpy as np
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.outputs.atomic import write_bytes
 
 PERCENTILES = (1, 50, 99)
 
@@ -23,7 +21,7 @@ SAMPLED_PIXELS = 250_000
 
 @dataclass(frozen=True, slots=True)
 class CameraRecord:
-    """The camera in pixels of the photo as read, upright; ``pixel_centre`` is where the top-left pixel's centre lies."""
+    """The camera in pixels of the photo as read, upright; ``pixel_centre`` is where the top-left one's lies."""
 
     width: int
     height: int
@@ -105,38 +103,39 @@ class Sidecar:
 
 
 def scale_trust(camera: Camera) -> str:
-    """In a word, how far metres can be trusted: ``high`` (known focal), ``medium`` (loosely known), ``low`` (assumed)."""
+    """How far metres can be trusted: ``high`` (known focal length), ``medium`` (loosely known), ``low`` (assumed)."""
     if camera.focal_rel_sigma <= 0.05:
         return "high"
     return "medium" if camera.focal_rel_sigma < 0.2 else "low"
 
 
 def depth_record(result: DepthMap, clipped: int) -> DepthRecord:
-    """Statistics of a depth map."""
-    known = np.isfinite(result.depth)
-    count = int(np.count_nonzero(known))
-    if count == 0:
-        return DepthRecord(None, None, None, None, None, 0, result.depth.size, clipped)
-    step = max(1, int(np.sqrt(result.depth.size / SAMPLED_PIXELS)))
-    sample = result.depth[::step, ::step]
+    """Statistics of a depth map; percentiles are of a regular sample of its pixels."""
+    depth = result.depth
+    known = int(np.count_nonzero(np.isfinite(depth)))
+    if known == 0:
+        return DepthRecord(None, None, None, None, None, 0, depth.size, clipped)
+    step = max(1, round((depth.size / SAMPLED_PIXELS) ** 0.5))
+    sample = depth[step // 2 :: step, step // 2 :: step]
     sample = sample[np.isfinite(sample)]
     low, middle, high = np.percentile(sample, PERCENTILES) if sample.size else (np.nan, np.nan, np.nan)
     return DepthRecord(
-        min_m=_metres(np.nanmin(result.depth)),
+        # fmin and fmax pass over NaN without a copy.
+        min_m=_metres(np.fmin.reduce(depth, axis=None)),
         p01_m=_metres(low),
         median_m=_metres(middle),
         p99_m=_metres(high),
-        max_m=_metres(np.nanmax(result.depth)),
-        known_pixels=count,
-        unknown_pixels=result.depth.size - count,
+        max_m=_metres(np.fmax.reduce(depth, axis=None)),
+        known_pixels=known,
+        unknown_pixels=depth.size - known,
         clipped_pixels=clipped,
     )
 
 
-def write_sidecar(path: Path, sidecar: Sidecar) -> None:
-    """Write ``sidecar`` as indented JSON."""
+def encode_sidecar(sidecar: Sidecar) -> bytes:
+    """``sidecar`` as indented JSON."""
     text = json.dumps(asdict(sidecar), indent=2, ensure_ascii=False, allow_nan=False)
-    write_bytes(path, (text + "\n").encode("utf-8", "surrogateescape"))
+    return (text + "\n").encode("utf-8", "backslashreplace")
 
 
 def _metres(value: float | np.floating) -> float | None:

@@ -37,7 +37,8 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Network-ready pictures (B, 3, H, W) in 0..1, target depth (B, 1, H, W) metres (NaN unknown, inf sky), focal (B,) px.
+    """Network-ready pictures (B, 3, H, W) in 0..1, target depth (B, 1, H, W) metres (NaN unknown, inf sky), focal
+    (B,) px.
 
     ``inside`` (B, 1, H, W) is false on the border that surrounds the picture.
     """
@@ -48,9 +49,7 @@ class Batch:
     inside: Tensor
 
 
-def draw_view(
-    frames: Frames, height: int, width: int, settings: AugmentSection, generator: torch.Generator
-) -> View:
+def draw_view(frames: Frames, height: int, width: int, settings: AugmentSection, generator: torch.Generator) -> View:
     """A random view per frame; the crop stays inside the picture where the picture is larger than it."""
     uniform = torch.rand((6, len(frames.focal)), generator=generator).to(frames.focal.device)
     fit = torch.minimum(height / frames.height, width / frames.width)
@@ -73,7 +72,9 @@ def plain_view(frames: Frames, height: int, width: int) -> View:
 
 
 def look(frames: Frames, view: View, height: int, width: int) -> Batch:
-    """Pictures and metric depth of ``frames`` seen through ``view``; sampling is bilinear for light, nearest for depth."""
+    """Pictures and metric depth of ``frames`` seen through ``view``; sampling is bilinear for light, nearest for
+    depth.
+    """
     u, v = _stored_positions(frames, view, height, width)
     inside = (u >= 0) & (v >= 0) & (u < frames.width[:, None, None]) & (v < frames.height[:, None, None])
     rows, columns = frames.image.shape[-2:]

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 
 from m3d_cli.errors import WeightsError
+from m3d_cli.models.lite import Lite
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class RunState:
     """Everything a run owns besides its data."""
 
-    model: nn.Module
-    average: nn.Module
+    model: Lite
+    average: Lite
     optimiser: Optimizer
     generator: torch.Generator
 

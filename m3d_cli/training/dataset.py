@@ -1,7 +1,7 @@
 """Training frames of all sources in one store on disk, read by random access and kept on the device where they fit.
 
-Every picture lies in the top-left corner of a canvas of fixed size. Wide pictures are stored whole and again as tiles, so
-that a zoom into them does not run out of pixels.
+Every picture lies in the top-left corner of a canvas of fixed size. Wide pictures are stored whole and again as
+tiles, so that a zoom into them does not run out of pixels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ GEOMETRY = ("width", "height", "focal", "cx", "cy")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frames:
-    """Stored frames: image (B, 3, H, W) uint8, depth (B, H, W) float16 metres (NaN unknown, inf sky), and (B,) cameras."""
+    """Stored frames: image (B, 3, H, W) uint8, depth (B, H, W) float16 metres (NaN unknown, inf sky), and (B,)
+    cameras.
+    """
 
     image: Tensor
     depth: Tensor
@@ -72,7 +74,8 @@ class FrameStore:
 
 
 def build_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path) -> FrameStore:
-    """Write ``samples`` into ``folder`` (canvas = width, height) and open the result; a finished store is opened as it is.
+    """Write ``samples`` into ``folder`` (canvas = width, height) and open the result; a finished store is opened as
+    it is.
 
     ``capacity`` bounds the number of stored frames. A sample without any known depth is skipped, counted and logged.
     """
@@ -97,7 +100,9 @@ def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, in
     folder.mkdir(parents=True, exist_ok=True)
     shape = (capacity, 3, height, width)
     image = np.lib.format.open_memmap(folder / "image.npy", mode="w+", dtype=np.uint8, shape=shape)
-    depth = np.lib.format.open_memmap(folder / "depth.npy", mode="w+", dtype=np.float16, shape=(capacity, height, width))
+    depth = np.lib.format.open_memmap(
+        folder / "depth.npy", mode="w+", dtype=np.float16, shape=(capacity, height, width)
+    )
     geometry: list[list[float]] = []
     source: list[int] = []
     names: dict[str, int] = {}
@@ -122,9 +127,7 @@ def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, in
     (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
 
 
-def _views(
-    sample: Sample, canvas: tuple[int, int]
-) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float16], Camera]]:
+def _views(sample: Sample, canvas: tuple[int, int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float16], Camera]]:
     """The whole frame and, for long ones, three overlapping tiles, each fitted to the canvas."""
     yield fit_to_canvas(sample.photo.image, sample.truth.depth, sample.photo.camera, canvas, sample.sparse)
     camera = sample.photo.camera
@@ -144,7 +147,7 @@ def fit_to_canvas(
     """Picture and depth shrunk (never enlarged) to fit ``canvas`` = (width, height), pixels made square."""
     square = camera.square_pixelled()
     scale = min(1.0, canvas[0] / square.width, canvas[1] / square.height)
-    target = square.resized(max(1, int(square.width * scale)), max(1, int(square.height * scale)))
+    target = square.resized(max(1, round(square.width * scale)), max(1, round(square.height * scale)))
     if (target.width, target.height) == (camera.width, camera.height):
         return image, depth.astype(np.float16), target
     pixels = cv2.resize(image, (target.width, target.height), interpolation=cv2.INTER_AREA)

@@ -1,7 +1,7 @@
 """Read a DINOv2 ViT-S/14 encoder out of an ONNX graph into timm's layout, for the start of a training run.
 
-Exporters fold linear weights into nameless MatMul operands; their order in the graph is the order of execution: query,
-key, value, attention output, and the two layers of the MLP, block after block.
+Exporters fold linear weights into nameless MatMul operands, in whatever order the modules ran (key before query,
+say). Each is named here by the bias that the graph adds to its product.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from m3d_cli.errors import WeightsError
 
 PREFIX = "backbone.embeddings."
 LAYER = "backbone.encoder.layer."
-LINEARS_PER_BLOCK = 6
+LAST_LINEAR = "mlp.fc2"
 
 
 def read_encoder(path: Path) -> dict[str, Tensor]:
@@ -29,13 +29,13 @@ def read_encoder(path: Path) -> dict[str, Tensor]:
     if path.suffix == ".safetensors":
         return {key: value.float() for key, value in load_file(path).items()}
     arrays = _initialisers(path)
-    matrices = [a for name, a in arrays.items() if name.startswith("onnx::MatMul")]
-    if len(matrices) % LINEARS_PER_BLOCK or f"{LAYER}0.norm1.weight" not in arrays:
-        raise WeightsError(f"{path}: not a ViT with {LINEARS_PER_BLOCK} linear layers a block")
+    if f"{LAYER}0.{LAST_LINEAR}.weight" not in arrays:
+        raise WeightsError(f"{path}: not a DINOv2 ViT as transformers exports it")
     state = _embedding(arrays)
-    for block in range(len(matrices) // LINEARS_PER_BLOCK):
-        linears = matrices[block * LINEARS_PER_BLOCK : (block + 1) * LINEARS_PER_BLOCK]
-        state |= _block(arrays, block, [matrix.T for matrix in linears])
+    block = 0
+    while f"{LAYER}{block}.{LAST_LINEAR}.weight" in arrays:
+        state |= _block(arrays, block)
+        block += 1
     return {key: torch.tensor(np.ascontiguousarray(value)) for key, value in state.items()}
 
 
@@ -46,7 +46,15 @@ def _initialisers(path: Path) -> dict[str, NDArray[np.float32]]:
     except ImportError as error:
         raise WeightsError(f"{path}: reading ONNX needs the onnx package", hint="pip install onnx") from error
     graph = onnx.load(str(path)).graph
-    return {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    product_of = {node.output[0]: node for node in graph.node if node.op_type == "MatMul"}
+    for node in graph.node:
+        bias = next((name for name in node.input if name.endswith(".bias")), None)
+        product = next((product_of[name] for name in node.input if name in product_of), None)
+        if node.op_type == "Add" and bias is not None and product is not None:
+            matrix = next(name for name in product.input if name in arrays)
+            arrays[bias.removesuffix("bias") + "weight"] = arrays[matrix].T
+    return arrays
 
 
 def _embedding(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
@@ -61,25 +69,24 @@ def _embedding(arrays: dict[str, NDArray[np.float32]]) -> dict[str, NDArray[np.f
     }
 
 
-def _block(
-    arrays: dict[str, NDArray[np.float32]], block: int, linears: list[NDArray[np.float32]]
-) -> dict[str, NDArray[np.float32]]:
+def _block(arrays: dict[str, NDArray[np.float32]], block: int) -> dict[str, NDArray[np.float32]]:
     old, new = f"{LAYER}{block}.", f"blocks.{block}."
-    attention = f"{old}attention.attention."
-    biases = [arrays[f"{attention}{name}.bias"] for name in ("query", "key", "value")]
-    return {
-        f"{new}norm1.weight": arrays[f"{old}norm1.weight"],
-        f"{new}norm1.bias": arrays[f"{old}norm1.bias"],
-        f"{new}attn.qkv.weight": np.concatenate(linears[:3]),
-        f"{new}attn.qkv.bias": np.concatenate(biases),
-        f"{new}attn.proj.weight": linears[3],
-        f"{new}attn.proj.bias": arrays[f"{old}attention.output.dense.bias"],
-        f"{new}ls1.gamma": arrays[f"{old}layer_scale1.lambda1"],
-        f"{new}norm2.weight": arrays[f"{old}norm2.weight"],
-        f"{new}norm2.bias": arrays[f"{old}norm2.bias"],
-        f"{new}mlp.fc1.weight": linears[4],
-        f"{new}mlp.fc1.bias": arrays[f"{old}mlp.fc1.bias"],
-        f"{new}mlp.fc2.weight": linears[5],
-        f"{new}mlp.fc2.bias": arrays[f"{old}mlp.fc2.bias"],
-        f"{new}ls2.gamma": arrays[f"{old}layer_scale2.lambda1"],
+    state = {
+        f"{new}attn.qkv.{kind}": np.concatenate(
+            [arrays[f"{old}attention.attention.{name}.{kind}"] for name in ("query", "key", "value")]
+        )
+        for kind in ("weight", "bias")
     }
+    same = {
+        "norm1": "norm1",
+        "norm2": "norm2",
+        "attn.proj": "attention.output.dense",
+        "mlp.fc1": "mlp.fc1",
+        "mlp.fc2": "mlp.fc2",
+    }
+    for ours, theirs in same.items():
+        for kind in ("weight", "bias"):
+            state[f"{new}{ours}.{kind}"] = arrays[f"{old}{theirs}.{kind}"]
+    for scale in (1, 2):
+        state[f"{new}ls{scale}.gamma"] = arrays[f"{old}layer_scale{scale}.lambda1"]
+    return state

@@ -58,6 +58,7 @@ def train(
 ) -> Lite:
     """Run or resume ``config``; returns the averaged network. Logs go to ``folder/log.csv``."""
     model.to(device).train()
+    model.to(memory_format=torch.channels_last)
     average = averaged_copy(model)
     generator = torch.Generator().manual_seed(config.seed)
     state = RunState(model, average, make_optimiser(model, config.optimiser), generator)
@@ -111,10 +112,12 @@ def _descend(
         group["lr"] = group["base_lr"] * factor
     mean = torch.tensor(spec.mean, device=device)[None, :, None, None]
     std = torch.tensor(spec.std, device=device)[None, :, None, None]
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda"):
-        prediction = state.model((batch.image - mean) / std)
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.autocast):
+        output = state.model.log_depth_and_confidence((batch.image - mean) / std)
     canonical = batch.depth * (spec.canonical.focal / batch.focal)[:, None, None, None]
-    terms = _losses(prediction.depth, prediction.confidence, canonical, config.loss, spec, state.generator)
+    # The losses stand at the decoder's own resolution: the last upsampling has nothing to learn.
+    depth, confidence = output[:, :1].exp(), output[:, 1:].float().sigmoid()
+    terms = _losses(depth, confidence, _picked(canonical, output.shape[-2:]), config.loss, spec, state.generator)
     state.optimiser.zero_grad(set_to_none=True)
     terms.total.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(state.model.parameters(), config.optimiser.clip_norm)
@@ -127,7 +130,12 @@ def _descend(
 
 
 def _losses(
-    depth: Tensor, confidence: Tensor, target: Tensor, settings: LossSection, spec: ModelSpec, generator: torch.Generator
+    depth: Tensor,
+    confidence: Tensor,
+    target: Tensor,
+    settings: LossSection,
+    spec: ModelSpec,
+    generator: torch.Generator,
 ) -> LossTerms:
     near, far = spec.depth_range
     mask = (target > near) & (target < far)
@@ -143,9 +151,17 @@ def _losses(
     return LossTerms(terms, total)
 
 
+def _picked(target: Tensor, size: torch.Size) -> Tensor:
+    """The target (B, 1, H, W) at the centres of a coarser grid: nearest, as depth must not be blended."""
+    rows, columns = ((torch.arange(n) + 0.5) * full / n for n, full in zip(size, target.shape[-2:], strict=True))
+    picked: Tensor = target[:, :, rows.long()[:, None], columns.long()[None, :]]
+    return picked
+
+
 @torch.no_grad()
 def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
-    slow, fast = list(average.parameters()), list(model.parameters())
+    slow: list[Tensor] = list(average.parameters())
+    fast: list[Tensor] = list(model.parameters())
     torch._foreach_lerp_(slow, fast, 1 - decay)
 
 

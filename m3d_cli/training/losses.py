@@ -1,7 +1,8 @@
-"""Losses of Metric3D's training, each a function of prediction, target and mask (all (B, 1, H, W)) that returns a scalar.
+"""Losses of Metric3D's training, each a function of prediction, target and mask (all (B, 1, H, W)) that returns a
+scalar.
 
-Depths are canonical metres. Every loss is averaged per picture first, so that a picture with sparse LiDAR weighs as much
-as a dense one; a masked pixel changes nothing.
+Depths are canonical metres. Every loss is averaged per picture first, so that a picture with sparse LiDAR weighs as
+much as a dense one; a masked pixel changes nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ def log_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 def scale_invariant_log(prediction: Tensor, target: Tensor, mask: Tensor, focus: float = 0.5) -> Tensor:
-    """``mean d^2 - focus (mean d)^2`` with d = ln p - ln t (Eigen et al. 2014, equation 4), square-rooted per picture."""
+    """``mean d^2 - focus (mean d)^2`` with d = ln p - ln t (Eigen et al. 2014, equation 4), square-rooted per
+    picture.
+    """
     difference = torch.where(mask, prediction.log() - _safe(target, mask).log(), 0.0)
     count = mask.sum(dim=(1, 2, 3)).clamp(min=1)
     mean = difference.sum(dim=(1, 2, 3)) / count
@@ -57,8 +60,8 @@ def random_proposal_normalisation(
 ) -> Tensor:
     """RPNL (arXiv 2307.10984, equation 3): inside random crops, depth less its median over its mean deviation.
 
-    Crops are shared by the batch and read on a lattice of RPNL_LATTICE^2 pixels, which keeps 32 crops of a large batch one
-    tensor operation. A crop with fewer than RPNL_LEAST known pixels does not count.
+    Crops are shared by the batch and read on a lattice of RPNL_LATTICE^2 pixels, which keeps 32 crops of a large
+    batch one tensor operation. A crop with fewer than RPNL_LEAST known pixels does not count.
     """
     rows, columns = _lattice(prediction.shape[-2:], crops, generator)
     rows, columns = rows.to(prediction.device), columns.to(prediction.device)
@@ -118,7 +121,8 @@ def _lattice(size: torch.Size, crops: int, generator: torch.Generator) -> tuple[
 def _normalised(x: Tensor, mask: Tensor) -> Tensor:
     """(x - median) / mean deviation over the masked entries of the last axis.
 
-    The median carries its gradient: detached, as in the published training, a constant added to x would look like a change.
+    The median carries its gradient: detached, as in the published training, adding a constant to x would look like a
+    change.
     """
     filled = torch.where(mask, x, torch.inf).sort(dim=2).values
     middle = ((mask.sum(dim=2, keepdim=True) - 1) // 2).clamp(min=0)

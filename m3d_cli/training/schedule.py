@@ -44,4 +44,6 @@ def _rate(name: str, blocks: int, settings: OptimiserSection) -> float:
         return settings.learning_rate
     match = _BLOCK.match(name)
     depth = int(match[1]) + 1 if match else 0
+    if depth <= settings.frozen_blocks and settings.frozen_blocks > 0:
+        return 0.0
     return settings.encoder_learning_rate * settings.layer_decay ** (blocks - depth)

@@ -1,0 +1,153 @@
+"""One finished depth map to the files that were asked for: products first, the sidecar that speaks of them last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from m3d_cli import __version__
+from m3d_cli.batch.plan import Job, OutputFormat
+from m3d_cli.batch.settings import Settings
+from m3d_cli.batch.stages import Stages
+from m3d_cli.canonical import CanonicalTransform
+from m3d_cli.depthmap import DepthMap
+from m3d_cli.errors import OutputError
+from m3d_cli.files.load import LoadedPhoto
+from m3d_cli.outputs.arrays import encode_npy, encode_npz, encode_pfm, encode_tiff, write_exr
+from m3d_cli.outputs.atomic import write_bytes
+from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
+from m3d_cli.outputs.png import encode_png16
+from m3d_cli.outputs.preview import encode_preview
+from m3d_cli.outputs.sidecar import (
+    CameraRecord,
+    CandidateRecord,
+    DepthRecord,
+    ModelRecord,
+    OutputRecord,
+    Sidecar,
+    depth_record,
+    encode_sidecar,
+    scale_trust,
+)
+
+# Text chunk of the confidence PNG.
+CONFIDENCE_KEY = "m3d:confidence_scale"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """A photo with its depth, and how it went through the network; ``precision`` is the one it was computed in."""
+
+    photo: LoadedPhoto
+    transform: CanonicalTransform
+    depth: DepthMap
+    precision: str
+
+
+def write_products(job: Job, settings: Settings, finished: Finished, stages: Stages) -> DepthRecord:
+    """Write every output of ``job``; raises OutputError."""
+    clipped = 0
+    for kind in settings.formats:
+        clipped += _write_product(job.output(kind), kind, settings, finished.depth, stages)
+    with stages.measured("encode"):
+        record = depth_record(finished.depth, clipped)
+        data = encode_sidecar(_sidecar(job, settings, finished, record))
+    with stages.measured("write"):
+        write_bytes(job.sidecar, data)
+    return record
+
+
+def _write_product(path: Path, kind: OutputFormat, settings: Settings, result: DepthMap, stages: Stages) -> int:
+    """Write one file; returns how many pixels it could not hold."""
+    if kind is OutputFormat.EXR:
+        with stages.measured("encode"):
+            write_exr(path, result.depth)
+        return 0
+    with stages.measured("encode"):
+        pieces, clipped = _encode(kind, settings, result)
+    with stages.measured("write"):
+        write_bytes(path, *pieces)
+    return clipped
+
+
+def _encode(kind: OutputFormat, settings: Settings, result: DepthMap) -> tuple[tuple[bytes | memoryview, ...], int]:
+    if kind is OutputFormat.PNG:
+        data, counts = encode_depth_png(result.depth, settings.png_scale)
+        return (data,), counts.clipped
+    if kind is OutputFormat.NPY:
+        return encode_npy(result.depth), 0
+    if kind is OutputFormat.NPZ:
+        return (encode_npz(result),), 0
+    if kind is OutputFormat.TIFF:
+        return (encode_tiff(result.depth),), 0
+    if kind is OutputFormat.PFM:
+        return encode_pfm(result.depth), 0
+    if kind is OutputFormat.PREVIEW:
+        return (encode_preview(result.depth, settings.preview),), 0
+    return (_confidence_png(result),), 0
+
+
+def _confidence_png(result: DepthMap) -> bytes:
+    """Confidence 0..1 as 0..65535, higher is better."""
+    if result.confidence is None:
+        raise OutputError("this model gives no confidence", hint="leave conf out of --format")
+    values = np.rint(np.clip(result.confidence, 0, 1) * LARGEST).astype(np.uint16)
+    return encode_png16(values, {CONFIDENCE_KEY: str(LARGEST)})
+
+
+def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecord) -> Sidecar:
+    return Sidecar(
+        photo=str(job.photo.relative),
+        m3d_version=__version__,
+        camera=_camera_record(finished.photo),
+        model=_model_record(settings, finished),
+        depth=depth,
+        outputs=tuple(_output_record(job, kind, settings) for kind in settings.formats),
+        notes=finished.photo.notes,
+    )
+
+
+def _camera_record(photo: LoadedPhoto) -> CameraRecord:
+    camera, estimate = photo.camera, photo.estimate
+    return CameraRecord(
+        width=camera.width,
+        height=camera.height,
+        fx=camera.fx,
+        fy=camera.fy,
+        cx=camera.cx,
+        cy=camera.cy,
+        focal_px=camera.focal,
+        focal_source=str(camera.focal_source),
+        focal_rel_sigma=camera.focal_rel_sigma,
+        horizontal_fov_deg=round(camera.horizontal_fov, 3),
+        scale_trust=scale_trust(camera),
+        derivation=estimate.derivation,
+        candidates=tuple(CandidateRecord(one.focal, str(one.source), one.rel_sigma) for one in estimate.candidates),
+        warnings=estimate.warnings,
+    )
+
+
+def _model_record(settings: Settings, finished: Finished) -> ModelRecord:
+    canonical = settings.model.canonical
+    return ModelRecord(
+        name=settings.model.name,
+        weights_sha256=settings.weights.sha256,
+        licence=settings.model.licence,
+        precision=finished.precision,
+        variant=str(canonical.variant),
+        canonical_focal_px=canonical.focal,
+        input_height=canonical.height,
+        input_width=canonical.width,
+        depth_scale=finished.transform.depth_scale,
+    )
+
+
+def _output_record(job: Job, kind: OutputFormat, settings: Settings) -> OutputRecord:
+    scale = None
+    if kind is OutputFormat.PNG:
+        scale = settings.png_scale
+    if kind is OutputFormat.CONFIDENCE:
+        scale = float(LARGEST)
+    return OutputRecord(job.output(kind).name, str(kind), scale)

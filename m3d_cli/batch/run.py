@@ -1,0 +1,244 @@
+"""Every photo from file to depth, in threads, with at most a few in memory; one bad photo never stops the rest."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, replace
+
+from m3d_cli.batch.journal import Failure, Journal, JournalError, Outcome, Status
+from m3d_cli.batch.plan import Job
+from m3d_cli.batch.products import Finished, write_products
+from m3d_cli.batch.settings import Settings
+from m3d_cli.batch.stages import Stages
+from m3d_cli.batch.tasks import Task, focal_of
+from m3d_cli.camera import Camera
+from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
+from m3d_cli.files.load import LoadedPhoto, load
+from m3d_cli.files.undistort import straightened
+from m3d_cli.inference.photo import (
+    CanonicalPhoto,
+    Engine,
+    Wanted,
+    available_cores,
+    canonical_transform,
+    to_canonical,
+)
+from m3d_cli.models.spec import ModelSpec
+from m3d_cli.outputs.depth_png import encode_depth_png
+from m3d_cli.outputs.sidecar import DepthRecord, scale_trust
+
+logger = logging.getLogger(__name__)
+
+# What ends the run rather than one photo.
+FATAL = (DeviceError, WeightsError, JournalError)
+
+# Outcomes that wait for a slower photo before them; they are small, and photos are not held with them.
+WAITING_OUTCOMES = 64
+
+MOST_THREADS = 64
+
+
+class Stopped(Exception):
+    """The run was told to stop before this photo was written."""
+
+
+class SharedEngine:
+    """The engine, made when the first photo needs it: a run that finds everything done never loads a network."""
+
+    def __init__(self, create: Callable[[], Engine]) -> None:
+        self._create = create
+        self._guard = threading.Lock()
+        self._engine: Engine | None = None
+
+    def get(self) -> Engine:
+        """The one engine of the run."""
+        with self._guard:
+            if self._engine is None:
+                self._engine = self._create()
+                logger.info("ready: %s", self._engine.description)
+            return self._engine
+
+    @property
+    def in_flight(self) -> int:
+        """How many photos to work on at once, as far as is known yet."""
+        return self._engine.in_flight if self._engine is not None else available_cores()
+
+    def close(self) -> None:
+        """Free what the engine holds."""
+        if self._engine is not None:
+            self._engine.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What every photo of a run has in common."""
+
+    settings: Settings
+    journal: Journal
+    engine: SharedEngine
+    overwrite: bool
+    stop: threading.Event
+
+    def outcome_of(self, task: Task) -> Outcome:
+        """Work on one photo, note its end in the journal; raises `Stopped` and what ends the run."""
+        if task.earlier is not None:
+            # The path as given now, which may differ from that of the earlier run.
+            return replace(task.earlier, path=str(task.job.photo.path), status=Status.SKIPPED)
+        stages = Stages()
+        try:
+            outcome = self._work(task, stages)
+        except (*FATAL, Stopped):
+            raise
+        except M3dError as error:
+            outcome = _failed(task, stages, error)
+        except MemoryError:
+            outcome = _failed(task, stages, PhotoError(f"{task.job.photo.path}: not enough memory"))
+        except Exception as error:  # one bad photo never stops the rest, whatever it raises
+            logger.debug("unexpected", exc_info=True)
+            message = f"{task.job.photo.path}: {type(error).__name__}: {error}"
+            outcome = _failed(task, stages, PhotoError(message, hint="report this photo", code="UNEXPECTED"))
+        self.journal.write(outcome)
+        return outcome
+
+    def _work(self, task: Task, stages: Stages) -> Outcome:
+        self._refuse_foreign_outputs(task.job)
+        self._check_stop()
+        with stages.measured("decode"):
+            photo, canonical = prepare(task, self.settings)
+        self._check_stop()
+        engine = self.engine.get()
+        computed = engine.compute(canonical, Wanted(self.settings.wants_confidence, self.settings.max_depth))
+        stages.add("network", computed.network_seconds)
+        stages.add("upsample", computed.upsample_seconds)
+        self._check_stop()
+        self.journal.started(str(photo.path), task.key, task.job.outputs)
+        finished = Finished(photo, canonical.transform, computed.depth, engine.precision)
+        record = write_products(task.job, self.settings, finished, stages)
+        return self._done(task, photo, record, stages)
+
+    def _done(self, task: Task, photo: LoadedPhoto, record: DepthRecord, stages: Stages) -> Outcome:
+        camera = photo.camera
+        return Outcome(
+            path=str(photo.path),
+            status=Status.DONE,
+            key=task.key,
+            outputs=self.journal.names(task.job.outputs),
+            sizes=tuple(output.stat().st_size for output in task.job.outputs),
+            width=camera.width,
+            height=camera.height,
+            focal_px=camera.focal,
+            focal_source=str(camera.focal_source),
+            focal_rel_sigma=camera.focal_rel_sigma,
+            scale_trust=scale_trust(camera),
+            median_m=record.median_m,
+            model=self.settings.model.name,
+            warnings=(*photo.estimate.warnings, *_clipped(record, self.settings)),
+            at=time.time(),
+            seconds=stages.seconds,
+        )
+
+    def _refuse_foreign_outputs(self, job: Job) -> None:
+        if self.overwrite:
+            return
+        for output in job.outputs:
+            if output.exists() and not self.journal.owns(output):
+                raise OutputError(
+                    f"{output} is there already and was not written by m3d",
+                    hint="use --overwrite or another --out",
+                    code="OUTPUT_EXISTS",
+                )
+
+    def _check_stop(self) -> None:
+        if self.stop.is_set():
+            raise Stopped
+
+
+def prepare(task: Task, settings: Settings) -> tuple[LoadedPhoto, CanonicalPhoto]:
+    """A photo decoded no larger than the network needs, and as the network takes it."""
+    path, relative = task.job.photo.path, task.job.photo.relative
+    estimate = focal_of(task, settings.camera)
+    at_least = _needed_size(estimate.camera, settings.model)
+    photo = load(path, settings.camera, relative=relative, estimate=estimate, at_least=at_least)
+    return photo, to_canonical(photo.image, photo.camera, settings.model)
+
+
+def run(tasks: Iterable[Task], context: Run) -> Generator[Outcome]:
+    """Outcomes in the order of ``tasks``.
+
+    Closing the iterator early, as an interrupt does, starts nothing more, lets what is being written end, and leaves
+    the rest for the next run.
+    """
+    pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-photo")
+    waiting: deque[Future[Outcome]] = deque()
+    source = iter(tasks)
+    is_more = True
+    try:
+        while is_more or waiting:
+            while is_more and _has_room(waiting, context):
+                task = next(source, None)
+                is_more = task is not None
+                if task is not None:
+                    waiting.append(_submitted(pool, task, context))
+            while waiting and waiting[0].done():
+                yield waiting.popleft().result()
+            busy = [future for future in waiting if not future.done()]
+            if busy and not waiting[0].done():
+                wait(busy, return_when=FIRST_COMPLETED)
+    finally:
+        context.stop.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+        context.engine.close()
+
+
+def _has_room(waiting: deque[Future[Outcome]], context: Run) -> bool:
+    if len(waiting) >= WAITING_OUTCOMES:
+        return False
+    return sum(not future.done() for future in waiting) < min(context.engine.in_flight, MOST_THREADS)
+
+
+def _submitted(pool: ThreadPoolExecutor, task: Task, context: Run) -> Future[Outcome]:
+    if task.earlier is None:
+        return pool.submit(context.outcome_of, task)
+    ready: Future[Outcome] = Future()
+    ready.set_result(context.outcome_of(task))
+    return ready
+
+
+def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
+    """Width and height of the smallest copy of ``camera``'s picture that still fills the network's input."""
+    straight = straightened(camera)
+    transform = canonical_transform(straight, spec)
+    # Straightening a lens enlarges the middle of the picture.
+    zoom = max(1.0, straight.focal / min(camera.fx, camera.fy))
+    return round(transform.inner_width * zoom), round(transform.inner_height * zoom)
+
+
+def _clipped(record: DepthRecord, settings: Settings) -> tuple[str, ...]:
+    if not record.clipped_pixels:
+        return ()
+    limit = 65535 / settings.png_scale
+    return (f"{record.clipped_pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
+
+
+def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
+    return Outcome(
+        path=str(task.job.photo.path),
+        status=Status.FAILED,
+        key=task.key,
+        at=time.time(),
+        seconds=stages.seconds,
+        error=Failure(error.code, error.message, error.hint, error.exit_code),
+    )
+
+
+def depth_png(task: Task, settings: Settings, engine: Engine) -> bytes:
+    """The depth PNG of one photo, with no file and no journal."""
+    _, canonical = prepare(task, settings)
+    computed = engine.compute(canonical, Wanted(max_depth=settings.max_depth))
+    data, _ = encode_depth_png(computed.depth.depth, settings.png_scale)
+    return data

@@ -1,0 +1,64 @@
+"""How the photos of a run are worked on, and the digest by which a later run knows that nothing would change."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+from dataclasses import dataclass, field
+
+from m3d_cli import __version__
+from m3d_cli.batch.plan import OutputFormat
+from m3d_cli.errors import UsageError
+from m3d_cli.files.load import CameraOptions
+from m3d_cli.models.registry import ChosenWeights
+from m3d_cli.models.spec import ModelSpec
+from m3d_cli.outputs.arrays import can_write_exr
+from m3d_cli.outputs.depth_png import MILLIMETRES
+from m3d_cli.outputs.preview import PreviewStyle
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that decides what is written for a photo; ``max_depth`` in metres, None for no limit."""
+
+    model: ModelSpec
+    weights: ChosenWeights
+    formats: tuple[OutputFormat, ...] = (OutputFormat.PNG,)
+    png_scale: float = MILLIMETRES
+    preview: PreviewStyle = field(default_factory=PreviewStyle)
+    max_depth: float | None = None
+    precision: str = "auto"
+    camera: CameraOptions = field(default_factory=CameraOptions)
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.png_scale) and self.png_scale > 0):
+            raise UsageError(f"--png-scale {self.png_scale} is not a positive number", hint="1000 is millimetres")
+        if self.max_depth is not None and not self.max_depth > 0:
+            raise UsageError(f"--max-depth {self.max_depth} is not a positive number of metres")
+        if OutputFormat.EXR in self.formats and not can_write_exr():
+            raise UsageError("writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]', or --format tiff")
+
+    @property
+    def wants_confidence(self) -> bool:
+        """Whether a format holds the confidence."""
+        return OutputFormat.CONFIDENCE in self.formats or OutputFormat.NPZ in self.formats
+
+    @property
+    def digest(self) -> str:
+        """Hash of all that changes a byte of the outputs."""
+        # Requiring a focal length refuses photos; it changes none.
+        camera = dataclasses.replace(self.camera, require_focal=False).digest
+        parts = (
+            __version__,
+            self.model.name,
+            self.model.canonical,
+            self.weights.sha256,
+            self.precision,
+            camera,
+            [str(kind) for kind in self.formats],
+            self.png_scale,
+            self.preview,
+            self.max_depth,
+        )
+        return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()

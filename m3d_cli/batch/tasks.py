@@ -1,0 +1,77 @@
+"""From planned photos to what is left to do: the common focal length of one camera, and what an earlier run did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from m3d_cli.batch.journal import Journal, Outcome
+from m3d_cli.batch.plan import Job, photo_key
+from m3d_cli.batch.settings import Settings
+from m3d_cli.errors import FocalError, M3dError, PhotoError
+from m3d_cli.files.consensus import consensus
+from m3d_cli.files.focal import FocalEstimate
+from m3d_cli.files.load import CameraOptions, read_facts
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What one photo got from the others of its camera: a focal length, or the error that reading its header gave."""
+
+    estimate: FocalEstimate | None = None
+    error: M3dError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One photo to be worked on, under the key of its journal lines; ``earlier`` is its outcome if it is done."""
+
+    job: Job
+    key: str
+    shared: Shared | None = None
+    earlier: Outcome | None = None
+
+
+def tasks(
+    jobs: Sequence[Job], settings: Settings, journal: Journal, shared: Sequence[Shared] | None, *, overwrite: bool
+) -> Iterator[Task]:
+    """A task a job, made when it is asked for; ``overwrite`` does everything again."""
+    digest = settings.digest
+    for index, job in enumerate(jobs):
+        from_others = shared[index] if shared is not None else None
+        key = photo_key(job, digest if from_others is None else f"{digest}{from_others.estimate!r}")
+        yield Task(job, key, from_others, None if overwrite else journal.finished(key))
+
+
+def share_focal(jobs: Sequence[Job], camera: CameraOptions) -> tuple[Shared, ...]:
+    """Headers of all photos read, and the consensus of their focal lengths, for ``--same-camera``."""
+    # A photo without a focal length of its own may get one here, so nobody is required to have one yet.
+    lenient = CameraOptions(camera.user, camera.calibration, camera.sidecar, camera.sensors)
+    own = [_own_estimate(job, lenient) for job in jobs]
+    common = iter(consensus([one.estimate for one in own if one.estimate is not None]))
+    return tuple(one if one.estimate is None else Shared(next(common)) for one in own)
+
+
+def focal_of(task: Task, camera: CameraOptions) -> FocalEstimate:
+    """The focal length a photo is worked on with; raises `PhotoError`, or `FocalError` where one is required."""
+    photo = task.job.photo
+    if photo.problem:
+        raise PhotoError(f"{photo.path}: {photo.problem}")
+    if task.shared is None:
+        return read_facts(photo.path, camera, photo.relative).estimate
+    if task.shared.estimate is None:
+        raise task.shared.error or PhotoError(f"{photo.path}: cannot be read")
+    if camera.require_focal and task.shared.estimate.is_assumed:
+        raise FocalError(
+            f"{photo.path}: no focal length known", hint="pass --focal, --focal-35mm, --fov or --intrinsics"
+        )
+    return task.shared.estimate
+
+
+def _own_estimate(job: Job, camera: CameraOptions) -> Shared:
+    if job.photo.problem:
+        return Shared(error=PhotoError(f"{job.photo.path}: {job.photo.problem}"))
+    try:
+        return Shared(read_facts(job.photo.path, camera, job.photo.relative).estimate)
+    except M3dError as error:
+        return Shared(error=error)

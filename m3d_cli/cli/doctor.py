@@ -1,0 +1,62 @@
+"""``m3d doctor``: what m3d can do on this machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+
+from m3d_cli import __version__
+from m3d_cli.cli import options
+from m3d_cli.cli.console import write_line
+
+
+def doctor(as_json: options.Json = False) -> None:
+    """Show versions, devices, precision, formats and where the weights are."""
+    facts = _facts()
+    if as_json:
+        write_line(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        write_line(f"{name:18}{', '.join(value) if isinstance(value, list) else value}")
+
+
+def _facts() -> dict[str, str | list[str]]:
+    from m3d_cli.batch.journal import can_lock
+    from m3d_cli.inference.device import choose_compute, device_names, torch_version
+    from m3d_cli.inference.photo import available_cores
+    from m3d_cli.models.registry import BUNDLED
+
+    weights = [f"{file.model} {'installed' if file.is_installed else 'missing'}" for file in BUNDLED.values()]
+    return {
+        "m3d": __version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "torch": torch_version(),
+        "devices": device_names(),
+        "default": str(choose_compute()),
+        "cores": str(available_cores()),
+        "reads": _readable(),
+        "writes": _writable(),
+        "weights": weights,
+        "weights folder": str(next(iter(BUNDLED.values())).path.parent),
+        "run lock": "yes" if can_lock() else "no: keep two runs out of one folder yourself",
+        "terminal": "yes" if sys.stderr.isatty() else "no",
+    }
+
+
+def _readable() -> list[str]:
+    from m3d_cli.files.picture import readable_formats
+
+    return [str(kind) for kind in readable_formats()]
+
+
+def _writable() -> list[str]:
+    from m3d_cli.batch.plan import OutputFormat
+    from m3d_cli.outputs.arrays import can_write_exr
+
+    missing = () if can_write_exr() else (OutputFormat.EXR,)
+    return [
+        *(str(kind) for kind in OutputFormat if kind not in missing),
+        *(f"{kind} (not: no OpenEXR)" for kind in missing),
+    ]

@@ -1,0 +1,99 @@
+"""``m3d depth --dry-run``: what a run would do with each photo, and the focal length it would use. Loads no network."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from m3d_cli.cli.console import Talk, one_line, write_line
+from m3d_cli.errors import FocalError, M3dError, PhotoError
+
+if TYPE_CHECKING:
+    from m3d_cli.batch.plan import Job
+    from m3d_cli.batch.settings import Settings
+    from m3d_cli.batch.tasks import Shared, Task
+    from m3d_cli.files.focal import FocalEstimate
+
+
+@dataclass(frozen=True, slots=True)
+class _Prospect:
+    """A photo, its focal length or the error in its way, and what a run would do: ``todo``, ``done`` or ``error``."""
+
+    task: Task
+    status: str
+    estimate: FocalEstimate | None = None
+    error: M3dError | None = None
+
+
+def show_plan(
+    jobs: Sequence[Job],
+    settings: Settings,
+    shared: Sequence[Shared] | None,
+    *,
+    overwrite: bool,
+    as_json: bool,
+    talk: Talk,
+) -> None:
+    """One line a photo on standard output; leaves with the code that the run would end with, as far as headers tell."""
+    from m3d_cli.batch.journal import Journal
+    from m3d_cli.batch.tasks import tasks
+
+    found: Counter[str] = Counter()
+    errors: list[M3dError] = []
+    for task in tasks(jobs, settings, Journal.peek(jobs[0].out), shared, overwrite=overwrite):
+        prospect = _prospect(task, settings)
+        found[prospect.status] += 1
+        write_line(_json(prospect) if as_json else _text(prospect))
+        if prospect.error is not None:
+            errors.append(prospect.error)
+            talk.error(str(prospect.error))
+    words = {"todo": "to do", "done": "already done", "error": "not possible"}
+    counts = ", ".join(f"{found[status]} {word}" for status, word in words.items() if found[status])
+    talk.say(f"{len(jobs)} photo{'' if len(jobs) == 1 else 's'}: {counts}; nothing was written")
+    if errors:
+        only_focal = all(isinstance(error, FocalError) for error in errors)
+        raise typer.Exit(FocalError.exit_code if only_focal else PhotoError.exit_code)
+
+
+def _prospect(task: Task, settings: Settings) -> _Prospect:
+    from m3d_cli.batch.tasks import focal_of
+
+    try:
+        estimate = focal_of(task, settings.camera)
+    except M3dError as error:
+        return _Prospect(task, "error", error=error)
+    return _Prospect(task, "todo" if task.earlier is None else "done", estimate)
+
+
+def _text(prospect: _Prospect) -> str:
+    path = one_line(str(prospect.task.job.photo.path))
+    if prospect.estimate is None:
+        reason = prospect.error.message if prospect.error else "unknown"
+        return f"error  {path}  {one_line(reason)}"
+    focal = prospect.estimate
+    outputs = " ".join(one_line(str(output)) for output in prospect.task.job.outputs)
+    return f"{prospect.status:5}  {path} -> {outputs}  {focal.focal:.1f} px {focal.source} +- {focal.rel_sigma:.1%}"
+
+
+def _json(prospect: _Prospect) -> str:
+    job = prospect.task.job
+    fields: dict[str, object] = {"path": str(job.photo.path), "status": prospect.status}
+    if prospect.estimate is not None:
+        focal = prospect.estimate
+        fields |= {
+            "outputs": [str(output) for output in job.outputs],
+            "width": focal.width,
+            "height": focal.height,
+            "focal_px": focal.focal,
+            "focal_source": str(focal.source),
+            "focal_rel_sigma": focal.rel_sigma,
+        }
+    if prospect.error is not None:
+        error = prospect.error
+        fields["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
+    return json.dumps(fields)

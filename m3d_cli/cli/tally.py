@@ -1,0 +1,72 @@
+"""How a run went in numbers: the summary and the exit code."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from m3d_cli.cli.console import Talk
+from m3d_cli.errors import FocalError, PhotoError
+
+if TYPE_CHECKING:
+    from m3d_cli.batch.journal import Outcome
+
+
+class Tally:
+    """Counts outcomes of a run over ``planned`` photos."""
+
+    def __init__(self, planned: int) -> None:
+        self.planned = planned
+        self._begin = time.monotonic()
+        self._statuses: Counter[str] = Counter()
+        self._assumed = 0
+        self._warned = 0
+        self._all_focal = True
+
+    def add(self, outcome: Outcome) -> None:
+        """Count one photo."""
+        self._statuses[str(outcome.status)] += 1
+        is_assumed = outcome.focal_source == "assumed"
+        self._assumed += is_assumed
+        # The warning that goes with an assumed focal length is told once, below.
+        self._warned += len(outcome.warnings) > is_assumed
+        if outcome.error is not None and outcome.error.exit_code != FocalError.exit_code:
+            self._all_focal = False
+
+    @property
+    def failed(self) -> int:
+        """Photos that failed."""
+        return self._statuses["error"]
+
+    @property
+    def exit_code(self) -> int:
+        """0, 3 when photos failed, 7 when all that failed lacked a required focal length."""
+        if not self.failed:
+            return 0
+        return FocalError.exit_code if self._all_focal else PhotoError.exit_code
+
+    def tell(self, talk: Talk) -> None:
+        """One warning about assumed focal lengths, one about the rest, and the summary."""
+        if self._assumed:
+            share = f"{self._assumed} of {self.planned} photos"
+            talk.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
+        if self._warned:
+            talk.say(f"{self._warned} photo{_s(self._warned)} with remarks: see the sidecars, or run with -v")
+        talk.say(self.summary())
+
+    def summary(self) -> str:
+        """For example ``20 photos: 17 done, 2 already done, 1 failed in 12.3 s (1.4 photos/s)``."""
+        seconds = time.monotonic() - self._begin
+        done = self._statuses["done"]
+        words = ((done, "done"), (self._statuses["skipped"], "already done"), (self.failed, "failed"))
+        parts = [f"{count} {word}" for count, word in words if count]
+        left = self.planned - self._statuses.total()
+        if left:
+            parts.append(f"{left} left for the next run")
+        speed = f" ({done / seconds:.2f} photos/s)" if done and seconds > 0 else ""
+        return f"{self.planned} photo{_s(self.planned)}: {', '.join(parts)} in {seconds:.1f} s{speed}"
+
+
+def _s(count: int) -> str:
+    return "" if count == 1 else "s"

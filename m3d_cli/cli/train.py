@@ -1,0 +1,82 @@
+"""``m3d train`` and ``m3d synth``: networks from annotated and rendered frames."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from m3d_cli.cli.console import Talk, is_talking_to_a_person, write_line
+
+synth = typer.Typer(help="Rendered training frames with exact depth.", no_args_is_help=True)
+
+Workers = Annotated[int, typer.Option("--workers", help="Processes that render; 0 for one a core.", min=0)]
+
+
+def train(
+    config: Annotated[Path, typer.Argument(help="TOML file with the run's settings.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder of the run; a run found there goes on.")],
+    device: Annotated[
+        str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", envvar="M3D_DEVICE")
+    ] = "auto",
+    workers: Workers = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
+) -> None:
+    """Train a network as CONFIG says; stopped and started again, it goes on from its last checkpoint."""
+    from tqdm import tqdm
+
+    from m3d_cli.inference.device import choose_compute
+    from m3d_cli.training.config import read_config
+    from m3d_cli.training.loop import Progress
+    from m3d_cli.training.run import run_training
+
+    settings = read_config(config)
+    with tqdm(total=settings.optimiser.steps, unit="step", disable=quiet or not is_talking_to_a_person()) as bar:
+
+        def report(progress: Progress) -> None:
+            bar.update(progress.step - bar.n)
+            bar.set_postfix_str(f"loss {progress.loss:.4f}", refresh=False)
+            if bar.disable:
+                Talk(quiet=quiet).say(f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}")
+
+        weights = run_training(settings, out, choose_compute(device, "fp32").device, workers or _cores(), report)
+    write_line(str(weights))
+
+
+@synth.command("assets")
+def assets(
+    out: Annotated[Path, typer.Argument(help="File to write, for example data/assets.npz.")],
+    folder: Annotated[
+        Path | None, typer.Option("--packages", help="Folder with the extracted Debian packages; fetched without it.")
+    ] = None,
+) -> None:
+    """Fetch the furniture, vehicle and plant models of Debian's sweethome3d packages and pack them into one file."""
+    from m3d_cli.datasets.pack import fetch_assets, pack_assets
+
+    extracted = folder or fetch_assets(out.with_suffix(".packages"))
+    write_line(str(pack_assets(extracted, out)))
+
+
+@synth.command("frames")
+def frames(
+    out: Annotated[Path, typer.Argument(help="Folder to write in the RGB-D layout.")],
+    library: Annotated[Path, typer.Option("--assets", help="Packed models, see: m3d synth assets.")],
+    count: Annotated[int, typer.Option("--count", help="Number of pictures.", min=1)] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture.", min=0)] = 0,
+    width: Annotated[int, typer.Option("--width", help="Pixels.", min=32)] = 448,
+    height: Annotated[int, typer.Option("--height", help="Pixels.", min=32)] = 336,
+    workers: Workers = 0,
+) -> None:
+    """Render rooms, table tops, halls and streets with exact depth into the RGB-D layout."""
+    from m3d_cli.datasets.assets import load_assets
+    from m3d_cli.datasets.rgbd import write_rgbd
+    from m3d_cli.datasets.synthetic import render_many
+
+    samples = render_many(load_assets(library), range(seed, seed + count), width, height, workers or _cores())
+    write_line(str(write_rgbd(samples, out).root))
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

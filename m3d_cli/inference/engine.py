@@ -1,0 +1,136 @@
+"""Depth for worker threads: on a CPU each thread runs the network itself, on a GPU one thread runs it in batches."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+import cv2
+import torch
+
+from m3d_cli.inference.batcher import Batcher
+from m3d_cli.inference.device import choose_compute
+from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, Wanted, available_cores
+from m3d_cli.inference.predictor import Predictor
+from m3d_cli.models.create import create_model
+from m3d_cli.models.registry import ChosenWeights
+from m3d_cli.models.spec import ModelSpec
+from m3d_cli.models.weights import load_weights
+
+# More streams than this fight over the memory bus rather than help.
+MOST_STREAMS = 8
+
+GPU_BATCH = 8
+
+
+def stream_plan(photos: int, cores: int) -> tuple[int, int]:
+    """Streams and threads a stream for a run of ``photos``.
+
+    It depends on the planned total only, never on what is left: sums split over another number of threads round
+    differently, and a resumed run must give the same bytes.
+    """
+    streams = max(1, min(cores, photos, MOST_STREAMS))
+    return streams, max(1, cores // streams)
+
+
+class StreamEngine:
+    """The calling thread runs the network, a photo at a time."""
+
+    def __init__(self, predictor: Predictor, streams: int, threads: int) -> None:
+        self.predictor = predictor
+        self.streams = streams
+        self.threads = threads
+        self._thread = threading.local()
+
+    @property
+    def description(self) -> str:
+        """Device, precision and parallelism in a few words."""
+        return f"{self.predictor.compute}, {self.streams} x {self.threads} threads"
+
+    @property
+    def precision(self) -> str:
+        """The number format of the network."""
+        return self.predictor.compute.precision
+
+    @property
+    def in_flight(self) -> int:
+        """One photo more than streams, so that a core is not idle while a file reaches the disk."""
+        return self.streams + 1 if self.streams > 1 else 1
+
+    def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
+        """Metric depth at the photo's own size."""
+        self._prepare_thread()
+        begin = time.thread_time()
+        prediction = self.predictor.canonical([photo])
+        middle = time.thread_time()
+        depth = self.predictor.finish(prediction, 0, photo, wanted)
+        return Computed(depth, middle - begin, time.thread_time() - middle)
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+    def _prepare_thread(self) -> None:
+        if not getattr(self._thread, "is_ready", False):
+            torch.set_num_threads(self.threads)
+            self._thread.is_ready = True
+
+
+class BatchEngine:
+    """Photos of all threads meet in batches on one device."""
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.predictor = predictor
+        self._most = predictor.batch_size
+        self._batcher = Batcher(predictor)
+
+    @property
+    def description(self) -> str:
+        """Device, precision and parallelism in a few words."""
+        return f"{self.predictor.compute}, batches of {self.predictor.batch_size}"
+
+    @property
+    def precision(self) -> str:
+        """The number format of the network."""
+        return self.predictor.compute.precision
+
+    @property
+    def in_flight(self) -> int:
+        """A batch on the device while others decode and write."""
+        return self._most + min(MOST_STREAMS, available_cores())
+
+    def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
+        """Metric depth at the photo's own size."""
+        place = self._batcher.predict(photo)
+        begin = time.thread_time()
+        depth = self.predictor.finish(place.prediction, place.index, photo, wanted)
+        return Computed(depth, place.seconds, time.thread_time() - begin)
+
+    def close(self) -> None:
+        """End the network's thread."""
+        self._batcher.close()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Device and precision as the user says them; ``batch_size`` None chooses by device."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+
+
+def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOptions, photos: int) -> Engine:
+    """The engine for a run of ``photos``; raises WeightsError, DeviceError or UsageError."""
+    compute = choose_compute(options.device, options.precision)
+    weights.check()
+    model = create_model(spec.name)
+    if weights.path is not None:
+        load_weights(model, weights.path)
+    # Photos run side by side; OpenCV splitting each of them as well would only add waiting.
+    cv2.setNumThreads(1)
+    if compute.device.type != "cpu":
+        return BatchEngine(Predictor(model, spec, compute, options.batch_size or GPU_BATCH))
+    if (options.batch_size or 1) > 1:
+        return BatchEngine(Predictor(model, spec, compute, options.batch_size or 1))
+    return StreamEngine(Predictor(model, spec, compute), *stream_plan(photos, available_cores()))

@@ -1,0 +1,87 @@
+"""Photos on their way to the network, and what an engine makes of them. Loads no torch, so that nothing waits for it
+before there is a photo to compute."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import Camera
+from m3d_cli.canonical import CanonicalTransform
+from m3d_cli.depthmap import DepthMap
+from m3d_cli.models.spec import ModelSpec
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CanonicalPhoto:
+    """A photo as the network takes it: uint8 (spec.height, spec.width, 3), how it got there, and its own camera."""
+
+    pixels: NDArray[np.uint8]
+    transform: CanonicalTransform
+    camera: Camera
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What to make of a prediction: with its confidence or without, and only depth up to ``max_depth`` metres."""
+
+    confidence: bool = False
+    max_depth: float | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Computed:
+    """A finished depth map and the CPU seconds of its two stages."""
+
+    depth: DepthMap
+    network_seconds: float
+    upsample_seconds: float
+
+
+class Engine(Protocol):
+    """What turns canonical photos into depth maps, called from many threads at once."""
+
+    @property
+    def description(self) -> str:
+        """Device, precision and parallelism in a few words."""
+
+    @property
+    def precision(self) -> str:
+        """The number format of the network: fp32, bf16 or fp16."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many photos keep it busy without filling the memory."""
+
+    def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
+        """Metric depth at the photo's own size."""
+
+    def close(self) -> None:
+        """Free what is held."""
+
+
+def canonical_transform(camera: Camera, spec: ModelSpec) -> CanonicalTransform:
+    """The transform of ``camera``'s picture; pixels that are not square are made so by the same resize."""
+    square = camera if camera.has_square_pixels else camera.square_pixelled()
+    return CanonicalTransform.fit(square, spec.canonical)
+
+
+def to_canonical(image: NDArray[np.uint8], camera: Camera, spec: ModelSpec) -> CanonicalPhoto:
+    """Move a photo into the network's canonical camera; ``image`` may be a reduced decode of the camera's picture.
+
+    Depth comes back on the photo's own grid, whatever the shape of its pixels.
+    """
+    transform = canonical_transform(camera, spec)
+    return CanonicalPhoto(transform.apply(image), transform, camera)
+
+
+def available_cores() -> int:
+    """Cores this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # macOS and Windows have no affinity
+        return os.cpu_count() or 1

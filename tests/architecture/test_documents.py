@@ -1,0 +1,57 @@
+"""What the documents say is what the code does."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import typer
+from typer.main import get_command
+
+from m3d_cli.cli.app import app
+from m3d_cli.models.registry import BUNDLED
+from m3d_cli.models.spec import SPECS
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+WEIGHTS = (ROOT / "weights.md").read_text(encoding="utf-8")
+MENTIONED = sorted(set(re.findall(r"(?:^|\| )m3d [a-z][^|#`\n]*", README, flags=re.MULTILINE)))
+
+
+def known_options(words: list[str]) -> set[str]:
+    """Options of the command that ``words`` start with; fails on a command that does not exist."""
+    command = get_command(app)
+    while isinstance(command, typer.core.TyperGroup):
+        command = command.commands[words.pop(0)]
+    return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
+
+
+def test_the_readme_shows_commands() -> None:
+    assert len(MENTIONED) >= 8
+
+
+@pytest.mark.parametrize("line", MENTIONED)
+def test_a_command_of_the_readme_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line.lstrip("| "))[1:]
+    options = known_options(words)
+    used = {word.split("=")[0] for word in words if word.startswith("-") and word != "-"}
+    assert used <= options | {"--help"}
+
+
+def test_the_readmes_two_commands_start_from_nothing() -> None:
+    commands = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv")]
+    assert len(commands) == 2
+    assert "m3d depth tests/data/photos" in commands[0]
+    assert commands[1].endswith("pytest -q")
+
+
+def test_weights_md_is_the_registry_in_words() -> None:
+    for name, file in BUNDLED.items():
+        spec = SPECS[name]
+        for fact in (name, file.path.name, str(file.size), file.sha256, spec.licence, spec.accuracy, spec.weak_at):
+            assert fact, name
+            assert fact in WEIGHTS
+
+
+def test_bundled_files_stay_small() -> None:
+    assert sum(file.path.stat().st_size for file in BUNDLED.values()) <= 50_000_000

@@ -1,0 +1,202 @@
+"""Runs that are killed, disturbed or repeated: the end is always that of a run nobody touched."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from m3d_cli.batch.journal import JOURNAL_NAME
+from m3d_cli.cli import app
+
+COUNT = 20
+OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "png,npy", "-q"]
+
+# The program, killed by the kernel in the middle of its n-th call of an os function: before a file is synced (a .part
+# is half there) or after one took its name (products are there without their sidecar or their journal line).
+KILLED = """
+import os, signal, sys
+from m3d_cli.cli.app import main
+name, left = sys.argv[1], int(sys.argv[2])
+real = getattr(os, name)
+def counting(*arguments):
+    global left
+    left -= 1
+    result = None if left == 0 and name == "fsync" else real(*arguments)
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+setattr(os, name, counting)
+sys.exit(main(sys.argv[3:]))
+"""
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(5)
+    for index in range(COUNT):
+        pixels = rng.integers(0, 255, (30 + index, 60, 3), dtype=np.uint8)
+        (folder / "sub").mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(folder / ("sub" if index % 2 else "") / f"{index}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def undisturbed(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("undisturbed")
+    assert depth(photos, out) == 0
+    return contents(out)
+
+
+def depth(photos, out, *more):
+    return app.main(["depth", "-r", str(photos), "--out", str(out), *OPTIONS, *more])
+
+
+def contents(out):
+    files = (path for path in out.rglob("*") if path.is_file() and path.name != JOURNAL_NAME)
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+def killed(photos, out, function, calls):
+    command = [
+        sys.executable,
+        "-c",
+        KILLED,
+        function,
+        str(calls),
+        "depth",
+        "-r",
+        str(photos),
+        "--out",
+        str(out),
+        *OPTIONS,
+    ]
+    return subprocess.run(command, capture_output=True, check=False, timeout=120).returncode
+
+
+def journal(out):
+    return [json.loads(line) for line in (out / JOURNAL_NAME).read_text().splitlines()]
+
+
+def test_a_run_killed_again_and_again_ends_in_the_same_bytes(photos, undisturbed, tmp_path):
+    for function, calls in (("fsync", 1), ("replace", 2), ("fsync", 12), ("replace", 7)):
+        before = len(contents(tmp_path))
+        assert killed(photos, tmp_path, function, calls) == -signal.SIGKILL
+        assert len(contents(tmp_path)) >= before
+    assert list(tmp_path.rglob("*.part"))
+    assert depth(photos, tmp_path) == 0
+    assert contents(tmp_path) == undisturbed
+    assert len(undisturbed) == 3 * COUNT
+
+
+def test_what_was_done_before_the_kill_is_not_done_again(photos, tmp_path):
+    assert killed(photos, tmp_path, "fsync", 20) == -signal.SIGKILL
+    first = {row["key"] for row in journal(tmp_path) if row["status"] == "done"}
+    assert 1 <= len(first) < COUNT
+    lines = len(journal(tmp_path))
+    assert depth(photos, tmp_path) == 0
+    second = {row["key"] for row in journal(tmp_path)[lines:] if row["status"] == "done"}
+    assert not first & second
+    assert len(first | second) == COUNT
+
+
+def test_leftovers_go_even_when_the_next_run_wants_other_files(photos, tmp_path):
+    assert killed(photos, tmp_path, "fsync", 2) == -signal.SIGKILL
+    assert list(tmp_path.rglob("*.part"))
+    command = ["depth", str(photos), "-r", "--out", str(tmp_path), "--model", "m3d-test-lite", "--format", "pfm", "-q"]
+    assert app.main(command) == 0
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(photos, tmp_path, capsys):
+    command = [
+        sys.executable,
+        "-m",
+        "m3d_cli",
+        "depth",
+        "--files-from",
+        "-",
+        "--out",
+        str(tmp_path),
+        *OPTIONS,
+        "--json",
+    ]
+    # The first run holds the folder until somebody reads its second line.
+    listed = "\n".join(str(path) for path in sorted(photos.rglob("*.png")))
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as first:
+        assert first.stdin
+        assert first.stdout
+        first.stdin.write(listed)
+        first.stdin.close()
+        first.stdout.readline()
+        first.send_signal(signal.SIGSTOP)
+        code = depth(photos, tmp_path)
+        first.send_signal(signal.SIGCONT)
+        first.stdout.read()
+        assert first.wait(timeout=60) == 0
+    assert code == 2
+    assert "another m3d run is writing there" in capsys.readouterr().err
+
+
+def test_a_damaged_journal_costs_work_but_no_result(photos, undisturbed, tmp_path):
+    assert depth(photos, tmp_path) == 0
+    path = tmp_path / JOURNAL_NAME
+    data = bytearray(path.read_bytes())
+    for position in range(500, len(data), 1500):
+        data[position] = 0xFF
+    path.write_bytes(data[:-40])
+    assert depth(photos, tmp_path) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_an_output_that_was_cut_short_is_made_again(photos, undisturbed, tmp_path):
+    assert depth(photos, tmp_path) == 0
+    for name in ("0.png", "sub/1.npy"):
+        with (tmp_path / name).open("r+b") as file:
+            file.truncate(100)
+    (tmp_path / "2.json").unlink()
+    assert depth(photos, tmp_path) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_a_full_disk_fails_the_photo_and_the_next_run_makes_it(photos, undisturbed, tmp_path, capsys):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "7.npy.part").symlink_to("/dev/full")
+    assert depth(photos, tmp_path) == 3
+    assert "7.npy: cannot be written (No space left on device)" in capsys.readouterr().err
+    assert depth(photos, tmp_path) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_an_out_that_cannot_be_a_folder_is_one_error(photos, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert depth(photos, tmp_path / "file" / "out") == 3
+    assert capsys.readouterr().err.count("error: ") == 1
+
+
+def test_photos_that_come_later_are_added(photos, tmp_path):
+    some = tmp_path / "in"
+    some.mkdir()
+    shutil.copy(photos / "0.png", some)
+    assert depth(some, tmp_path / "out") == 0
+    shutil.copy(photos / "2.png", some)
+    assert depth(some, tmp_path / "out") == 0
+    assert [row["path"] for row in journal(tmp_path / "out") if row["status"] == "done"] == [
+        os.fspath(some / "0.png"),
+        os.fspath(some / "2.png"),
+    ]
+
+
+def test_every_line_of_the_journal_is_json_with_a_status(photos, tmp_path):
+    (Path(tmp_path) / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    assert depth(tmp_path / "bad.jpg", tmp_path / "out") == 3
+    assert [row["status"] for row in journal(tmp_path / "out")] == ["error"]

@@ -1,0 +1,129 @@
+"""The predictor: the same depth alone or in a batch, memory that runs out, and what counts as unknown."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from m3d_cli.camera import Camera
+from m3d_cli.errors import DeviceError
+from m3d_cli.inference import predictor as predictor_module
+from m3d_cli.inference.device import choose_compute
+from m3d_cli.inference.photo import Wanted, to_canonical
+from m3d_cli.inference.predictor import Predictor
+from m3d_cli.models import create_model
+from m3d_cli.models.prediction import Prediction
+from m3d_cli.models.spec import TEST_LITE
+
+CPU = choose_compute("cpu")
+
+
+class Constant(nn.Module):
+    """Canonical depth ``value`` everywhere; out of memory beyond ``room`` photos a batch."""
+
+    def __init__(self, value=2.0, room=64):
+        super().__init__()
+        self.value = value
+        self.room = room
+        self.batches = []
+
+    def forward(self, x):
+        if len(x) > self.room:
+            raise torch.OutOfMemoryError("no room")
+        self.batches.append(len(x))
+        depth = torch.full((len(x), 1, *x.shape[2:]), self.value)
+        return Prediction(depth=depth, confidence=torch.full_like(depth, 0.25))
+
+
+def photo(seed=0, width=120, height=90, focal=100.0, camera=None):
+    image = np.random.default_rng(seed).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    return to_canonical(image, camera or Camera.centred(width, height, focal), TEST_LITE)
+
+
+def test_a_photo_alone_and_in_a_batch_gives_the_same_depth():
+    network = Predictor(create_model("m3d-test-lite"), TEST_LITE, CPU, batch_size=4)
+    photos = [photo(seed, 60 + 30 * seed, 90) for seed in range(6)]
+    together = network.predict(photos)
+    for one, expected in zip(photos, together, strict=True):
+        alone = network.predict([one])[0]
+        assert alone.depth.shape == (one.camera.height, one.camera.width)
+        np.testing.assert_allclose(alone.depth, expected.depth, rtol=1e-4)
+
+
+def test_the_depth_is_in_metres_by_the_one_equation():
+    (result,) = Predictor(Constant(2.0), TEST_LITE, CPU).predict([photo(focal=100.0)])
+    # s = min(56/90, 84/120) = 0.6222; 2 * 100 * 0.6222 / 60.
+    np.testing.assert_allclose(result.depth, 2 * 100 * (56 / 90) / 60, rtol=1e-6)
+    assert result.confidence is None
+
+
+def test_confidence_comes_when_it_is_wanted():
+    (result,) = Predictor(Constant(), TEST_LITE, CPU).predict([photo()], Wanted(confidence=True))
+    assert result.confidence.shape == (90, 120)
+    assert (result.confidence == 0.25).all()
+
+
+@pytest.mark.parametrize(("value", "is_known"), [(0.05, False), (0.2, True), (149.0, True), (151.0, False)])
+def test_depth_beyond_what_the_network_was_trained_for_is_unknown(value, is_known):
+    (result,) = Predictor(Constant(value), TEST_LITE, CPU).predict([photo()])
+    assert result.valid.all() == is_known
+    assert result.valid.any() == is_known
+
+
+def test_nothing_is_farther_than_the_largest_depth_wanted():
+    network = Predictor(create_model("m3d-test-lite"), TEST_LITE, CPU)
+    (whole,) = network.predict([photo()])
+    limit = float(np.median(whole.depth))
+    (cut,) = network.predict([photo()], Wanted(max_depth=limit))
+    assert cut.depth[cut.valid].max() <= limit
+    assert 0.1 < cut.valid.mean() < 0.9
+    np.testing.assert_array_equal(cut.depth[cut.valid], whole.depth[cut.valid])
+
+
+def test_pixels_that_are_not_square_come_back_on_their_own_grid():
+    (result,) = Predictor(Constant(), TEST_LITE, CPU).predict([photo(camera=Camera(120, 90, 100.0, 130.0, 60, 45))])
+    assert result.depth.shape == (90, 120)
+    # Square pixels: 156 x 90 at focal 130.
+    np.testing.assert_allclose(result.depth, 2 * 130 * (84 / 156) / 60, rtol=1e-6)
+
+
+def test_twice_the_focal_length_is_exactly_twice_the_depth():
+    network = Predictor(create_model("m3d-test-lite"), TEST_LITE, CPU)
+    once, twice = network.predict([photo(focal=90.0)]) + network.predict([photo(focal=180.0)])
+    np.testing.assert_array_equal(twice.depth, 2 * once.depth)
+
+
+@pytest.mark.filterwarnings("default")
+def test_out_of_memory_halves_the_batch_and_goes_on(caplog):
+    model = Constant(room=3)
+    network = Predictor(model, TEST_LITE, CPU, batch_size=8)
+    results = network.predict([photo(seed) for seed in range(9)])
+    assert len(results) == 9
+    assert network.batch_size == 2
+    assert model.batches == [2, 2, 2, 2, 1]
+    assert [record.getMessage() for record in caplog.records] == [
+        "out of memory: going on with batches of 4",
+        "out of memory: going on with batches of 2",
+    ]
+
+
+def test_out_of_memory_for_one_photo_is_a_device_error():
+    with pytest.raises(DeviceError, match="one photo"):
+        Predictor(Constant(room=0), TEST_LITE, CPU, batch_size=2).predict([photo()])
+
+
+def test_out_of_memory_while_upsampling_falls_back_to_the_cpu(monkeypatch):
+    real, calls = predictor_module._upsampled, []
+
+    def tight(values, size):
+        calls.append(size)
+        if len(calls) == 1:
+            raise torch.OutOfMemoryError("no room")
+        return real(values, size)
+
+    monkeypatch.setattr(predictor_module, "_upsampled", tight)
+    (result,) = Predictor(Constant(), TEST_LITE, CPU).predict([photo()])
+    assert len(calls) == 2
+    assert result.depth.shape == (90, 120)

@@ -1,0 +1,74 @@
+from importlib import resources
+from pathlib import Path
+
+import pytest
+
+from m3d_cli.errors import UsageError
+from m3d_cli.models.lite import Lite
+from m3d_cli.training.config import OptimiserSection, RgbdGroup, read_config
+from m3d_cli.training.schedule import make_optimiser, rate_factor
+
+BUNDLED = Path(str(resources.files("m3d_cli") / "training" / "configs" / "lite.toml"))
+HELD_OUT = {"misc_kinect", "uoc_realsense", "kitti_object"}
+
+
+def test_the_bundled_config_holds_out_what_lite_is_scored_on() -> None:
+    groups = read_config(BUNDLED).data.groups
+    [real] = [group for group in groups if isinstance(group, RgbdGroup)]
+    assert set(real.exclude) >= HELD_OUT
+    assert not real.sources
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(BUNDLED.read_text().replace("batch_size", "batchsize"))
+    with pytest.raises(UsageError, match=r"batchsize, did you mean batch_size"):
+        read_config(path)
+
+
+def test_a_value_out_of_range_names_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(BUNDLED.read_text().replace("batch_size = 64", "batch_size = 0"))
+    with pytest.raises(UsageError, match=r"optimiser.batch_size"):
+        read_config(path)
+
+
+@pytest.mark.parametrize("content", ["[data", "\xff"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "c.toml"
+    path.write_bytes(content.encode("latin-1"))
+    with pytest.raises(UsageError, match=r"c\.toml: not valid TOML"):
+        read_config(path)
+
+
+def test_the_rate_warms_up_then_falls_to_nothing() -> None:
+    settings = OptimiserSection(steps=100, batch_size=1, warmup_steps=10, power=0.9)
+    rates = [rate_factor(step, settings) for step in range(101)]
+    assert rates[0] == pytest.approx(0.1)
+    assert rates[9] == rates[10] == 1
+    assert rates[55] == pytest.approx(0.5**0.9)
+    assert rates[100] == 0
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_deeper_blocks_learn_faster_and_vectors_do_not_decay() -> None:
+    model = Lite()
+    settings = OptimiserSection(steps=1, batch_size=1, encoder_learning_rate=1e-4, layer_decay=0.5, weight_decay=0.1)
+    rate, decay = {}, {}
+    for group in make_optimiser(model, settings).param_groups:
+        for parameter in group["params"]:
+            rate[id(parameter)], decay[id(parameter)] = group["lr"], group["weight_decay"]
+    blocks = model.encoder.blocks
+    assert rate[id(blocks[9].mlp.fc1.weight)] == pytest.approx(1e-4)
+    assert rate[id(blocks[8].mlp.fc1.weight)] == pytest.approx(5e-5)
+    assert rate[id(model.encoder.patch_embed.proj.weight)] == pytest.approx(1e-4 * 0.5**10)
+    assert rate[id(model.decoder.refine.weight)] == settings.learning_rate
+    assert decay[id(blocks[9].norm1.weight)] == 0
+    assert decay[id(blocks[9].mlp.fc1.weight)] == 0.1
+
+
+def test_a_rate_of_zero_freezes_the_encoder() -> None:
+    model = Lite()
+    make_optimiser(model, OptimiserSection(steps=1, batch_size=1, encoder_learning_rate=0))
+    assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
+    assert all(parameter.requires_grad for parameter in model.decoder.parameters())
