@@ -64,10 +64,10 @@ def make_photos(folder: Path, count: int) -> None:
         (folder / f"IMG_{index:04}.jpg").write_bytes(encoded[index % len(encoded)])
 
 
-def time_run(photos: Path, out: Path, model: str, device: str) -> Timing:
+def time_run(photos: Path, out: Path, model: str, device: str, weights: Path | None) -> Timing:
     """Run ``m3d depth`` and read its journal."""
     command = [sys.executable, "-m", "m3d_cli", "depth", photos, "--out", out, "--model", model, "--device", device]
-    command += ["--focal-35mm", "26", "-v"]
+    command += ["--focal-35mm", "26", "-v"] + (["--weights", str(weights)] if weights else [])
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     begin = time.monotonic()
     ready, described = begin, ""
@@ -127,12 +127,13 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=16)
     parser.add_argument("--model", default="lite")
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--weights", type=Path, default=None, help="a weights file of your own")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
         make_photos(photos, chosen.photos)
-        timing = time_run(photos, Path(folder) / "depth", chosen.model, chosen.device)
+        timing = time_run(photos, Path(folder) / "depth", chosen.model, chosen.device, chosen.weights)
     result = report(timing, chosen.photos, chosen.model)
     print(json.dumps(result, indent=2))
     RESULTS.mkdir(exist_ok=True)

@@ -141,21 +141,26 @@ class Journal:
         return os.path.relpath(output, self.folder) in self._writer
 
     def started(self, path: str, key: str, outputs: Sequence[Path]) -> None:
-        """Say that ``outputs`` are about to be written."""
-        self.write(Outcome(path, Status.STARTED, key, outputs=self.names(outputs), at=time.time()))
+        """Say that ``outputs`` are about to be written.
+
+        The line is on disk before they are: after a power cut they would otherwise be files of unknown origin.
+        """
+        self.write(Outcome(path, Status.STARTED, key, outputs=self.names(outputs), at=time.time()), is_urgent=True)
 
     def names(self, outputs: Sequence[Path]) -> tuple[str, ...]:
         """Outputs as the journal calls them: relative to its folder."""
         return tuple(os.path.relpath(output, self.folder) for output in outputs)
 
-    def write(self, outcome: Outcome) -> None:
-        """Append one line; from any thread. Raises JournalError, after which nothing more can be promised."""
+    def write(self, outcome: Outcome, *, is_urgent: bool = False) -> None:
+        """Append one line, from any thread; an urgent one is synced. Raises JournalError, which ends the run."""
         with self._guard:
             try:
                 if self._file is None:
                     raise OSError(0, "it is closed")
                 self._file.write(outcome.line() + "\n")
                 self._file.flush()
+                if is_urgent:
+                    os.fsync(self._file.fileno())
             except OSError as error:
                 raise JournalError(
                     f"{self.path}: cannot be written ({error.strerror})", hint="free some space"

@@ -115,7 +115,6 @@ class Run:
         computed = engine.compute(canonical, Wanted(self.settings.wants_confidence, self.settings.max_depth))
         stages.add("network", computed.network_seconds)
         stages.add("upsample", computed.upsample_seconds)
-        self._check_stop()
         self.journal.started(str(photo.path), task.key, task.job.outputs)
         finished = Finished(photo, canonical.transform, computed.depth, engine.precision)
         record = write_products(task.job, self.settings, finished, stages)

@@ -102,6 +102,8 @@ def depth(
     """Write the metric depth of each photo: a 16-bit PNG in millimetres and a JSON sidecar."""
     if out is None:
         raise UsageError("no --out given", hint="m3d depth PHOTOS --out DIR; nothing is written beside your photos")
+    if out == STDOUT and dry_run:
+        raise UsageError("--dry-run shows a plan and --out - writes a picture to stdout", hint="leave one out")
     talk = Talk(quiet, verbose)
     show_log(verbose=verbose)
     listing = options.find_photos(

@@ -160,7 +160,7 @@ Formats = Annotated[
         "--format",
         metavar="LIST",
         envvar="M3D_FORMAT",
-        help="Any of png,npy,npz,tiff,pfm,exr,conf,preview; a JSON sidecar always comes with them.",
+        help="Any of png, npy, npz, tiff, pfm, exr, conf, preview, with commas; a JSON sidecar always comes along.",
         rich_help_panel=_FILES,
     ),
 ]

@@ -94,7 +94,9 @@ class OptimiserSection(_Section):
 
 
 class TrainConfig(_Section):
-    """One training run; ``autocast`` computes the network in bf16, which also AMX-capable CPUs do several times faster."""
+    """One training run; ``autocast`` computes the network in bf16, which also AMX-capable CPUs do several times
+    faster.
+    """
 
     model: str = "lite"
     initial_encoder: Path | None = None

@@ -20,21 +20,23 @@ from m3d_cli.cli import app
 COUNT = 20
 OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "png,npy", "-q"]
 
-# The program, killed by the kernel in the middle of its n-th call of an os function: before a file is synced (a .part
-# is half there) or after one took its name (products are there without their sidecar or their journal line).
+SYNC, RENAME = "m3d_cli.outputs.atomic._sync", "os.replace"
+
+# The program, killed by the kernel at its n-th call of a function: before a file is synced (its .part is there), or
+# after one took its name (products are there without their sidecar or their journal line).
 KILLED = """
-import os, signal, sys
+import importlib, itertools, os, signal, sys
 from m3d_cli.cli.app import main
-name, left = sys.argv[1], int(sys.argv[2])
-real = getattr(os, name)
+place, _, name = sys.argv[1].rpartition(".")
+module, last, calls = importlib.import_module(place), int(sys.argv[2]), itertools.count(1)
+real = getattr(module, name)
 def counting(*arguments):
-    global left
-    left -= 1
-    result = None if left == 0 and name == "fsync" else real(*arguments)
-    if left == 0:
+    mine = next(calls)
+    result = None if mine == last and name == "_sync" else real(*arguments)
+    if mine == last:
         os.kill(os.getpid(), signal.SIGKILL)
     return result
-setattr(os, name, counting)
+setattr(module, name, counting)
 sys.exit(main(sys.argv[3:]))
 """
 
@@ -88,18 +90,18 @@ def journal(out):
 
 
 def test_a_run_killed_again_and_again_ends_in_the_same_bytes(photos, undisturbed, tmp_path):
-    for function, calls in (("fsync", 1), ("replace", 2), ("fsync", 12), ("replace", 7)):
+    for function, calls in ((SYNC, 1), (RENAME, 2), (SYNC, 12), (RENAME, 7)):
         before = len(contents(tmp_path))
         assert killed(photos, tmp_path, function, calls) == -signal.SIGKILL
         assert len(contents(tmp_path)) >= before
-    assert list(tmp_path.rglob("*.part"))
+        assert function is not SYNC or list(tmp_path.rglob("*.part"))
     assert depth(photos, tmp_path) == 0
     assert contents(tmp_path) == undisturbed
     assert len(undisturbed) == 3 * COUNT
 
 
 def test_what_was_done_before_the_kill_is_not_done_again(photos, tmp_path):
-    assert killed(photos, tmp_path, "fsync", 20) == -signal.SIGKILL
+    assert killed(photos, tmp_path, SYNC, 20) == -signal.SIGKILL
     first = {row["key"] for row in journal(tmp_path) if row["status"] == "done"}
     assert 1 <= len(first) < COUNT
     lines = len(journal(tmp_path))
@@ -110,7 +112,7 @@ def test_what_was_done_before_the_kill_is_not_done_again(photos, tmp_path):
 
 
 def test_leftovers_go_even_when_the_next_run_wants_other_files(photos, tmp_path):
-    assert killed(photos, tmp_path, "fsync", 2) == -signal.SIGKILL
+    assert killed(photos, tmp_path, SYNC, 2) == -signal.SIGKILL
     assert list(tmp_path.rglob("*.part"))
     command = ["depth", str(photos), "-r", "--out", str(tmp_path), "--model", "m3d-test-lite", "--format", "pfm", "-q"]
     assert app.main(command) == 0
@@ -150,11 +152,20 @@ def test_a_second_run_in_the_same_folder_is_refused_while_the_first_goes_on(phot
 def test_a_damaged_journal_costs_work_but_no_result(photos, undisturbed, tmp_path):
     assert depth(photos, tmp_path) == 0
     path = tmp_path / JOURNAL_NAME
-    data = bytearray(path.read_bytes())
-    for position in range(500, len(data), 1500):
-        data[position] = 0xFF
-    path.write_bytes(data[:-40])
+    lines = path.read_bytes().splitlines()
+    for index in [index for index, line in enumerate(lines) if b'"done"' in line][::3]:
+        lines[index] = lines[index][:50] + b"\xff\0" + lines[index][60:]
+    path.write_bytes(b"\n".join(lines)[:-40])
     assert depth(photos, tmp_path) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_a_lost_journal_never_lets_results_be_overwritten_unasked(photos, undisturbed, tmp_path, capsys):
+    assert depth(photos, tmp_path) == 0
+    (tmp_path / JOURNAL_NAME).unlink()
+    assert depth(photos, tmp_path) == 3
+    assert capsys.readouterr().err.count("OUTPUT_EXISTS") == COUNT
+    assert depth(photos, tmp_path, "--overwrite") == 0
     assert contents(tmp_path) == undisturbed
 
 

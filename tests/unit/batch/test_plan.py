@@ -71,14 +71,15 @@ def test_a_key_changes_with_the_photo_its_place_and_the_settings(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(b"one")
 
-    def key(settings="s", out="out"):
-        (job,) = plan([photo(path)], tmp_path / out, PNG)
+    def key(settings="s", out="out", keep_extension=False):
+        (job,) = plan([photo(path)], tmp_path / out, PNG, keep_extension)
         return photo_key(job, settings)
 
     first = key()
     assert key() == first
     assert key(out="other") == first
     assert key(settings="t") != first
+    assert key(keep_extension=True) != first
     path.write_bytes(b"longer")
     second = key()
     assert second != first

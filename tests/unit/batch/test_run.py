@@ -97,6 +97,21 @@ def test_a_reader_that_waits_holds_back_the_work(tmp_path):
     assert engine.is_closed
 
 
+def test_behind_one_slow_photo_only_so_many_are_worked_on(tmp_path):
+    gate, seen = threading.Event(), []
+    engine = Pretended(lambda number: number == 1 and gate.wait(20))
+
+    def look():
+        seen.append(engine.started)
+        gate.set()
+
+    timer = threading.Timer(1.5, look)
+    timer.start()
+    assert len(list(work(make_photos(tmp_path / "in", 150), tmp_path / "out", engine))) == 150
+    # The slow photo may be one of the first few.
+    assert 1 < seen[0] <= WAITING_OUTCOMES + engine.in_flight
+
+
 def test_one_bad_photo_never_stops_the_rest(tmp_path):
     photos = make_photos(tmp_path / "in", 5)
     (photos / "1.png").write_bytes((photos / "1.png").read_bytes()[:40])

@@ -1,0 +1,72 @@
+"""``m3d train`` and ``m3d eval`` on frames made by the test."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m3d_cli.camera import Camera
+from m3d_cli.cli.app import main
+from m3d_cli.datasets.rgbd import write_rgbd
+from m3d_cli.datasets.sample import Sample
+from m3d_cli.depthmap import DepthMap
+from m3d_cli.photo import Photo
+
+CONFIG = """
+model = "m3d-test-lite"
+checkpoint_every = 2
+log_every = 1
+[data]
+canvas_width = 84
+canvas_height = 56
+[[data.groups]]
+kind = "rgbd"
+weight = 1
+root = "{root}"
+[optimiser]
+steps = {steps}
+batch_size = 2
+"""
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    camera = Camera.centred(84, 56, 70)
+    depth = np.linspace(1, 3, 84, dtype=np.float32)[None].repeat(56, axis=0)
+    image = np.full((56, 84, 3), 120, dtype=np.uint8)
+    samples = [Sample(Photo(Path("a.jpg"), image, camera), DepthMap(depth, camera), "desk", False)] * 3
+    write_rgbd(samples, tmp_path / "data" / "desk", source="desk")
+    return tmp_path / "data"
+
+
+def test_training_writes_weights_that_eval_can_score(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "tiny.toml"
+    config.write_text(CONFIG.format(root=data.as_posix(), steps=3))
+    assert main(["train", str(config), "--out", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    streams = capsys.readouterr()
+    weights = Path(streams.out.strip())
+    assert weights.name == "m3d-test-lite.safetensors"
+    assert "step 3/3" in streams.err
+    command = ["eval", "--data", str(data), "--model", "m3d-test-lite", "--weights", str(weights), "--device", "cpu"]
+    assert main([*command, "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["images"] == 3
+    assert 0 < scores["align"]["median"]["abs_rel"] <= 1
+    assert main(command) == 0
+    assert "mean of sources" in capsys.readouterr().out
+
+
+def test_a_config_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", str(tmp_path / "none.toml"), "--out", str(tmp_path)]) == 2
+    assert "none.toml" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("options", [["--layout", "nyu"], ["--sources", "kitchen"]])
+def test_an_unknown_layout_or_source_is_refused(
+    data: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", "--data", str(data), "--model", "m3d-test-lite", *options]) in (2, 4)
+    assert options[1] in capsys.readouterr().err
