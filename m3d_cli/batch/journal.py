@@ -9,12 +9,14 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
+from itertools import chain
 from pathlib import Path, PurePath
 from types import TracebackType
 from typing import TextIO
@@ -89,7 +91,10 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / JOURNAL_NAME
-        self._last: dict[str, Outcome] = {}
+        # By key: where in the file the last line of each photo that is done begins (a hundred thousand parsed ones
+        # would fill 120 MB), and the outputs of those begun and not ended. By output: who wrote it last.
+        self._done: dict[str, int] = {}
+        self._begun: dict[str, tuple[str, ...]] = {}
         self._writer: dict[str, str] = {}
         self._guard = threading.Lock()
         self._file: TextIO | None = None
@@ -127,8 +132,8 @@ class Journal:
 
     def finished(self, key: str) -> Outcome | None:
         """The outcome of a photo done earlier under the same key, when its outputs still stand as it wrote them."""
-        outcome = self._last.get(key)
-        if outcome is None or outcome.status is not Status.DONE or not outcome.outputs:
+        outcome = self._line_of(key)
+        if outcome is None or not outcome.outputs:
             return None
         stands = all(
             self._writer.get(name) == key and _size(self.folder / name) == size
@@ -166,37 +171,53 @@ class Journal:
                     f"{self.path}: cannot be written ({error.strerror})", hint="free some space"
                 ) from error
 
-    def _remember(self, outcome: Outcome) -> None:
-        self._last[outcome.key] = outcome
+    def _line_of(self, key: str) -> Outcome | None:
+        begin = self._done.get(key)
+        if begin is None:
+            return None
+        with self._told(), self.path.open("rb") as file:
+            file.seek(begin)
+            outcome = _parse(file.readline())
+        return outcome if outcome is not None and outcome.key == key else None
+
+    def _remember(self, outcome: Outcome, begin: int) -> None:
+        key = sys.intern(outcome.key)
+        self._done.pop(key, None)
+        self._begun.pop(key, None)
+        if outcome.status is Status.DONE:
+            self._done[key] = begin
+        if outcome.status is Status.STARTED:
+            self._begun[key] = outcome.outputs
         for name in outcome.outputs:
-            self._writer[name] = outcome.key
+            self._writer[name] = key
 
     def _sweep(self) -> None:
         """Remove what a run that was killed left half written."""
-        for outcome in self._last.values():
-            if outcome.status is not Status.STARTED:
-                continue
-            for name in outcome.outputs:
-                with suppress(OSError):
-                    part_of(self.folder / name).unlink(missing_ok=True)
+        for name in chain.from_iterable(self._begun.values()):
+            with suppress(OSError):
+                part_of(self.folder / name).unlink(missing_ok=True)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except OSError as error:
-            raise JournalError(
-                f"{self.folder}: cannot keep a journal there ({error.strerror})", hint="choose another --out"
+            raise UsageError(
+                f"{self.folder}: cannot keep a journal there ({error.strerror})",
+                hint="choose another --out",
+                code="NO_JOURNAL",
             ) from error
 
     def _read(self) -> None:
         if not self.path.exists():
             return
-        with self.path.open(encoding="utf-8", errors="replace") as file:
+        with self.path.open("rb") as file:
+            begin = 0
             for line in file:
                 outcome = _parse(line)
                 if outcome is not None:
-                    self._remember(outcome)
+                    self._remember(outcome, begin)
+                begin += len(line)
 
     def _lock(self, file: TextIO) -> None:
         if not can_lock():  # two runs in one folder are then the user's own risk
@@ -215,6 +236,7 @@ class JournalError(OutputError):
     """The journal cannot be kept, so the run cannot go on."""
 
     code = "NO_JOURNAL"
+    exit_code = 1
 
 
 def can_lock() -> bool:
@@ -229,10 +251,10 @@ def _size(path: Path) -> int:
         return -1
 
 
-def _parse(line: str) -> Outcome | None:
+def _parse(line: bytes) -> Outcome | None:
     """The outcome of a line; None when it is damaged, or names files outside the folder."""
     try:
-        content = json.loads(line)
+        content = json.loads(line.decode(errors="replace"))
         outcome = Outcome(
             path=str(content["path"]),
             status=Status(content["status"]),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path, PurePosixPath
 
 from m3d_cli.errors import CollisionError, UsageError
 from m3d_cli.files.discover import PhotoFile
+from m3d_cli.outputs.atomic import PART
 
 
 class OutputFormat(str, Enum):
@@ -40,6 +41,9 @@ SUFFIXES = {
     OutputFormat.PREVIEW: ".preview.png",
 }
 SIDECAR_SUFFIX = ".json"
+
+# Bytes of a file name, on nearly every file system.
+LONGEST_NAME = 255
 
 
 def parse_formats(text: str) -> tuple[OutputFormat, ...]:
@@ -108,7 +112,13 @@ def photo_key(job: Job, settings: str) -> str:
 
 def _job(photo: PhotoFile, out: Path, formats: tuple[OutputFormat, ...], keep_extension: bool) -> Job:
     name = photo.relative if keep_extension else photo.relative.with_name(photo.relative.stem)
-    return Job(photo, out, name, formats)
+    job = Job(photo, out, name, formats)
+    endings = (SIDECAR_SUFFIX, *(SUFFIXES[kind] for kind in formats))
+    longest = len(os.fsencode(name.name)) + max(map(len, endings)) + len(PART)
+    if photo.problem or longest <= LONGEST_NAME:
+        return job
+    problem = f"its name is too long: with the ending of a result it has {longest} bytes, {LONGEST_NAME} are possible"
+    return replace(job, photo=replace(photo, problem=problem))
 
 
 def _check_collisions(jobs: Sequence[Job]) -> None:
@@ -117,7 +127,7 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
         other = owner.setdefault(os.path.normcase(output), job)
         if other is not job:
             raise CollisionError(
-                f"{other.photo.path} and {job.photo.path} would both write {output}", hint="use --keep-extension"
+                f"{other.photo.path} and {job.photo.path} would both write {output}", hint=_way_out(other, job)
             )
     folders = _Folders()
     for job in jobs:
@@ -133,6 +143,12 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
                 f"{job.photo.path} would get its depth beside it, which a next run would take for photos",
                 hint="choose an --out other than the folder of the photos",
             )
+
+
+def _way_out(one: Job, other: Job) -> str:
+    if os.path.normcase(one.photo.relative) != os.path.normcase(other.photo.relative):
+        return "use --keep-extension"
+    return "give the folder above both with -r, or --files-from, which keep the folders apart"
 
 
 def _all_outputs(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:

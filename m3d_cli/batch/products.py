@@ -74,8 +74,8 @@ def _write_product(path: Path, kind: OutputFormat, settings: Settings, result: D
 
 def _encode(kind: OutputFormat, settings: Settings, result: DepthMap) -> tuple[tuple[bytes | memoryview, ...], int]:
     if kind is OutputFormat.PNG:
-        data, counts = encode_depth_png(result.depth, settings.png_scale)
-        return (data,), counts.clipped
+        data, clipped = encode_depth_png(result.depth, settings.png_scale)
+        return (data,), clipped
     if kind is OutputFormat.NPY:
         return encode_npy(result.depth), 0
     if kind is OutputFormat.NPZ:

@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from m3d_cli.batch.journal import Failure, Journal, JournalError, Outcome, Status
 from m3d_cli.batch.plan import Job
@@ -29,7 +29,7 @@ from m3d_cli.inference.photo import (
     to_canonical,
 )
 from m3d_cli.models.spec import ModelSpec
-from m3d_cli.outputs.depth_png import encode_depth_png
+from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
 from m3d_cli.outputs.sidecar import DepthRecord, scale_trust
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ FATAL = (DeviceError, WeightsError, JournalError)
 # Outcomes that wait for a slower photo before them; they are small, and photos are not held with them.
 WAITING_OUTCOMES = 64
 
-MOST_THREADS = 64
+# Threads come one by one as photos do; what bounds them is the engine's ``in_flight``, which follows the batch size.
+MOST_THREADS = 1024
 
 
 class Stopped(Exception):
@@ -48,20 +49,39 @@ class Stopped(Exception):
 
 
 class SharedEngine:
-    """The engine, made when the first photo needs it: a run that finds everything done never loads a network."""
+    """The engine, made when the first photo needs it: a run that finds everything done never loads a network.
+
+    One that cannot be made is not tried again: the first ``failure`` is everybody's.
+    """
 
     def __init__(self, create: Callable[[], Engine]) -> None:
         self._create = create
         self._guard = threading.Lock()
         self._engine: Engine | None = None
+        self.failure: M3dError | None = None
 
     def get(self) -> Engine:
-        """The one engine of the run."""
+        """The one engine of the run; raises the M3dError that keeps it from starting."""
         with self._guard:
+            if self.failure is not None:
+                raise self.failure
             if self._engine is None:
-                self._engine = self._create()
+                self._engine = self._created()
                 logger.info("ready: %s", self._engine.description)
             return self._engine
+
+    def _created(self) -> Engine:
+        try:
+            return self._create()
+        except M3dError as error:
+            self.failure = error
+            raise
+        except Exception as error:
+            self.failure = DeviceError(
+                f"the network cannot be started: {type(error).__name__}: {error}",
+                hint="see m3d doctor; --device cpu always works",
+            )
+            raise self.failure from error
 
     @property
     def in_flight(self) -> int:
@@ -83,6 +103,8 @@ class Run:
     engine: SharedEngine
     overwrite: bool
     stop: threading.Event
+    # Told of what ended after the reader of the outcomes had left.
+    late: Callable[[Outcome], object] = field(default=lambda outcome: None)
 
     def outcome_of(self, task: Task) -> Outcome:
         """Work on one photo, note its end in the journal; raises `Stopped` and what ends the run."""
@@ -95,6 +117,8 @@ class Run:
         except (*FATAL, Stopped):
             raise
         except M3dError as error:
+            if error is self.engine.failure:
+                raise
             outcome = _failed(task, stages, error)
         except MemoryError:
             outcome = _failed(task, stages, PhotoError(f"{task.job.photo.path}: not enough memory"))
@@ -136,7 +160,7 @@ class Run:
             scale_trust=scale_trust(camera),
             median_m=record.median_m,
             model=self.settings.model.name,
-            warnings=(*photo.estimate.warnings, *_clipped(record, self.settings)),
+            warnings=(*photo.estimate.warnings, *_clipped(record.clipped_pixels, self.settings)),
             at=time.time(),
             seconds=stages.seconds,
         )
@@ -147,7 +171,7 @@ class Run:
         for output in job.outputs:
             if output.exists() and not self.journal.owns(output):
                 raise OutputError(
-                    f"{output} is there already and was not written by m3d",
+                    f"{output} is there already and the journal does not know it",
                     hint="use --overwrite or another --out",
                     code="OUTPUT_EXISTS",
                 )
@@ -169,8 +193,8 @@ def prepare(task: Task, settings: Settings) -> tuple[LoadedPhoto, CanonicalPhoto
 def run(tasks: Iterable[Task], context: Run) -> Generator[Outcome]:
     """Outcomes in the order of ``tasks``.
 
-    Closing the iterator early, as an interrupt does, starts nothing more, lets what is being written end, and leaves
-    the rest for the next run.
+    Closing the iterator early, as an interrupt does, starts nothing more, lets what is being written end and tells
+    ``context.late`` of it, and leaves the rest for the next run.
     """
     pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-photo")
     waiting: deque[Future[Outcome]] = deque()
@@ -191,13 +215,17 @@ def run(tasks: Iterable[Task], context: Run) -> Generator[Outcome]:
     finally:
         context.stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
+        for future in waiting:
+            if not future.cancelled() and future.exception() is None:
+                context.late(future.result())
         context.engine.close()
 
 
 def _has_room(waiting: deque[Future[Outcome]], context: Run) -> bool:
-    if len(waiting) >= WAITING_OUTCOMES:
+    at_once = min(context.engine.in_flight, MOST_THREADS)
+    if len(waiting) >= max(WAITING_OUTCOMES, 2 * at_once):
         return False
-    return sum(not future.done() for future in waiting) < min(context.engine.in_flight, MOST_THREADS)
+    return sum(not future.done() for future in waiting) < at_once
 
 
 def _submitted(pool: ThreadPoolExecutor, task: Task, context: Run) -> Future[Outcome]:
@@ -217,11 +245,11 @@ def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
     return round(transform.inner_width * zoom), round(transform.inner_height * zoom)
 
 
-def _clipped(record: DepthRecord, settings: Settings) -> tuple[str, ...]:
-    if not record.clipped_pixels:
+def _clipped(pixels: int, settings: Settings) -> tuple[str, ...]:
+    if not pixels:
         return ()
-    limit = 65535 / settings.png_scale
-    return (f"{record.clipped_pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
+    limit = LARGEST / settings.png_scale
+    return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
 
 
 def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
@@ -235,9 +263,17 @@ def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
     )
 
 
-def depth_png(task: Task, settings: Settings, engine: Engine) -> bytes:
+@dataclass(frozen=True, slots=True, eq=False)
+class LonePng:
+    """A depth PNG that goes into a pipe, and what the user should know about it."""
+
+    data: bytes
+    warnings: tuple[str, ...]
+
+
+def depth_png(task: Task, settings: Settings, engine: SharedEngine) -> LonePng:
     """The depth PNG of one photo, with no file and no journal."""
-    _, canonical = prepare(task, settings)
-    computed = engine.compute(canonical, Wanted(max_depth=settings.max_depth))
-    data, _ = encode_depth_png(computed.depth.depth, settings.png_scale)
-    return data
+    photo, canonical = prepare(task, settings)
+    computed = engine.get().compute(canonical, Wanted(max_depth=settings.max_depth))
+    data, clipped = encode_depth_png(computed.depth.depth, settings.png_scale)
+    return LonePng(data, (*photo.estimate.warnings, *_clipped(clipped, settings)))

@@ -46,9 +46,12 @@ class Settings:
 
     @property
     def digest(self) -> str:
-        """Hash of all that changes a byte of the outputs."""
+        """Hash of all that changes a byte of every photo's outputs.
+
+        What a calibration or EXIF file says of one photo is not in it: that goes into the key of this photo alone.
+        """
         # Requiring a focal length refuses photos; it changes none.
-        camera = dataclasses.replace(self.camera, require_focal=False).digest
+        camera = dataclasses.replace(self.camera, require_focal=False, calibration=None, sidecar=None).digest
         parts = (
             __version__,
             self.model.name,

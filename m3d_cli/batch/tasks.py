@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from m3d_cli.batch.journal import Journal, Outcome
 from m3d_cli.batch.plan import Job, photo_key
 from m3d_cli.batch.settings import Settings
-from m3d_cli.errors import FocalError, M3dError, PhotoError
+from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.files.consensus import consensus
 from m3d_cli.files.focal import FocalEstimate
-from m3d_cli.files.load import CameraOptions, read_facts
+from m3d_cli.files.load import CameraOptions, focal_required, read_facts
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ def tasks(
     digest = settings.digest
     for index, job in enumerate(jobs):
         from_others = shared[index] if shared is not None else None
-        key = photo_key(job, digest if from_others is None else f"{digest}{from_others.estimate!r}")
+        key = photo_key(job, "\0".join((digest, _file_entries(job, settings.camera), _shared_camera(from_others))))
         yield Task(job, key, from_others, None if overwrite else journal.finished(key))
 
 
@@ -62,10 +62,25 @@ def focal_of(task: Task, camera: CameraOptions) -> FocalEstimate:
     if task.shared.estimate is None:
         raise task.shared.error or PhotoError(f"{photo.path}: cannot be read")
     if camera.require_focal and task.shared.estimate.is_assumed:
-        raise FocalError(
-            f"{photo.path}: no focal length known", hint="pass --focal, --focal-35mm, --fov or --intrinsics"
-        )
+        raise focal_required(photo.path)
     return task.shared.estimate
+
+
+def _file_entries(job: Job, camera: CameraOptions) -> str:
+    """What the calibration and EXIF files say of this photo: entries of other photos may come and go."""
+    path, relative = job.photo.path, job.photo.relative
+    intrinsics = camera.calibration.find(path, relative) if camera.calibration is not None else None
+    # The name of a file without an entry stands in the photo's warnings.
+    origin = camera.calibration.origin if camera.calibration is not None and intrinsics is None else ""
+    exif = camera.sidecar.find(path, relative) if camera.sidecar is not None else None
+    return repr((intrinsics, origin, exif))
+
+
+def _shared_camera(shared: Shared | None) -> str:
+    """The camera that the others of its folder gave a photo, without how many they were."""
+    if shared is None:
+        return ""
+    return repr(shared.estimate.camera if shared.estimate is not None else None)
 
 
 def _own_estimate(job: Job, camera: CameraOptions) -> Shared:

@@ -85,7 +85,7 @@ def _is_debugging(arguments: Sequence[str]) -> bool:
 
 
 def _show_traceback(arguments: Sequence[str]) -> None:
-    if _is_debugging(arguments):
+    if _is_debugging(arguments) and sys.stderr:
         traceback.print_exc()
 
 

@@ -9,9 +9,10 @@ import contextlib
 import logging
 import os
 import sys
+import traceback
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,9 +23,23 @@ BROKEN_PIPE_EXIT = 141
 
 def write_line(line: str) -> None:
     """One line of data on standard output, flushed so that the next program in the pipe can start."""
+    # A program started with a closed stream (``>&-``) has None in its place, whatever its type says.
+    if not sys.stdout:
+        leave_closed_pipe()
     try:
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
+    except BrokenPipeError:
+        leave_closed_pipe()
+
+
+def write_bytes(data: bytes) -> None:
+    """A whole file on standard output."""
+    if not sys.stdout:
+        leave_closed_pipe()
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
     except BrokenPipeError:
         leave_closed_pipe()
 
@@ -38,7 +53,7 @@ def one_line(text: str) -> str:
 
 def leave_closed_pipe() -> NoReturn:
     """End because nobody reads standard output any more, without a second error when Python flushes it on exit."""
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     raise SystemExit(BROKEN_PIPE_EXIT)
 
@@ -60,13 +75,17 @@ def stderr_console() -> Console:
 
 def is_talking_to_a_person() -> bool:
     """Whether standard error is a terminal, where a live progress bar makes sense."""
-    return sys.stderr.isatty()
+    return is_a_terminal(sys.stderr)
+
+
+def is_a_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written there; a stream closed from the start is None."""
+    return stream is not None and stream.isatty()
 
 
 def show_log(*, verbose: bool) -> None:
     """Send what the library logs to standard error: warnings always, everything when verbose."""
     handler = _TalkHandler()
-    handler.setFormatter(logging.Formatter("%(message)s"))
     logger = logging.getLogger("m3d_cli")
     logger.handlers = [handler]
     logger.propagate = False
@@ -75,7 +94,11 @@ def show_log(*, verbose: bool) -> None:
 
 class _TalkHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        _write(self.format(record), "yellow" if record.levelno >= logging.WARNING else "dim")
+        style = "yellow" if record.levelno >= logging.WARNING else "dim"
+        _write(record.getMessage(), style)
+        if record.exc_info:
+            for line in "".join(traceback.format_exception(*record.exc_info)).splitlines():
+                _write(line, style)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +129,10 @@ class Talk:
 
 
 def _write(text: str, style: str = "") -> None:
+    """One line, whatever is in the names it speaks of."""
+    if not sys.stderr:
+        return
+    text = one_line(text)
     if is_talking_to_a_person() or os.environ.get("FORCE_COLOR"):
         stderr_console().print(text, style=style or None)
         return

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from m3d_cli.cli import options
-from m3d_cli.cli.console import Talk, leave_closed_pipe, show_log, write_line
+from m3d_cli.cli.console import Talk, is_a_terminal, show_log, write_bytes, write_line
 from m3d_cli.cli.dry_run import show_plan
 from m3d_cli.cli.progress import progress
 from m3d_cli.cli.tally import Tally
@@ -21,6 +21,7 @@ from m3d_cli.errors import UsageError
 if TYPE_CHECKING:
     from m3d_cli.batch.journal import Journal, Outcome
     from m3d_cli.batch.plan import Job
+    from m3d_cli.batch.run import SharedEngine
     from m3d_cli.batch.settings import Settings
     from m3d_cli.batch.tasks import Shared
     from m3d_cli.inference.engine import EngineOptions
@@ -60,6 +61,7 @@ class EngineChoice:
 
 
 def depth(
+    context: typer.Context,
     paths: options.Paths = None,
     files_from: options.FilesFrom = None,
     null_separated: options.NullSeparated = False,
@@ -116,8 +118,9 @@ def depth(
         hidden=hidden,
         skip_folders=() if out == STDOUT else (Path(out),),
     )
-    talk.detail(listing.summary())
+    (talk.say if listing.ignored else talk.detail)(listing.summary())
     camera = options.camera_options(
+        context,
         focal=focal,
         focal_mm=focal_mm,
         sensor_width=sensor_width,
@@ -156,7 +159,7 @@ def depth(
         as_json=as_json,
     )
     if out == STDOUT:
-        return _to_stdout(order)
+        return _to_stdout(order, talk)
     if dry_run:
         return show_plan(order.jobs, settings, _shared(order), overwrite=overwrite, as_json=as_json, talk=talk)
     return _to_folder(order, Path(out), talk)
@@ -167,7 +170,7 @@ def _to_folder(order: _Order, out: Path, talk: Talk) -> None:
 
     tally = Tally(len(order.jobs))
     try:
-        with Journal(out) as journal, closing(_outcomes(order, journal)) as outcomes:
+        with Journal(out) as journal, closing(_outcomes(order, journal, tally)) as outcomes:
             _consume(order, outcomes, tally, talk)
     finally:
         tally.tell(talk)
@@ -192,21 +195,27 @@ def _consume(order: _Order, outcomes: Iterator[Outcome], tally: Tally, talk: Tal
                 return
 
 
-def _outcomes(order: _Order, journal: Journal) -> Generator[Outcome]:
+def _outcomes(order: _Order, journal: Journal, tally: Tally) -> Generator[Outcome]:
     import threading
 
-    from m3d_cli.batch.run import Run, SharedEngine, run
+    from m3d_cli.batch.run import Run, run
     from m3d_cli.batch.tasks import tasks
 
     todo = tasks(order.jobs, order.settings, journal, _shared(order), overwrite=order.overwrite)
-    context = Run(order.settings, journal, SharedEngine(lambda: _engine(order)), order.overwrite, threading.Event())
+    stop = threading.Event()
+    context = Run(order.settings, journal, _engine(order), order.overwrite, stop, late=tally.add)
     return run(todo, context)
 
 
-def _engine(order: _Order) -> Engine:
-    from m3d_cli.inference.engine import create_engine
+def _engine(order: _Order) -> SharedEngine:
+    from m3d_cli.batch.run import SharedEngine
 
-    return create_engine(order.settings.model, order.settings.weights, order.engine.options, len(order.jobs))
+    def create() -> Engine:
+        from m3d_cli.inference.engine import create_engine
+
+        return create_engine(order.settings.model, order.settings.weights, order.engine.options, len(order.jobs))
+
+    return SharedEngine(create)
 
 
 def _shared(order: _Order) -> Sequence[Shared] | None:
@@ -215,7 +224,7 @@ def _shared(order: _Order) -> Sequence[Shared] | None:
     return share_focal(order.jobs, order.settings.camera) if order.same_camera else None
 
 
-def _to_stdout(order: _Order) -> None:
+def _to_stdout(order: _Order, talk: Talk) -> None:
     from m3d_cli.batch.plan import OutputFormat
     from m3d_cli.batch.run import depth_png
     from m3d_cli.batch.tasks import Task
@@ -224,14 +233,15 @@ def _to_stdout(order: _Order) -> None:
         raise UsageError(f"--out - takes one photo, not {len(order.jobs)}", hint="give a folder to --out")
     if order.settings.formats != (OutputFormat.PNG,) or order.as_json:
         raise UsageError("--out - writes one PNG and nothing else to stdout", hint="leave --format and --json out")
-    if sys.stdout.isatty():
+    if is_a_terminal(sys.stdout):
         raise UsageError("a PNG is no text for a terminal", hint="m3d depth PHOTO --out - > depth.png")
-    data = depth_png(Task(order.jobs[0], ""), order.settings, _engine(order))
-    try:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-    except BrokenPipeError:
-        leave_closed_pipe()
+    shared = _shared(order)
+    task = Task(order.jobs[0], "", shared[0] if shared is not None else None)
+    with closing(_engine(order)) as engine:
+        png = depth_png(task, order.settings, engine)
+    for warning in png.warnings:
+        talk.warn(f"{task.job.photo.path}: {warning}")
+    write_bytes(png.data)
 
 
 def _hint(text: str) -> str:

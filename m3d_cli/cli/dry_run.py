@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import typer
 
 from m3d_cli.cli.console import Talk, one_line, write_line
-from m3d_cli.errors import FocalError, M3dError, PhotoError
+from m3d_cli.cli.tally import exit_code_of
+from m3d_cli.errors import M3dError
 
 if TYPE_CHECKING:
     from m3d_cli.batch.plan import Job
@@ -56,8 +57,7 @@ def show_plan(
     counts = ", ".join(f"{found[status]} {word}" for status, word in words.items() if found[status])
     talk.say(f"{len(jobs)} photo{'' if len(jobs) == 1 else 's'}: {counts}; nothing was written")
     if errors:
-        only_focal = all(isinstance(error, FocalError) for error in errors)
-        raise typer.Exit(FocalError.exit_code if only_focal else PhotoError.exit_code)
+        raise typer.Exit(exit_code_of(error.exit_code for error in errors))
 
 
 def _prospect(task: Task, settings: Settings) -> _Prospect:

@@ -12,7 +12,8 @@ import typer
 
 from m3d_cli.cli import options
 from m3d_cli.cli.console import Talk, one_line, write_line
-from m3d_cli.errors import FocalError, M3dError, PhotoError
+from m3d_cli.cli.tally import exit_code_of
+from m3d_cli.errors import M3dError, PhotoError
 
 if TYPE_CHECKING:
     from m3d_cli.files.discover import Listing, PhotoFile
@@ -34,6 +35,7 @@ class _Row:
 
 
 def exif(
+    context: typer.Context,
     paths: options.Paths = None,
     files_from: options.FilesFrom = None,
     null_separated: options.NullSeparated = False,
@@ -66,6 +68,7 @@ def exif(
         hidden=hidden,
     )
     camera = options.camera_options(
+        context,
         focal=focal,
         focal_mm=focal_mm,
         sensor_width=sensor_width,
@@ -106,10 +109,11 @@ def _with_consensus(rows: list[_Row]) -> Iterator[_Row]:
 
 
 def _requiring_focal(row: _Row) -> _Row:
+    from m3d_cli.files.load import focal_required
+
     if row.estimate is None or not row.estimate.is_assumed:
         return row
-    error = FocalError(f"{row.photo.path}: no focal length known", hint="pass --focal, --focal-35mm or --intrinsics")
-    return _Row(row.photo, row.facts, None, error)
+    return _Row(row.photo, row.facts, None, focal_required(row.photo.path))
 
 
 def _finish(listing: Listing, rows: Iterator[_Row], talk: Talk, *, as_json: bool) -> None:
@@ -132,8 +136,7 @@ def _finish(listing: Listing, rows: Iterator[_Row], talk: Talk, *, as_json: bool
         talk.warn(f"focal length assumed for {share}: lengths may be off by 25 %")
     talk.say(_summary(listing, sources, len(errors)))
     if errors:
-        only_focal = all(isinstance(error, FocalError) for error in errors)
-        raise typer.Exit(FocalError.exit_code if only_focal else PhotoError.exit_code)
+        raise typer.Exit(exit_code_of(error.exit_code for error in errors))
 
 
 def _summary(listing: Listing, sources: Counter[str], failed: int) -> str:

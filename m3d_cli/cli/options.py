@@ -21,6 +21,9 @@ _FILES = "Files"
 _RUN = "Run"
 _TALK = "Output"
 
+# Options that exclude one another, by parameter.
+_FOCAL_WAYS = ("focal", "focal_mm", "focal_35mm", "fov", "intrinsics")
+
 Paths = Annotated[
     list[str] | None,
     typer.Argument(metavar="PATH...", help="Photos, folders, or quoted globs.", show_default=False),
@@ -293,7 +296,16 @@ def find_photos(
     return listing
 
 
+def _outranked(context: typer.Context) -> frozenset[str]:
+    """Ways to say the focal length that came from the environment, where the command line says another."""
+    origins = {name: source.name for name in _FOCAL_WAYS if (source := context.get_parameter_source(name)) is not None}
+    if "COMMANDLINE" not in origins.values():
+        return frozenset()
+    return frozenset(name for name, origin in origins.items() if origin == "ENVIRONMENT")
+
+
 def camera_options(
+    context: typer.Context,
     *,
     focal: float | None = None,
     focal_mm: float | None = None,
@@ -305,13 +317,20 @@ def camera_options(
     sensor_db: Path | None = None,
     require_focal: bool = False,
 ) -> CameraOptions:
-    """The camera options with their files read."""
+    """The camera options with their files read; a focal length given as a flag sets aside those of the environment."""
     from m3d_cli.files.focal import UserFocal
     from m3d_cli.files.load import CameraOptions
 
+    outranked = _outranked(context)
     return CameraOptions.from_files(
-        UserFocal(focal, focal_mm, sensor_width, focal_35mm, fov),
-        intrinsics=intrinsics,
+        UserFocal(
+            None if "focal" in outranked else focal,
+            None if "focal_mm" in outranked else focal_mm,
+            sensor_width,
+            None if "focal_35mm" in outranked else focal_35mm,
+            None if "fov" in outranked else fov,
+        ),
+        intrinsics=None if "intrinsics" in outranked else intrinsics,
         exif_json=exif_json,
         sensor_db=sensor_db,
         require_focal=require_focal,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from m3d_cli.cli.console import Talk
@@ -11,6 +12,14 @@ from m3d_cli.errors import FocalError, PhotoError
 
 if TYPE_CHECKING:
     from m3d_cli.batch.journal import Outcome
+
+
+def exit_code_of(failures: Iterable[int]) -> int:
+    """The code of a run whose photos failed with these: 0 for none, 7 if every one lacked a focal length, else 3."""
+    codes = set(failures)
+    if not codes:
+        return 0
+    return FocalError.exit_code if codes == {FocalError.exit_code} else PhotoError.exit_code
 
 
 class Tally:
@@ -22,7 +31,7 @@ class Tally:
         self._statuses: Counter[str] = Counter()
         self._assumed = 0
         self._warned = 0
-        self._all_focal = True
+        self._failures: Counter[int] = Counter()
 
     def add(self, outcome: Outcome) -> None:
         """Count one photo."""
@@ -31,8 +40,8 @@ class Tally:
         self._assumed += is_assumed
         # The warning that goes with an assumed focal length is told once, below.
         self._warned += len(outcome.warnings) > is_assumed
-        if outcome.error is not None and outcome.error.exit_code != FocalError.exit_code:
-            self._all_focal = False
+        if outcome.error is not None:
+            self._failures[outcome.error.exit_code] += 1
 
     @property
     def failed(self) -> int:
@@ -41,10 +50,8 @@ class Tally:
 
     @property
     def exit_code(self) -> int:
-        """0, 3 when photos failed, 7 when all that failed lacked a required focal length."""
-        if not self.failed:
-            return 0
-        return FocalError.exit_code if self._all_focal else PhotoError.exit_code
+        """0, or that of the failures."""
+        return exit_code_of(self._failures)
 
     def tell(self, talk: Talk) -> None:
         """One warning about assumed focal lengths, one about the rest, and the summary."""

@@ -1,27 +1,31 @@
 """Calibrated intrinsics: which entry of an ``--intrinsics`` file belongs to a photo, and how it fits the photo's size.
 
 Principal points count from the corner of the picture (centre of the top-left pixel at 0.5), as everywhere in m3d; the
-readers convert. A calibration belongs to the pixels as stored when it is turned against the upright photo.
+readers convert. COLMAP works on pixels as stored, whatever EXIF says, so its calibrations turn with every orientation.
+Other tools mostly turn pictures upright first: theirs belong to the stored pixels only where the size shows it.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import fnmatch
+import math
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Any
 
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.errors import CalibrationError
+from m3d_cli.files.frame import ASPECT_TOLERANCE
 from m3d_cli.files.names import NameIndex
 
 CALIBRATION_SIGMA = 0.005
 
-# Aspect ratios closer than this belong to the same picture at another size.
-ASPECT_TOLERANCE = 0.01
-
 # Principal points further from the middle than this part of a side do not belong to this picture.
 CENTRE_TOLERANCE = 0.25
+
+# Principal points further from the middle than this part of a side notice a mirror or a half turn of the picture.
+NOTED_OFFSET = 0.005
 
 # Brown coefficients beyond these (thin prism, tilt) do not turn with the picture.
 TURNING_COEFFICIENTS = 8
@@ -29,7 +33,11 @@ TURNING_COEFFICIENTS = 8
 
 @dataclass(frozen=True, slots=True)
 class Intrinsics:
-    """Focal lengths and principal point in pixels for a picture of the given size; unknown parts are None."""
+    """Focal lengths and principal point in pixels for a picture of the given size; unknown parts are None.
+
+    ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``notes`` say what of the
+    file's numbers could not be kept.
+    """
 
     fx: float
     fy: float
@@ -38,6 +46,8 @@ class Intrinsics:
     width: int | None = None
     height: int | None = None
     distortion: Distortion | None = None
+    is_stored: bool = False
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +93,12 @@ def fit_to_photo(
     `CalibrationError` when the calibration is of a picture of another shape.
     """
     camera, notes = _calibrated_camera(intrinsics, width, height, name)
-    if _is_turned(camera, width, height):
-        turn = orientation if orientation >= 5 else 6
+    turn = _turn(camera, width, height, orientation, is_stored=intrinsics.is_stored)
+    if turn != 1:
         camera = turned(camera, turn)
         notes = (*notes, f"calibration turned like the photo (orientation {turn})")
+    elif orientation in (2, 3, 4) and _is_off_centre(camera):
+        notes = (*notes, f"calibration taken as that of the upright picture (the photo has orientation {orientation})")
     if (camera.width, camera.height) == (width, height):
         return camera, notes
     ratio = (width * camera.height) / (height * camera.width)
@@ -99,16 +111,29 @@ def fit_to_photo(
     return camera.resized(width, height), (*notes, note)
 
 
-def _is_turned(camera: Camera, width: int, height: int) -> bool:
-    return (camera.width - camera.height) * (width - height) < 0
+def _turn(camera: Camera, width: int, height: int, orientation: int, *, is_stored: bool) -> int:
+    """Orientation by which the calibration must be turned to fit the upright photo; 1 for none."""
+    shape = (camera.width - camera.height) * (width - height)
+    if shape < 0:
+        return orientation if orientation >= 5 else 6
+    # A landscape calibration of an upright landscape photo stored sideways was made of an upright copy.
+    if not is_stored or (orientation >= 5 and shape > 0):
+        return 1
+    return orientation
+
+
+def _is_off_centre(camera: Camera) -> bool:
+    return max(abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5)) > NOTED_OFFSET
 
 
 def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: str) -> tuple[Camera, tuple[str, ...]]:
-    notes: tuple[str, ...] = ()
+    """The calibration as a camera, of the photo's size where it tells none, and notes."""
+    notes = intrinsics.notes
     own_width, own_height = intrinsics.width, intrinsics.height
+    is_size_known = own_width is not None and own_height is not None
     if own_width is None or own_height is None:
         own_width, own_height = width, height
-        notes = ("the calibration does not tell its picture size; the size of the photo is taken",)
+        notes = (*notes, "the calibration does not tell its picture size; the size of the photo is taken")
     camera = Camera(
         width=own_width,
         height=own_height,
@@ -120,7 +145,7 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
         focal_rel_sigma=CALIBRATION_SIGMA,
         distortion=intrinsics.distortion,
     )
-    _check_centre(camera, name, is_size_known=not notes)
+    _check_centre(camera, name, is_size_known=is_size_known)
     return camera, notes
 
 
@@ -134,6 +159,18 @@ def _check_centre(camera: Camera, name: str, *, is_size_known: bool) -> None:
         f"{camera.width} x {camera.height} pixels",
         hint="give the size the calibration was made for (width, height)",
     )
+
+
+def made_distortion(model: DistortionModel, values: Any) -> Distortion | None:
+    """Distortion of ``values``, or None when all are zero; OpenCV's numbers of coefficients are enforced by zeros."""
+    numbers = [float(value) for value in values]
+    if not any(numbers):
+        return None
+    lengths = (4,) if model is DistortionModel.FISHEYE else (4, 5, 8, 12, 14)
+    length = next((each for each in lengths if each >= len(numbers)), None)
+    if length is None or not all(map(math.isfinite, numbers)):
+        raise CalibrationError(f"{model} distortion does not have {len(numbers)} coefficients")
+    return Distortion(model, (*numbers, *(0.0 for _ in range(length - len(numbers)))))
 
 
 def turned(camera: Camera, orientation: int) -> Camera:

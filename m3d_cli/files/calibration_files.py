@@ -13,17 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from m3d_cli.camera import OPENCV_OFFSET, Distortion, DistortionModel
+from m3d_cli.camera import Distortion, DistortionModel
 from m3d_cli.errors import CalibrationError
-from m3d_cli.files.calibration import Calibration, CalibrationEntry, Intrinsics
+from m3d_cli.files.calibration import Calibration, CalibrationEntry, Intrinsics, made_distortion
 from m3d_cli.files.colmap_cameras import read_colmap
-from m3d_cli.files.opencv_calibration import is_opencv_storage, read_opencv
+from m3d_cli.files.opencv_calibration import (
+    FISHEYE_NAMES,
+    from_matrix,
+    is_opencv_mapping,
+    is_opencv_storage,
+    read_opencv,
+    read_opencv_mapping,
+)
 
 _KEYS = frozenset(("fx", "fy", "cx", "cy", "width", "height", "distortion", "pattern"))
 _NERFSTUDIO_KEYS = ("fl_x", "camera_angle_x", "frames")
-_FISHEYE_NAMES = ("OPENCV_FISHEYE", "fisheye", "equidistant")
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -65,33 +70,15 @@ def _has_letters(path: Path) -> bool:
 
 
 def _read_npy(path: Path) -> tuple[CalibrationEntry, ...]:
-    return (CalibrationEntry("", _from_matrix(np.load(path, allow_pickle=False))),)
+    return (CalibrationEntry("", from_matrix(np.load(path, allow_pickle=False))),)
 
 
 def _read_text(path: Path) -> tuple[CalibrationEntry, ...]:
-    return (CalibrationEntry("", _from_matrix(np.loadtxt(path, delimiter=_delimiter(path), ndmin=2))),)
+    return (CalibrationEntry("", from_matrix(np.loadtxt(path, delimiter=_delimiter(path), ndmin=2))),)
 
 
 def _delimiter(path: Path) -> str | None:
     return "," if "," in path.read_text(encoding="utf-8") else None
-
-
-def _from_matrix(values: NDArray[Any]) -> Intrinsics:
-    """Intrinsics of a 3 x 3 matrix, or of the four numbers fx fy cx cy, in OpenCV's pixel grid."""
-    numbers = np.asarray(values, dtype=np.float64)
-    if numbers.size == 4 and numbers.shape != (2, 2):
-        fx, fy, cx, cy = (float(number) for number in numbers.ravel())
-        return Intrinsics(fx, fy, cx + OPENCV_OFFSET, cy + OPENCV_OFFSET)
-    if numbers.shape not in ((3, 3), (3, 4), (4, 4)):
-        raise CalibrationError(f"intrinsics are a 3 x 3 matrix or fx fy cx cy, not {numbers.shape}")
-    if abs(numbers[2, 2] - 1) > 1e-6 or numbers[1, 0] != 0:
-        raise CalibrationError("the matrix is not of the form [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
-    return Intrinsics(
-        fx=float(numbers[0, 0]),
-        fy=float(numbers[1, 1]),
-        cx=float(numbers[0, 2]) + OPENCV_OFFSET,
-        cy=float(numbers[1, 2]) + OPENCV_OFFSET,
-    )
 
 
 def _read_json(path: Path) -> tuple[CalibrationEntry, ...]:
@@ -111,8 +98,8 @@ def _from_document(data: Any) -> tuple[CalibrationEntry, ...]:
         raise CalibrationError("a calibration is a mapping with fx, or patterns mapped to such")
     if any(key in data for key in _NERFSTUDIO_KEYS):
         return _from_nerfstudio(data)
-    if isinstance(data.get("camera_matrix"), dict):
-        return (CalibrationEntry("", _from_ros(data)),)
+    if is_opencv_mapping(data):
+        return (CalibrationEntry("", read_opencv_mapping(data)),)
     if "fx" in data:
         return (CalibrationEntry(str(data.get("pattern", "")), _from_mapping(data)),)
     return tuple(CalibrationEntry(str(pattern), _from_mapping(item)) for pattern, item in data.items())
@@ -154,36 +141,6 @@ def _distortion(value: Any) -> Distortion | None:
     return made_distortion(DistortionModel.BROWN, value)
 
 
-def made_distortion(model: DistortionModel, values: Any) -> Distortion | None:
-    """Distortion of ``values``, or None when all are zero; OpenCV's numbers of coefficients are enforced by zeros."""
-    numbers = [float(value) for value in values]
-    if not any(numbers):
-        return None
-    lengths = (4,) if model is DistortionModel.FISHEYE else (4, 5, 8, 12, 14)
-    length = next((each for each in lengths if each >= len(numbers)), None)
-    if length is None or not all(map(math.isfinite, numbers)):
-        raise CalibrationError(f"{model} distortion does not have {len(numbers)} coefficients")
-    return Distortion(model, (*numbers, *(0.0 for _ in range(length - len(numbers)))))
-
-
-def _from_ros(data: dict[str, Any]) -> Intrinsics:
-    """A camera_info file of ROS: OpenCV's numbers in plain YAML."""
-    matrix = np.asarray(data["camera_matrix"]["data"], dtype=np.float64).reshape(3, 3)
-    plain = _from_matrix(matrix)
-    listed = data.get("distortion_coefficients") or {}
-    fisheye = str(data.get("distortion_model", "")) in _FISHEYE_NAMES
-    model = DistortionModel.FISHEYE if fisheye else DistortionModel.BROWN
-    return Intrinsics(
-        fx=plain.fx,
-        fy=plain.fy,
-        cx=plain.cx,
-        cy=plain.cy,
-        width=_pixels(data.get("image_width")),
-        height=_pixels(data.get("image_height")),
-        distortion=made_distortion(model, listed.get("data") or ()),
-    )
-
-
 def _from_nerfstudio(data: dict[str, Any]) -> tuple[CalibrationEntry, ...]:
     """transforms.json: intrinsics for all frames, overridden frame by frame."""
     entries: list[CalibrationEntry] = []
@@ -203,7 +160,7 @@ def _nerfstudio_intrinsics(item: dict[str, Any]) -> Intrinsics:
         if width is None:
             raise CalibrationError("camera_angle_x needs w, the width of the pictures")
         fx = width / 2 / math.tan(float(item["camera_angle_x"]) / 2)
-    fisheye = item.get("camera_model") in _FISHEYE_NAMES
+    fisheye = item.get("camera_model") in FISHEYE_NAMES
     names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3")
     model = DistortionModel.FISHEYE if fisheye else DistortionModel.BROWN
     return Intrinsics(

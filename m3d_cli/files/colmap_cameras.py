@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m3d_cli.camera import Distortion, DistortionModel
+from m3d_cli.camera import DistortionModel
 from m3d_cli.errors import CalibrationError
-from m3d_cli.files.calibration import CalibrationEntry, Intrinsics
+from m3d_cli.files.calibration import CalibrationEntry, Intrinsics, made_distortion
 
 # Model -> whether it has one focal length for both axes, its distortion, and how many coefficients follow cx cy.
 _MODELS: dict[str, tuple[bool, DistortionModel | None, int]] = {
@@ -20,8 +20,6 @@ _MODELS: dict[str, tuple[bool, DistortionModel | None, int]] = {
     "SIMPLE_RADIAL_FISHEYE": (True, DistortionModel.FISHEYE, 1),
     "RADIAL_FISHEYE": (True, DistortionModel.FISHEYE, 2),
 }
-# OpenCV takes 4 or 8 of these, COLMAP writes 1, 2, 4 or 8 in the same order; zeros fill up.
-_COEFFICIENTS = {0: 0, 1: 4, 2: 4, 4: 4, 8: 8}
 
 
 def read_colmap(path: Path) -> tuple[CalibrationEntry, ...]:
@@ -57,7 +55,6 @@ def _intrinsics(path: Path, parts: list[str]) -> Intrinsics:
     if len(numbers) != focals + 2 + count:
         raise CalibrationError(f"{path}: {name} has {focals + 2 + count} parameters, not {len(numbers)}")
     terms = numbers[focals + 2 :]
-    filled = (*terms, *(0.0 for _ in range(_COEFFICIENTS[count] - count)))
     return Intrinsics(
         fx=numbers[0],
         fy=numbers[focals - 1],
@@ -65,7 +62,9 @@ def _intrinsics(path: Path, parts: list[str]) -> Intrinsics:
         cy=numbers[focals + 1],
         width=int(parts[2]),
         height=int(parts[3]),
-        distortion=Distortion(model, filled) if model and any(terms) else None,
+        # OpenCV takes 4 or 8 coefficients, COLMAP writes 1, 2, 4 or 8 in the same order.
+        distortion=made_distortion(model, terms) if model else None,
+        is_stored=True,
     )
 
 

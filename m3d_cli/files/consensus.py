@@ -18,6 +18,9 @@ from m3d_cli.files.frame import ASPECT_TOLERANCE, CROP_SIGMA
 # Below this share of photos near the middle, the photos are not from one camera at one zoom.
 NEEDED_SHARE = 0.6
 
+# A calibration's focal length without its principal point and its lens distortion, on the photos it does not name.
+BORROWED_CALIBRATION_SIGMA = 0.03
+
 # The user's own word and a calibration are not voted on.
 _FIXED = (FocalSource.USER, FocalSource.CALIBRATION)
 
@@ -34,8 +37,21 @@ def consensus(estimates: Sequence[FocalEstimate]) -> tuple[FocalEstimate, ...]:
             "--same-camera: the focal lengths differ too much for one camera at one zoom; each photo keeps its own"
         )
         return tuple(estimate.with_warning(warning) for estimate in estimates)
-    best = min(near, key=lambda one: one.rel_sigma)
+    best = _best(near)
     return tuple(_shared(one, middle, best, len(near)) for one in estimates)
+
+
+def _best(near: Sequence[FocalEstimate]) -> FocalEstimate:
+    """The photo whose source and sigma the others take over; a calibrated one only if there is no other.
+
+    What a calibration says about the lens stays with the photos it names, so others have less than a calibration.
+    """
+    others = [one for one in near if one.source is not FocalSource.CALIBRATION]
+    best = min(others or near, key=lambda one: one.rel_sigma)
+    if others:
+        return best
+    sigma = math.hypot(best.rel_sigma, BORROWED_CALIBRATION_SIGMA)
+    return dataclasses.replace(best, source=FocalSource.ESTIMATED, rel_sigma=sigma)
 
 
 def _ratio(estimate: FocalEstimate) -> float:

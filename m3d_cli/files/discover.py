@@ -59,7 +59,8 @@ class Selection:
     """What to take from the inputs.
 
     ``include`` and ``exclude`` are globs without regard to case, tried on the relative path and on the bare name; ``*``
-    also crosses folders. ``skip_folders`` are never entered: the outputs of an earlier run are no inputs.
+    also crosses folders. ``skip_folders`` below an input folder, below the fixed part of a glob or below the common
+    folder of a list are left out: the outputs of an earlier run are no inputs. Files given as arguments always count.
     """
 
     recursive: bool = False
@@ -75,11 +76,6 @@ class Listing:
 
     photos: tuple[PhotoFile, ...]
     ignored: tuple[tuple[str, int], ...] = ()
-
-    @property
-    def failed(self) -> tuple[PhotoFile, ...]:
-        """Inputs named on purpose that cannot be photos."""
-        return tuple(photo for photo in self.photos if photo.problem)
 
     def summary(self) -> str:
         """For example ``12 photos, 3 ignored (2 not an image, 1 duplicate)``."""
@@ -146,9 +142,13 @@ class _Search:
         cwd = os.path.realpath(".")
         absolute = [os.path.abspath(text) for text in listed]  # noqa: PTH100 - keeps links as the user wrote them
         base = _common_folder([path for path in absolute if not _is_inside(path, cwd)])
+        skipped = self._skipped_below(_common_folder(absolute))
         for text, path in zip(listed, absolute, strict=True):
             if os.path.isdir(text):  # noqa: PTH112
                 yield from self._folder(text)
+                continue
+            if self._is_output(path, skipped):
+                self.ignored[OUTPUT_FOLDER] += 1
                 continue
             yield from self._named(text, os.path.relpath(path, cwd if _is_inside(path, cwd) else base))
 
@@ -157,10 +157,26 @@ class _Search:
         if not matches:
             yield PhotoFile(Path(pattern), PurePosixPath(_safe_name(pattern)), "the pattern matches no file")
         prefix = _fixed_prefix(pattern)
+        skipped = self._skipped_below(prefix)
         for match in matches:
             if os.path.isdir(match):  # noqa: PTH112 - `a/**` lists folders and their files alike
                 continue
+            if self._is_output(match, skipped):
+                self.ignored[OUTPUT_FOLDER] += 1
+                continue
             yield from self._found(match, os.path.relpath(match, prefix))
+
+    def _skipped_below(self, folder: str) -> tuple[str, ...]:
+        """Folders to skip strictly below ``folder``: whoever names the output folder itself means what is in it."""
+        real = os.path.realpath(folder)
+        return tuple(skipped for skipped in self.skip_folders if _is_inside(skipped, real))
+
+    def _is_output(self, path: str, skipped: tuple[str, ...]) -> bool:
+        """Whether the folder of the file ``path`` is one of ``skipped`` or lies below one."""
+        if not skipped:
+            return False
+        real = self._real_folder(os.path.dirname(path))  # noqa: PTH120 - hot loop
+        return any(real == folder or _is_inside(real, folder) for folder in skipped)
 
     def _folder(self, root: str) -> Iterator[PhotoFile]:
         # A link may point back to a folder above it, so the real folders on the way down are remembered.
@@ -254,9 +270,12 @@ class _Search:
         folder, name = os.path.split(path)
         if not name or name in (".", "..") or os.path.islink(path):  # noqa: PTH114
             return os.path.realpath(path)
+        return os.path.join(self._real_folder(folder), name)  # noqa: PTH118
+
+    def _real_folder(self, folder: str) -> str:
         if folder not in self.real_folders:
             self.real_folders[folder] = os.path.realpath(folder)
-        return os.path.join(self.real_folders[folder], name)  # noqa: PTH118
+        return self.real_folders[folder]
 
 
 def _problem(path: str) -> str:

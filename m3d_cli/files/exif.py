@@ -6,6 +6,7 @@ Real files hold 0/0 rationals, sentinels, lists, units as text and cut-off segme
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import re
@@ -29,8 +30,6 @@ _EXIF_IFD = 0x8769
 _TAGS = {
     "Make": 0x010F,
     "Model": 0x0110,
-    "Orientation": 0x0112,
-    "Software": 0x0131,
     "FocalLength": 0x920A,
     "ExifImageWidth": 0xA002,
     "ExifImageLength": 0xA003,
@@ -57,7 +56,6 @@ class ExifFacts:
     make: str = ""
     model: str = ""
     lens: str = ""
-    software: str = ""
     focal_mm: float | None = None
     focal_35mm: float | None = None
     plane_x: float | None = None
@@ -65,14 +63,32 @@ class ExifFacts:
     plane_unit: int | None = None
     width: int | None = None
     height: int | None = None
-    orientation: int | None = None
     digital_zoom: float | None = None
     notes: tuple[str, ...] = ()
 
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing says anything about the camera."""
-        return not (self.make or self.model or self.focal_mm or self.focal_35mm or self.plane_x)
+    def completed_by(self, other: ExifFacts) -> ExifFacts:
+        """These facts, with those of ``other`` where these are unknown.
+
+        A resolution keeps to its own unit and a width to its own height: those are taken together or not at all.
+        """
+        taken: dict[str, Any] = {"notes": (*self.notes, *other.notes)}
+        for group in _STATEMENTS:
+            if not any(getattr(self, name) for name in group):
+                taken |= {name: getattr(other, name) for name in group}
+        return dataclasses.replace(self, **taken)
+
+
+# Fields of `ExifFacts`, those together that are only true together.
+_STATEMENTS = (
+    ("make",),
+    ("model",),
+    ("lens",),
+    ("focal_mm",),
+    ("focal_35mm",),
+    ("digital_zoom",),
+    ("plane_x", "plane_y", "plane_unit"),
+    ("width", "height"),
+)
 
 
 def read_exif(path: Path) -> ExifFacts:
@@ -91,7 +107,6 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
         make=text(tags.get("Make")),
         model=text(tags.get("Model")),
         lens=text(tags.get("LensModel")),
-        software=text(tags.get("Software")),
         focal_mm=positive(tags.get("FocalLength"), SENTINELS),
         focal_35mm=positive(tags.get("FocalLengthIn35mmFilm"), SENTINELS),
         plane_x=positive(tags.get("FocalPlaneXResolution"), OVERFLOWS),
@@ -99,7 +114,6 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
         plane_unit=unit if unit in (2, 3, 4, 5) else None,
         width=size(tags.get("ExifImageWidth")),
         height=size(tags.get("ExifImageLength")),
-        orientation=integer(tags.get("Orientation")),
         digital_zoom=zoom,
         notes=notes,
     )

@@ -28,7 +28,6 @@ _PLANE = FocalSource.EXIF_FOCAL_PLANE
 FOCAL_FLAG_SIGMA = 0.005
 MILLIMETRE_FLAG_SIGMA = 0.01
 FOV_FLAG_SIGMA = 0.01
-CALIBRATION_SIGMA = 0.005
 
 # Two rules that differ by more than this disagree; a flag further than this factor from EXIF may be a slip of units.
 AGREEMENT = 0.10
@@ -141,7 +140,7 @@ class FocalEstimate:
 def recover_focal(facts: FocalFacts) -> FocalEstimate:
     """Best estimate of the focal length from ``facts``; never fails, the last resort is an assumption."""
     found, warnings = exif_candidates(
-        Frame.of(facts.width, facts.height, facts.exif.width, facts.exif.height),
+        Frame.of(facts.width, facts.height, facts.exif.width, facts.exif.height, is_turned=facts.is_turned),
         facts.exif,
         facts.sensor,
         is_turned=facts.is_turned,

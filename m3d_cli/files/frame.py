@@ -34,8 +34,13 @@ class Frame:
     is_cropped: bool
 
     @classmethod
-    def of(cls, width: int, height: int, exif_width: int | None, exif_height: int | None) -> Frame:
-        """Frame of a picture ``width`` x ``height`` whose EXIF gives another size, the same, or none."""
+    def of(
+        cls, width: int, height: int, exif_width: int | None, exif_height: int | None, *, is_turned: bool = False
+    ) -> Frame:
+        """Frame of an upright picture ``width`` x ``height`` whose EXIF gives another size, the same, or none.
+
+        ``is_turned`` tells that EXIF's width lies along the upright height.
+        """
         long, short = max(width, height), min(width, height)
         if not exif_width or not exif_height:
             return cls(long, short, 1.0, is_original_known=False, is_cropped=False)
@@ -43,9 +48,11 @@ class Frame:
         camera_long, camera_short = max(exif_width, exif_height), min(exif_width, exif_height)
         tolerance = ASPECT_TOLERANCE + 0.5 / min(short, camera_short)
         same_aspect = abs((long * camera_short) / (short * camera_long) - 1) <= tolerance
-        ratios = (long / camera_long, short / camera_short)
-        # A crop keeps at most one side whole: the larger ratio is the scale if it does.
-        scale = ratios[0] if same_aspect else max(ratios)
+        if same_aspect:
+            scale = long / camera_long
+        else:
+            stored = (height, width) if is_turned else (width, height)
+            scale = _crop_scale(stored, (exif_width, exif_height))
         return cls(camera_long, camera_short, scale, is_original_known=True, is_cropped=not same_aspect)
 
     @property
@@ -71,3 +78,15 @@ class Frame:
         """Whether the aspect of the camera's own picture is one that cameras cut from a larger sensor."""
         aspect = self.camera_long / self.camera_short
         return aspect < _SQUARE or _WIDE[0] < aspect < _WIDE[1]
+
+
+def _crop_scale(stored: tuple[int, int], camera: tuple[int, int]) -> float:
+    """Pixels at hand for one camera pixel after a crop; a crop keeps at most one side whole, so the larger ratio.
+
+    Both sizes are (width, height) as stored. A portrait cut from a landscape photo keeps its sides apart; only a
+    picture larger than the camera's must have been turned by an editor, and is compared long side with long side.
+    """
+    scale = max(stored[0] / camera[0], stored[1] / camera[1])
+    if scale <= 1 + ASPECT_TOLERANCE:
+        return scale
+    return max(max(stored) / max(camera), min(stored) / min(camera))

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
-from m3d_cli.errors import FocalError, UsageError
+from m3d_cli.errors import CalibrationError, FocalError, UsageError
 from m3d_cli.files.calibration import Calibration, fit_to_photo
 from m3d_cli.files.calibration_files import read_calibration
 from m3d_cli.files.decode import decode, read_info
@@ -20,6 +20,9 @@ from m3d_cli.files.focal import FocalEstimate, FocalFacts, UserFocal, recover_fo
 from m3d_cli.files.picture import PictureInfo
 from m3d_cli.files.sensors import SensorTable, read_sensor_table
 from m3d_cli.photo import Photo
+
+# Shares of a side cut off beyond this are told; an ordinary lens costs a few per cent.
+NOTED_LOSS = 0.10
 
 UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to the undistorted picture"
 
@@ -65,7 +68,7 @@ class CameraOptions:
 
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
-    """What the header of one photo tells: its picture, its EXIF (or the sidecar's) and the focal length from both."""
+    """What the header of one photo tells: its picture, its EXIF (the sidecar's first), and the focal length."""
 
     info: PictureInfo
     exif: ExifFacts
@@ -88,14 +91,26 @@ class LoadedPhoto:
 
 
 def read_facts(path: Path, options: CameraOptions | None = None, relative: PurePath | None = None) -> PhotoFacts:
-    """Facts of a photo from its header alone; raises `PhotoError`, or `FocalError` when a focal length is required."""
+    """Facts of a photo from its header alone.
+
+    Raises `PhotoError`, `CalibrationError` for a calibration that cannot be of this photo, and `FocalError` when a
+    focal length is required and unknown.
+    """
     options = options or CameraOptions()
     info = read_info(path)
-    exif = (options.sidecar.find(path, relative) if options.sidecar else None) or read_exif(path)
+    exif = _exif(path, relative, options.sidecar)
     estimate = recover_focal(_focal_facts(path, relative, options, info, exif))
     if options.require_focal and estimate.is_assumed:
-        raise FocalError(f"{path}: no focal length known", hint="pass --focal, --focal-35mm, --fov or --intrinsics")
-    return PhotoFacts(info, exif, estimate)
+        raise focal_required(path)
+    return PhotoFacts(info, exif, estimate.with_warning(*_lens_warnings(path, estimate.camera)))
+
+
+def focal_required(path: Path) -> FocalError:
+    """The error of a photo that tells no focal length where one is required."""
+    return FocalError(
+        f"{path}: no focal length known",
+        hint="pass --focal, --focal-35mm, --fov or --intrinsics, or leave out --require-focal",
+    )
 
 
 def read_camera(
@@ -136,6 +151,29 @@ def load_photo(
     """The full photo with the camera of exactly its pixels."""
     loaded = load(path, options, relative=relative, estimate=estimate)
     return Photo(path, loaded.image, loaded.camera)
+
+
+def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) -> ExifFacts:
+    """The file's own facts, behind what the sidecar says of it."""
+    own = read_exif(path)
+    listed = sidecar.find(path, relative) if sidecar else None
+    return own if listed is None else listed.completed_by(own)
+
+
+def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
+    """What straightening the lens will cost; raises `CalibrationError` when it cannot be straightened."""
+    if camera.distortion is None:
+        return ()
+    from m3d_cli.files.undistort import lost_share, straightened
+
+    try:
+        straightened(camera)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
+    lost = lost_share(camera)
+    if lost <= NOTED_LOSS:
+        return ()
+    return (f"straightening the lens into square pixels cuts off {lost:.0%} of one side",)
 
 
 def _focal_facts(

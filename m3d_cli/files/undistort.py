@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET, Camera, Distortion, DistortionModel
+from m3d_cli.errors import CalibrationError
+from m3d_cli.files.focal_exif import FOCAL_RATIO_RANGE
+
+# A principal point nearer to the edge than this part of a side is a lens model that broke down, not a lens.
+EDGE_MARGIN = 0.05
 
 
 def straightened(camera: Camera) -> Camera:
-    """The pinhole camera of the undistorted picture: same size, square pixels, every pixel seen by the lens."""
+    """The pinhole camera of the undistorted picture: same size, square pixels, every pixel seen by the lens.
+
+    Raises `CalibrationError` when no flat picture can hold what the lens sees: a fisheye of about 180 degrees or more,
+    or coefficients that fold the picture over.
+    """
     lens = camera.distortion
     if lens is None:
         return camera
@@ -20,7 +30,29 @@ def straightened(camera: Camera) -> Camera:
     # The larger focal length keeps both axes inside what the lens saw, and makes the pixels square.
     focal = float(max(matrix[0, 0], matrix[1, 1]))
     cx, cy = float(matrix[0, 2]) + OPENCV_OFFSET, float(matrix[1, 2]) + OPENCV_OFFSET
+    _check_pinhole(camera, focal, cx, cy)
     return dataclasses.replace(camera, fx=focal, fy=focal, cx=cx, cy=cy, distortion=None)
+
+
+def lost_share(camera: Camera) -> float:
+    """Part (0 to 1) of one side that `straightened` cuts off to make the pixels square."""
+    if camera.distortion is None:
+        return 0.0
+    matrix = _pinhole_matrix(camera, camera.distortion)
+    return 1 - float(min(matrix[0, 0], matrix[1, 1]) / max(matrix[0, 0], matrix[1, 1]))
+
+
+def _check_pinhole(camera: Camera, focal: float, cx: float, cy: float) -> None:
+    least, most = FOCAL_RATIO_RANGE
+    is_focal_possible = math.isfinite(focal) and least < focal / max(camera.width, camera.height) < most
+    parts = (cx / camera.width, cy / camera.height)
+    if is_focal_possible and all(EDGE_MARGIN <= part <= 1 - EDGE_MARGIN for part in parts):
+        return
+    raise CalibrationError(
+        "the lens distortion of the calibration cannot be taken out: the straight picture would have a focal length "
+        f"of {focal:.4g} px and its principal point at ({cx:.4g}, {cy:.4g}) px",
+        hint="check the distortion coefficients; a lens of about 180 degrees does not fit a flat picture",
+    )
 
 
 def _pinhole_matrix(camera: Camera, lens: Distortion) -> NDArray[np.float64]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from m3d_cli.errors import DeviceError, UsageError
 
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+_DEVICE_NAME = re.compile(r"cpu|mps|cuda(:\d{1,3})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +55,10 @@ def _device(name: str) -> torch.device:
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise UsageError(f"device {name} is unknown", hint="auto, cpu, cuda, cuda:1, mps") from error
+    # torch knows more names (meta, xla, ...), on which nothing here would run.
+    if not _DEVICE_NAME.fullmatch(name):
+        raise UsageError(f"device {name} is unknown", hint="auto, cpu, cuda, cuda:1, mps")
+    device = torch.device(name)
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise DeviceError(f"device {name} is not here", hint="see m3d doctor; --device cpu always works")
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -16,6 +16,7 @@ from m3d_cli.canonical import CanonicalTransform
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import DeviceError
 from m3d_cli.inference.device import Compute
+from m3d_cli.inference.faults import device_fault, is_out_of_memory
 from m3d_cli.inference.photo import CanonicalPhoto, Wanted, canonical_transform, to_canonical
 from m3d_cli.models.prediction import Prediction
 from m3d_cli.models.spec import ModelSpec
@@ -50,8 +51,8 @@ class Predictor:
             chunk = photos[done : done + self.batch_size]
             try:
                 pieces.append(self._forward(chunk))
-            except torch.OutOfMemoryError as error:
-                self._halve(error)
+            except RuntimeError as error:
+                self._make_room(error)
                 continue
             done += len(chunk)
         if len(pieces) == 1:
@@ -95,10 +96,13 @@ class Predictor:
         size = (camera.height, camera.width)
         try:
             return _upsampled(values, size).cpu().numpy()
-        except torch.OutOfMemoryError:
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                self._judge(error)
+                raise
             logger.info("no device memory for %d x %d pixels: the CPU brings this photo to full size", *size[::-1])
             _empty_cache(self.compute)
-            return _upsampled(values.cpu(), size).numpy()
+            return _upsampled_on_cpu(values, size).numpy()
 
     def _forward(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
         pixels = torch.from_numpy(np.stack([photo.pixels for photo in photos]))
@@ -108,7 +112,16 @@ class Predictor:
         assert isinstance(prediction, Prediction)  # noqa: S101 - nn.Module's call is untyped
         return prediction
 
-    def _halve(self, error: torch.OutOfMemoryError) -> None:
+    def _judge(self, error: RuntimeError) -> None:
+        fault = device_fault(error, self.compute.device)
+        if fault is not None:
+            raise fault from error
+
+    def _make_room(self, error: RuntimeError) -> None:
+        """Halve the batch when ``error`` is lack of memory; what is not leaves as it is, or as a DeviceError."""
+        if not is_out_of_memory(error):
+            self._judge(error)
+            raise error
         if self.batch_size == 1:
             raise DeviceError(
                 f"{self.compute.device} has too little memory for one photo", hint="--device cpu or a smaller model"
@@ -120,6 +133,15 @@ class Predictor:
 
 def _upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
     return F.interpolate(values[None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+
+
+def _upsampled_on_cpu(values: Tensor, size: tuple[int, int]) -> Tensor:
+    try:
+        return _upsampled(values.cpu(), size)
+    except RuntimeError as error:
+        if is_out_of_memory(error):
+            raise MemoryError(str(error)) from error
+        raise
 
 
 def _empty_cache(compute: Compute) -> None:

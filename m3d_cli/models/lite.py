@@ -151,7 +151,8 @@ class Lite(nn.Module):
     def forward(self, x: Tensor) -> Prediction:
         output = _upsampled(self.log_depth_and_confidence(x), (self.config.height, self.config.width))
         low, high = math.log(self.config.min_depth), math.log(self.config.max_depth)
-        depth = output[:, :1].float().clamp(low, high).exp()
+        # Clamped twice: exp(log(0.1)) rounds to just below 0.1, which would read as outside the range.
+        depth = output[:, :1].float().clamp(low, high).exp().clamp(self.config.min_depth, self.config.max_depth)
         return Prediction(depth=depth, confidence=output[:, 1:].float().sigmoid())
 
 

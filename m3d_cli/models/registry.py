@@ -28,7 +28,12 @@ class WeightsFile:
 
 
 BUNDLED = {
-    "lite": WeightsFile("lite", BUNDLE / "lite.safetensors", 0, ""),
+    "lite": WeightsFile(
+        "lite",
+        BUNDLE / "lite.safetensors",
+        40577276,
+        "cb950e53569cb708a1cc6f5a7e3c2524cc637a4aabe119f4a37373fc5a0cea40",
+    ),
 }
 
 

@@ -35,10 +35,13 @@ LITE = ModelSpec(
     name="lite",
     canonical=CanonicalSpec(focal=240.0, height=252, width=336),
     depth_range=(0.1, 150.0),
-    licence="weights CC BY-NC 4.0 (trained on data for research use); code BSD-2-Clause",
+    licence="research and non-commercial use",
     origin="trained by the m3d authors, see weights.md",
-    accuracy="",
-    weak_at="",
+    accuracy="AbsRel 0.224 metric, 0.179 after median scaling; d1 0.585 (mean of four unseen sources)",
+    weak_at=(
+        "scale outside what it saw (street scenes through long lenses come out too near), thin st"
+        "ructures, glass, mirrors and screens, faces and animals close up, wide halls, anything beyond about 80 m"
+    ),
 )
 
 TEST_LITE = ModelSpec(

@@ -52,19 +52,6 @@ def encode_pfm(depth: NDArray[np.float32]) -> tuple[bytes, memoryview]:
     return f"Pf\n{width} {height}\n-1.0\n".encode(), _bytes_view(np.ascontiguousarray(depth[::-1], dtype="<f4"))
 
 
-def read_pfm(path: Path) -> NDArray[np.float32]:
-    """The depth of a one-channel PFM; raises OutputError."""
-    try:
-        kind, size, order, body = path.read_bytes().split(b"\n", 3)
-        width, height = (int(number) for number in size.split())
-        byte_order = "<f4" if float(order) < 0 else ">f4"
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{path}: not a readable PFM ({error})") from error
-    if kind != b"Pf" or width < 1 or height < 1 or len(body) != 4 * width * height:
-        raise OutputError(f"{path}: not a one-channel PFM of the size it states")
-    return np.frombuffer(body, dtype=byte_order).reshape(height, width)[::-1].astype(np.float32)
-
-
 def can_write_exr() -> bool:
     """Whether the optional package that writes OpenEXR is installed."""
     return importlib.util.find_spec("OpenEXR") is not None

@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import OutputError
-from m3d_cli.outputs.atomic import write_bytes
 from m3d_cli.outputs.png import decode_png16, encode_png16, text_of
 
 MILLIMETRES = 1000.0
@@ -28,14 +27,6 @@ INVALID_KEY = "m3d:invalid"
 TYPE_KEY = "m3d:depth_type"
 
 
-@dataclass(frozen=True, slots=True)
-class PngCounts:
-    """Pixels without a value: ``unknown`` in the map itself, ``clipped`` beyond what 16 bits hold."""
-
-    unknown: int
-    clipped: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthPng:
     """A depth PNG read back: float32 metres (H, W), NaN unknown, and the scale it was stored with."""
@@ -44,23 +35,19 @@ class DepthPng:
     scale: float
 
 
-def write_depth_png(path: Path, depth: NDArray[np.float32], scale: float = MILLIMETRES) -> PngCounts:
-    """Write metres (H, W), NaN unknown, to ``path``; returns what could not be stored."""
-    data, counts = encode_depth_png(depth, scale)
-    write_bytes(path, data)
-    return counts
-
-
-def encode_depth_png(depth: NDArray[np.float32], scale: float = MILLIMETRES) -> tuple[bytes, PngCounts]:
-    """The bytes of the PNG, and what could not be stored."""
-    values, counts = quantise(depth, scale)
+def encode_depth_png(depth: NDArray[np.float32], scale: float = MILLIMETRES) -> tuple[bytes, int]:
+    """The bytes of the PNG of metres (H, W), NaN unknown, and how many pixels are too far for 16 bits."""
+    values, clipped = quantise(depth, scale)
     unit = "millimetre" if scale == MILLIMETRES else f"1/{scale:.17g} metre"
     text = {SCALE_KEY: f"{scale:.17g}", UNIT_KEY: unit, INVALID_KEY: str(UNKNOWN), TYPE_KEY: "z"}
-    return encode_png16(values, text), counts
+    return encode_png16(values, text), clipped
 
 
-def quantise(depth: NDArray[np.float32], scale: float) -> tuple[NDArray[np.uint16], PngCounts]:
-    """Metres (H, W) to uint16 steps of 1/scale metres, rounded half to even; 0 where unknown, clipped or nearer."""
+def quantise(depth: NDArray[np.float32], scale: float) -> tuple[NDArray[np.uint16], int]:
+    """Metres (H, W) to uint16 steps of 1/scale metres, rounded half to even, and the number of clipped pixels.
+
+    A step is 0 where depth is unknown, clipped or nearer than half a step.
+    """
     clipped = 0
     limit = (LARGEST + 0.5) / scale
     largest = float(np.fmax.reduce(depth, axis=None))
@@ -71,8 +58,7 @@ def quantise(depth: NDArray[np.float32], scale: float) -> tuple[NDArray[np.uint1
     # One pass that multiplies, rounds and saturates; what is not a number saturates to 0.
     values = np.empty(depth.shape, dtype=np.uint16)
     cv2.multiply(depth, np.array([[scale]]), dst=values, dtype=cv2.CV_16U)
-    stored = cv2.countNonZero(values)
-    return values, PngCounts(unknown=values.size - stored - clipped, clipped=clipped)
+    return values, clipped
 
 
 def read_depth_png(path: Path, scale: float | None = None) -> DepthPng:

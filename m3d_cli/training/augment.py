@@ -64,13 +64,6 @@ def draw_view(frames: Frames, height: int, width: int, settings: AugmentSection,
     )
 
 
-def plain_view(frames: Frames, height: int, width: int) -> View:
-    """The whole picture, fitted and centred, as inference sees it."""
-    zoom = torch.minimum(height / frames.height, width / frames.width)
-    zero = torch.zeros_like(zoom)
-    return View(zoom, frames.width / 2, frames.height / 2, zero, torch.ones_like(zoom))
-
-
 def look(frames: Frames, view: View, height: int, width: int) -> Batch:
     """Pictures and metric depth of ``frames`` seen through ``view``; sampling is bilinear for light, nearest for
     depth.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from m3d_cli.errors import WeightsError
+from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models.lite import Lite
 
 
@@ -25,10 +25,11 @@ class RunState:
     generator: torch.Generator
 
 
-def save_checkpoint(path: Path, step: int, state: RunState) -> None:
-    """Write the state after ``step`` steps to ``path``, atomically."""
+def save_checkpoint(path: Path, step: int, state: RunState, digest: str) -> None:
+    """Write the state after ``step`` steps of the run called ``digest`` to ``path``, atomically."""
     content = {
         "step": step,
+        "digest": digest,
         "model": state.model.state_dict(),
         "average": state.average.state_dict(),
         "optimiser": state.optimiser.state_dict(),
@@ -42,8 +43,11 @@ def save_checkpoint(path: Path, step: int, state: RunState) -> None:
     part.replace(path)
 
 
-def load_checkpoint(path: Path, state: RunState) -> int:
-    """Restore ``state`` from ``path``; returns the steps done (0 without a checkpoint)."""
+def load_checkpoint(path: Path, state: RunState, digest: str) -> int:
+    """Restore ``state`` from ``path``; returns the steps done (0 without a checkpoint).
+
+    Raises WeightsError for a damaged file, UsageError for the checkpoint of a run with other settings.
+    """
     if not path.exists():
         return 0
     try:
@@ -57,4 +61,6 @@ def load_checkpoint(path: Path, state: RunState) -> int:
         raise WeightsError(
             f"{path}: this checkpoint does not fit the run ({error})", hint="delete it to start the run anew"
         ) from error
+    if content["digest"] != digest:
+        raise UsageError(f"{path}: made by a run with other settings", hint="choose another --out for these")
     return int(content["step"])

@@ -20,12 +20,14 @@ from torch import Tensor
 
 from m3d_cli.camera import Camera
 from m3d_cli.datasets.sample import Sample
-from m3d_cli.errors import DatasetError
+from m3d_cli.errors import DatasetError, UsageError
 
 logger = logging.getLogger(__name__)
 
 # A picture wider (or higher) than this many times the canvas's aspect is stored in tiles as well.
 TILE_ASPECT = 1.3
+
+INDEX = "index.json"
 
 # Columns of the geometry table.
 GEOMETRY = ("width", "height", "focal", "cx", "cy")
@@ -73,20 +75,27 @@ class FrameStore:
         )
 
 
-def build_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path) -> FrameStore:
-    """Write ``samples`` into ``folder`` (canvas = width, height) and open the result; a finished store is opened as
-    it is.
+def build_store(
+    samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path, digest: str = ""
+) -> FrameStore:
+    """Write ``samples`` into ``folder`` (canvas = width, height) and open the result; a finished store is opened as is.
 
     ``capacity`` bounds the number of stored frames. A sample without any known depth is skipped, counted and logged.
+    ``digest`` names what the samples were made from: a store of another digest is refused.
     """
-    if not (folder / "index.json").exists():
-        _write_store(samples, capacity, canvas, folder)
+    index = folder / INDEX
+    if not index.exists():
+        _write_store(samples, capacity, canvas, folder, digest)
+    elif json.loads(index.read_text(encoding="utf-8")).get("digest", "") != digest:
+        raise UsageError(
+            f"{folder}: its frames were gathered with other data settings", hint="delete the folder or choose another"
+        )
     return open_store(folder)
 
 
 def open_store(folder: Path) -> FrameStore:
     """A store written by `build_store`; its arrays are memory-mapped."""
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    index = json.loads((folder / INDEX).read_text(encoding="utf-8"))
     count = int(index["count"])
     image = np.load(folder / "image.npy", mmap_mode="c")[:count]
     depth = np.load(folder / "depth.npy", mmap_mode="c")[:count]
@@ -95,7 +104,7 @@ def open_store(folder: Path) -> FrameStore:
     return FrameStore(torch.from_numpy(image), torch.from_numpy(depth), geometry, source, tuple(index["names"]))
 
 
-def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path) -> None:
+def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path, digest: str) -> None:
     width, height = canvas
     folder.mkdir(parents=True, exist_ok=True)
     shape = (capacity, 3, height, width)
@@ -123,8 +132,18 @@ def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, in
         logger.warning("%d frames without any known depth were left out", skipped)
     image.flush()
     depth.flush()
-    index = {"count": len(source), "geometry": geometry, "columns": GEOMETRY, "source": source, "names": list(names)}
-    (folder / "index.json").write_text(json.dumps(index), encoding="utf-8")
+    index = {
+        "digest": digest,
+        "count": len(source),
+        "geometry": geometry,
+        "columns": GEOMETRY,
+        "source": source,
+        "names": list(names),
+    }
+    # The index makes a store complete, so it comes last and whole.
+    part = folder / f"{INDEX}.part"
+    part.write_text(json.dumps(index), encoding="utf-8")
+    part.replace(folder / INDEX)
 
 
 def _views(sample: Sample, canvas: tuple[int, int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float16], Camera]]:
@@ -156,8 +175,9 @@ def fit_to_canvas(
 
 def _resized_depth(depth: NDArray[np.float32], target: Camera, sparse: bool) -> NDArray[np.float32]:
     if not sparse:
+        # "Exact" samples at pixel centres; plain INTER_NEAREST samples at corners, half a pixel off the picture.
         size = (target.width, target.height)
-        return np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+        return np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
     # Sparse labels are moved one by one: a resize would drop most of them. The nearest of a pixel's points stays.
     rows, columns = np.nonzero(np.isfinite(depth))
     order = np.argsort(-depth[rows, columns])

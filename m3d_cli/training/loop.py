@@ -21,7 +21,7 @@ from m3d_cli.training.checkpoint import RunState, load_checkpoint, save_checkpoi
 from m3d_cli.training.config import LossSection, TrainConfig
 from m3d_cli.training.dataset import FrameStore
 from m3d_cli.training.schedule import make_optimiser, rate_factor
-from m3d_cli.training.start import TrainingData, averaged_copy
+from m3d_cli.training.start import TrainingData, averaged_copy, digest_of
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ def train(
     average = averaged_copy(model)
     generator = torch.Generator().manual_seed(config.seed)
     state = RunState(model, average, make_optimiser(model, config.optimiser), generator)
-    done = load_checkpoint(folder / "checkpoint.pt", state)
+    digest = digest_of(config)
+    done = load_checkpoint(folder / "checkpoint.pt", state, digest)
     store = _resident(data.store, device)
     started = time.monotonic()
     for step in range(done, config.optimiser.steps):
@@ -73,7 +74,7 @@ def train(
             loss = float(terms.total.detach())
             report(Progress(step + 1, config.optimiser.steps, loss, time.monotonic() - started))
         if (step + 1) % config.checkpoint_every == 0 or step + 1 == config.optimiser.steps:
-            save_checkpoint(folder / "checkpoint.pt", step + 1, state)
+            save_checkpoint(folder / "checkpoint.pt", step + 1, state, digest)
     return average
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 import torch
+from pydantic import BaseModel
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
@@ -40,9 +42,14 @@ def gather(data: DataSection, folder: Path, workers: int) -> TrainingData:
     canvas = (data.canvas_width, data.canvas_height)
     capacity = sum(_capacity(group) for group in data.groups)
     samples = chain.from_iterable(_samples(group, canvas, workers) for group in data.groups)
-    store = build_store(samples, capacity, canvas, folder)
+    store = build_store(samples, capacity, canvas, folder, digest_of(data))
     group_of = {name: _group_index(name, data.groups) for name in store.names}
     return TrainingData(store, source_weights(store, group_of, [group.weight for group in data.groups]))
+
+
+def digest_of(settings: BaseModel) -> str:
+    """Hash of a part of the config: equal settings make equal data and equal runs."""
+    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
 
 
 def initial_model(config: TrainConfig) -> Lite:

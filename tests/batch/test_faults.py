@@ -164,7 +164,8 @@ def test_a_lost_journal_never_lets_results_be_overwritten_unasked(photos, undist
     assert depth(photos, tmp_path) == 0
     (tmp_path / JOURNAL_NAME).unlink()
     assert depth(photos, tmp_path) == 3
-    assert capsys.readouterr().err.count("OUTPUT_EXISTS") == COUNT
+    told = capsys.readouterr().err
+    assert told.count("OUTPUT_EXISTS") == told.count("the journal does not know it") == COUNT
     assert depth(photos, tmp_path, "--overwrite") == 0
     assert contents(tmp_path) == undisturbed
 
@@ -190,8 +191,9 @@ def test_a_full_disk_fails_the_photo_and_the_next_run_makes_it(photos, undisturb
 
 def test_an_out_that_cannot_be_a_folder_is_one_error(photos, tmp_path, capsys):
     (tmp_path / "file").touch()
-    assert depth(photos, tmp_path / "file" / "out") == 3
-    assert capsys.readouterr().err.count("error: ") == 1
+    for place in ("file", "file/out"):
+        assert depth(photos, tmp_path / place) == 2
+        assert capsys.readouterr().err.count("error: ") == 1
 
 
 def test_photos_that_come_later_are_added(photos, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -52,6 +53,22 @@ def test_a_folder_of_photos_becomes_depth_and_sidecars(capsys, tmp_path):
         assert np.nanmedian(found.depth) == pytest.approx(side["depth"]["median_m"], rel=0.02)
         assert side["model"]["name"] == "m3d-test-lite"
         assert len(side["model"]["weights_sha256"]) == 64
+
+
+def test_what_was_ignored_is_said_and_only_then(capsys, tmp_path, save_photo):
+    save_photo("in/a.png")
+    assert depth(tmp_path / "in", "--out", tmp_path / "out") == 0
+    assert "ignored" not in capsys.readouterr().err
+    save_photo("in/below/b.png")
+    assert depth(tmp_path / "in", "--out", tmp_path / "out") == 0
+    assert "1 photo, 1 ignored (1 subfolder" in capsys.readouterr().err
+
+
+def test_names_cannot_steer_the_terminal(capsys, tmp_path):
+    assert depth("none\x1b[2J\nerror: fake.jpg", "--out", tmp_path) == 3
+    told = capsys.readouterr().err
+    assert "\x1b" not in told
+    assert not any(line.startswith("error: fake") for line in told.splitlines())
 
 
 def test_json_lines_say_what_became_of_each_photo(capsys, tmp_path):
@@ -231,6 +248,18 @@ def test_settings_can_come_from_the_environment(monkeypatch, tmp_path):
     assert (tmp_path / "palace.npy").exists()
 
 
+def test_a_focal_length_on_the_command_line_sets_aside_the_environments(capsys, monkeypatch, tmp_path):
+    monkeypatch.setenv("M3D_FOCAL", "300")
+    monkeypatch.setenv("M3D_INTRINSICS", str(tmp_path / "none.json"))
+    assert depth(PALACE, "--out", tmp_path, "--fov", 90, "--dry-run", "--json") == 0
+    assert lines(capsys)[0]["focal_px"] == pytest.approx(320)
+    monkeypatch.delenv("M3D_INTRINSICS")
+    assert depth(PALACE, "--out", tmp_path, "--dry-run", "--json") == 0
+    assert lines(capsys)[0]["focal_px"] == 300
+    monkeypatch.setenv("M3D_FOV", "90")
+    assert depth(PALACE, "--out", tmp_path, "--dry-run") == 2
+
+
 def test_a_distorting_lens_is_straightened_and_the_sidecar_says_so(tmp_path):
     lens = tmp_path / "lens.json"
     lens.write_text(
@@ -252,6 +281,35 @@ def test_one_photo_goes_through_a_pipe(tmp_path):
     assert done.returncode == 0, done.stderr
     assert depth(PALACE, "--out", tmp_path, "-q") == 0
     assert done.stdout == (tmp_path / "palace.png").read_bytes()
+
+
+def test_a_photo_through_a_pipe_says_what_its_depth_rests_on():
+    done = run(PHOTOS / "portrait.png", "--out", "-", "--focal-35mm", "900")
+    assert done.returncode == 0
+    assert b"pixels are beyond the 65.5 m" in done.stderr
+    done = run(PHOTOS / "portrait.png", "--out", "-", "--same-camera")
+    assert done.stdout.startswith(b"\x89PNG")
+    assert b"focal length unknown, 69.4 degrees assumed" in done.stderr
+    assert run(PHOTOS / "portrait.png", "--out", "-", "-q").stderr == b""
+
+
+def test_a_broken_photo_or_device_for_a_pipe_has_its_exit_code(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdout", None)
+    assert depth("none.jpg", "--out", "-") == 3
+    assert app.main(["depth", str(PALACE), "--out", "-", "--model", "m3d-test-lite", "--device", "cuda:77"]) == 6
+    assert depth(PALACE, "--out", "-") == 141
+
+
+def test_a_program_started_without_streams_works_and_says_nothing(tmp_path):
+    program = " ".join([*M3D, "depth", *TEST_MODEL])
+    quiet = f"{program} {PALACE} --out {tmp_path}/d >&- 2>&-"
+    done = subprocess.run(["bash", "-c", quiet], check=False, timeout=60)
+    assert done.returncode == 0
+    assert (tmp_path / "d" / "palace.png").exists()
+    json_lines = f"{program} {PALACE} --out {tmp_path}/d --json -v >&-"
+    done = subprocess.run(["bash", "-c", json_lines], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 141
+    assert b"UNEXPECTED" not in done.stderr
 
 
 def test_odd_names_from_find_are_worked_on_and_stdout_holds_only_data(tmp_path):
@@ -300,11 +358,13 @@ def test_an_interrupt_finishes_what_is_written_and_is_exit_code_130(tmp_path):
     assert process.returncode == 130
     assert b"Traceback" not in error
     assert b"left for the next run" in error
+    told = int(re.search(rb"(\d+) done", error).group(1))
     assert not list((tmp_path / "d").glob("*.part"))
     journal = [json.loads(line) for line in (tmp_path / "d" / "m3d-run.jsonl").read_text().splitlines()]
     finished = {row["key"] for row in journal if row["status"] == "done"}
     assert {row["key"] for row in journal if row["status"] == "started"} == finished
     assert 3 <= len(finished) < 200
+    assert told == len(finished)
 
 
 def test_a_finished_run_and_a_dry_run_do_not_load_torch(tmp_path):

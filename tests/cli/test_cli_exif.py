@@ -69,6 +69,18 @@ def test_one_bad_photo_does_not_stop_the_rest(capsys, tmp_path):
     assert "no such file" in rows[1]["error"]["message"]
 
 
+def test_a_lens_that_cannot_be_straightened_fails_its_photo(capsys, tmp_path):
+    calibration = tmp_path / "k.json"
+    lens = {"model": "fisheye", "coefficients": [0, 0, 0, 1e-9]}
+    calibration.write_text(json.dumps({"fx": 160, "width": 640, "height": 427, "distortion": lens}), encoding="utf-8")
+    palace = str(PHOTOS / "palace.jpg")
+    assert app.main(["exif", "--json", "--intrinsics", str(calibration), palace]) == 3
+    (row,) = lines(capsys)
+    assert row["status"] == "error"
+    assert "lens distortion" in row["error"]["message"]
+    assert palace in row["error"]["message"]
+
+
 def test_quiet_still_tells_failures_and_nothing_else(capsys):
     assert app.main(["exif", "-q", "none.jpg"]) == 3
     assert capsys.readouterr().err == "error: BAD_PHOTO: none.jpg: there is no such file\n"

@@ -110,12 +110,44 @@ def _cut(data: bytearray, at: int, rng: random.Random) -> None:
 _MUTATIONS = (_flip, _flip, _overwrite, _overwrite_word, _remove, _double, _cut)
 
 
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+# Linux: this number forgets the largest resident size, so that the next peak is one file's own.
+FORGET_PEAK = "5"
+CAN_FORGET = os.access(CLEAR_REFS, os.W_OK)
+
+
+def forget_peak() -> None:
+    if CAN_FORGET:
+        CLEAR_REFS.write_text(FORGET_PEAK, encoding="ascii")
+
+
 def peak_bytes() -> int:
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    """Largest resident size since `forget_peak`; since the start of the process where nothing can be forgotten."""
+    if not CAN_FORGET:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    line = next(line for line in STATUS.read_text(encoding="ascii").splitlines() if line.startswith("VmHWM:"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not CAN_FORGET, reason="this system does not let a process forget its peak")
+def test_the_peak_of_one_file_is_not_hidden_by_a_larger_one_before():
+    size = 64 * 1024 * 1024
+    before = _peak_of(4 * size)
+    forget_peak()
+    assert peak_bytes() < before - size
+    start = peak_bytes()
+    assert _peak_of(size) - start > size // 2
+
+
+def _peak_of(size: int) -> int:
+    """Peak after ``size`` bytes were held and given back."""
+    np.ones(size, dtype=np.uint8)
+    return peak_bytes()
 
 
 def outcome(path: Path) -> str:
     """What became of one file, within the limits."""
+    forget_peak()
     before, start = peak_bytes(), time.perf_counter()
     try:
         loaded = load(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,8 +149,9 @@ def test_looking_without_writing_leaves_no_trace(tmp_path, written):
 
 def test_a_folder_that_cannot_be_made_is_told(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(JournalError, match="cannot keep a journal"), Journal(tmp_path / "file" / "out"):
-        pass
+    for place in ("file", "file/out"):
+        with pytest.raises(UsageError, match="cannot keep a journal"), Journal(tmp_path / place):
+            pass
 
 
 def test_a_full_disk_ends_the_run_and_closing_does_not_hide_it(tmp_path):
@@ -161,8 +164,25 @@ def test_a_full_disk_ends_the_run_and_closing_does_not_hide_it(tmp_path):
             os.close(full)
             journal.write(done())
 
-    with pytest.raises(JournalError, match="No space left"):
+    with pytest.raises(JournalError, match="No space left") as caught:
         fill(Journal(tmp_path))
+    assert caught.value.exit_code == 1
+
+
+def test_a_long_journal_takes_little_memory(tmp_path):
+    def pretend(index):
+        return replace(done(f"{index:032x}", (f"{index}.png", f"{index}.json"), (1, 2)), median_m=2.5 + index)
+
+    (tmp_path / JOURNAL_NAME).write_text("".join(pretend(index).line() + "\n" for index in range(3000)))
+    tracemalloc.start()
+    journal = Journal.peek(tmp_path)
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert taken < 3000 * 600
+    for index in (0, 2999):
+        (tmp_path / f"{index}.png").write_bytes(b"a")
+        (tmp_path / f"{index}.json").write_bytes(b"ab")
+        assert journal.finished(f"{index:032x}") == pretend(index)
 
 
 def test_names_that_are_no_text_survive(tmp_path):

@@ -41,6 +41,13 @@ def test_two_photos_that_would_share_a_name_are_refused_with_the_way_out():
     assert [job.outputs[0].name for job in jobs] == ["a.jpg.png", "a.heic.png"]
 
 
+def test_photos_that_only_their_folders_tell_apart_are_told_to_keep_them():
+    with pytest.raises(CollisionError) as caught:
+        plan([photo("in/x/a.jpg"), photo("in/y/a.jpg")], Path("out"), PNG)
+    assert "-r" in caught.value.hint
+    assert "--keep-extension" not in caught.value.hint
+
+
 def test_products_of_different_photos_may_collide_too():
     photos = [photo("in/a.jpg"), photo("in/a.preview.jpg")]
     with pytest.raises(CollisionError):
@@ -49,6 +56,15 @@ def test_products_of_different_photos_may_collide_too():
 
 def test_what_cannot_be_a_photo_is_in_nobodys_way():
     assert len(plan([photo("in/a.jpg"), photo("in/a.txt", problem="is not an image")], Path("out"), PNG)) == 2
+
+
+def test_a_name_too_long_for_its_results_is_the_problem_of_this_photo_alone():
+    fits, too_long, wide = plan(
+        [photo(f"in/{stem}.jpg") for stem in ("a" * 245, "b" * 246, "é" * 123)], Path("out"), PNG
+    )
+    assert not fits.photo.problem
+    assert "too long" in too_long.photo.problem
+    assert "256 bytes, 255 are possible" in wide.photo.problem
 
 
 def test_an_output_that_is_an_input_is_refused(tmp_path):

@@ -22,7 +22,7 @@ from m3d_cli.errors import DeviceError, UsageError
 from m3d_cli.files.discover import discover
 from m3d_cli.files.focal import UserFocal
 from m3d_cli.files.load import CameraOptions
-from m3d_cli.inference.photo import Computed
+from m3d_cli.inference.photo import Computed, available_cores
 from m3d_cli.models.registry import choose_weights
 from m3d_cli.models.spec import TEST_LITE
 
@@ -69,12 +69,12 @@ def make_photos(folder, count, size=(16, 12)):
     return folder
 
 
-def work(photos, out, engine=None, settings=SETTINGS, overwrite=False, same_camera=False):
+def work(photos, out, engine=None, settings=SETTINGS, overwrite=False, same_camera=False, late=print):
     engine = engine or Pretended()
     jobs = plan(discover([photos]).photos, out, settings.formats)
     shared = share_focal(jobs, settings.camera) if same_camera else None
     with Journal(out) as journal:
-        context = Run(settings, journal, SharedEngine(lambda: engine), overwrite, threading.Event())
+        context = Run(settings, journal, SharedEngine(lambda: engine), overwrite, threading.Event(), late)
         yield from run(tasks(jobs, settings, journal, shared, overwrite=overwrite), context)
 
 
@@ -112,6 +112,24 @@ def test_behind_one_slow_photo_only_so_many_are_worked_on(tmp_path):
     assert 1 < seen[0] <= WAITING_OUTCOMES + engine.in_flight
 
 
+def test_a_large_batch_is_filled(tmp_path):
+    engine, full = Pretended(), threading.Event()
+    engine.in_flight = 90
+    # Until the engine is there, and one photo is through, only so many photos as cores are on their way.
+    first = available_cores()
+
+    def hook(number):
+        if engine.busy >= 90:
+            full.set()
+        if number > first:
+            full.wait(20)
+
+    engine.hook = hook
+    photos = make_photos(tmp_path / "in", 95 + first)
+    assert len(list(work(photos, tmp_path / "out", engine))) == 95 + first
+    assert engine.most_busy >= 90
+
+
 def test_one_bad_photo_never_stops_the_rest(tmp_path):
     photos = make_photos(tmp_path / "in", 5)
     (photos / "1.png").write_bytes((photos / "1.png").read_bytes()[:40])
@@ -139,6 +157,26 @@ def test_a_device_without_memory_ends_the_run(tmp_path):
     with pytest.raises(DeviceError):
         list(work(make_photos(tmp_path / "in", 40), tmp_path / "out", engine))
     assert engine.started < 10
+
+
+@pytest.mark.parametrize(
+    ("cause", "kind"), [(RuntimeError("CUDA error"), DeviceError), (UsageError("no such precision"), UsageError)]
+)
+def test_an_engine_that_cannot_start_is_tried_once_and_ends_the_run(tmp_path, cause, kind):
+    tries = []
+
+    def create():
+        tries.append(1)
+        raise cause
+
+    photos, out = make_photos(tmp_path / "in", 20), tmp_path / "out"
+    jobs = plan(discover([photos]).photos, out, SETTINGS.formats)
+    with Journal(out) as journal:
+        context = Run(SETTINGS, journal, SharedEngine(create), False, threading.Event())
+        with pytest.raises(kind, match=str(cause)):
+            list(run(tasks(jobs, SETTINGS, journal, None, overwrite=False), context))
+    assert len(tries) == 1
+    assert (out / JOURNAL_NAME).read_text() == ""
 
 
 def test_a_photo_deleted_after_planning_fails_alone(tmp_path):
@@ -211,9 +249,9 @@ def test_a_place_that_cannot_be_written_is_the_failure_of_its_photos(tmp_path):
 
 
 def test_stopping_lets_what_is_being_written_end_and_leaves_the_rest(tmp_path):
-    photos, out = make_photos(tmp_path / "in", 30), tmp_path / "out"
-    outcomes = work(photos, out, Pretended(lambda number: time.sleep(0.02)))
-    next(outcomes)
+    photos, out, late = make_photos(tmp_path / "in", 30), tmp_path / "out", []
+    outcomes = work(photos, out, Pretended(lambda number: time.sleep(0.02)), late=late.append)
+    first = next(outcomes)
     outcomes.close()
     assert not list(out.glob("*.part"))
     lines = [json.loads(line) for line in (out / JOURNAL_NAME).read_text().splitlines()]
@@ -221,6 +259,8 @@ def test_stopping_lets_what_is_being_written_end_and_leaves_the_rest(tmp_path):
     finished = {line["key"] for line in lines if line["status"] == "done"}
     assert started == finished
     assert len(finished) < 30
+    told = {first.path, *(outcome.path for outcome in late)}
+    assert told == {line["path"] for line in lines if line["status"] == "done"}
     resumed = [str(outcome.status) for outcome in work(photos, out)]
     assert resumed.count("skipped") == len(finished)
     assert resumed.count("done") == 30 - len(finished)
@@ -237,6 +277,40 @@ def test_photos_of_one_camera_share_their_focal_length_and_it_is_part_of_the_key
     assert {outcome.status for outcome in again} == {Status.SKIPPED}
     alone = [str(outcome.status) for outcome in work(tmp_path / "in", tmp_path / "out")]
     assert alone == ["done"] * 3
+
+
+def test_a_photo_more_of_the_same_camera_leaves_the_others_done(tmp_path, save_photo):
+    for name in ("1.jpg", "2.jpg"):
+        save_photo(f"in/{name}", tags={0xA405: 28})
+    list(work(tmp_path / "in", tmp_path / "out", same_camera=True))
+    save_photo("in/3.jpg", tags={0xA405: 28})
+    again = [str(outcome.status) for outcome in work(tmp_path / "in", tmp_path / "out", same_camera=True)]
+    assert again == ["skipped", "skipped", "done"]
+    for name in ("4.jpg", "5.jpg", "6.jpg", "7.jpg"):
+        save_photo(f"in/{name}", tags={0xA405: 29})
+    moved = [str(outcome.status) for outcome in work(tmp_path / "in", tmp_path / "out", same_camera=True)]
+    assert moved == ["done"] * 7
+
+
+def test_an_entry_more_in_a_calibration_or_exif_file_leaves_the_others_done(tmp_path):
+    photos, out = make_photos(tmp_path / "in", 2), tmp_path / "out"
+    lens, tags = tmp_path / "lens.json", tmp_path / "tags.json"
+
+    def statuses(focals, equivalents):
+        cameras = {name: {"fx": focal, "fy": focal, "cx": 8, "cy": 6} for name, focal in focals.items()}
+        lens.write_text(json.dumps({name: one | {"width": 16, "height": 12} for name, one in cameras.items()}))
+        tags.write_text(
+            json.dumps([{"SourceFile": name, "FocalLengthIn35mmFormat": mm} for name, mm in equivalents.items()])
+        )
+        camera = CameraOptions.from_files(intrinsics=lens, exif_json=tags)
+        settings = Settings(TEST_LITE, SETTINGS.weights, camera=camera)
+        return [str(outcome.status) for outcome in work(photos, out, settings=settings)]
+
+    assert statuses({"0.png": 20}, {"1.png": 28}) == ["done", "done"]
+    assert statuses({"0.png": 20, "x.png": 9}, {"1.png": 28, "y.png": 35}) == ["skipped", "skipped"]
+    assert statuses({"0.png": 21, "x.png": 9}, {"1.png": 28, "y.png": 35}) == ["done", "skipped"]
+    assert statuses({"0.png": 21}, {"1.png": 35}) == ["skipped", "done"]
+    assert statuses({"0.png": 21, "1.png": 20}, {"1.png": 35}) == ["skipped", "done"]
 
 
 def test_memory_does_not_grow_with_the_number_of_photos(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -109,7 +110,8 @@ def test_a_list_with_patterns_is_read(tmp_path):
     ],
 )
 def test_colmap_models_are_read(tmp_path, line, expected):
-    assert for_all(write(tmp_path, "cameras.txt", f"# comment\n7 {line}\n")) == expected
+    found = for_all(write(tmp_path, "cameras.txt", f"# comment\n7 {line}\n"))
+    assert found == dataclasses.replace(expected, is_stored=True)
 
 
 def test_colmaps_images_tell_the_camera_of_each_photo(tmp_path):
@@ -166,6 +168,70 @@ def test_opencvs_own_storage_is_moved_by_half_a_pixel(tmp_path, suffix):
     found = for_all(path)
     assert (found.fx, found.fy, found.cx, found.cy, found.width, found.height) == (1000, 1010, 500, 375, 1000, 750)
     assert found.distortion == Distortion(DistortionModel.BROWN, (0.1, 0, 0, 0, 0))
+
+
+@pytest.mark.parametrize(
+    ("terms", "expected"),
+    [
+        ([0.1, 0.2], (0.1, 0.2, 0, 0)),
+        ([0.1, 0.2, 0.3], (0.1, 0.2, 0.3, 0)),
+        ([0.1, 0, 0, 0, 0, 0.6], (0.1, 0, 0, 0, 0, 0.6, 0, 0)),
+    ],
+)
+def test_opencvs_storage_may_hold_any_number_of_coefficients(tmp_path, terms, expected):
+    path = tmp_path / "camera.yml"
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    storage.write("camera_matrix", K)
+    storage.write("distortion_coefficients", np.array([terms]))
+    storage.release()
+    assert for_all(path).distortion == Distortion(DistortionModel.BROWN, expected)
+
+
+def test_opencvs_storage_with_too_many_coefficients_is_refused(tmp_path):
+    path = tmp_path / "camera.yml"
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    storage.write("camera_matrix", K)
+    storage.write("distortion_coefficients", np.full((1, 15), 0.1))
+    storage.release()
+    with pytest.raises(CalibrationError, match="15 coefficients"):
+        read_calibration(path)
+
+
+@pytest.mark.parametrize("distortion", ["dist_coeff", "dist_coeffs", "distCoeffs", "dist", "D"])
+@pytest.mark.parametrize("matrix", ["camera_matrix", "mtx", "K"])
+@pytest.mark.parametrize("terms", [[0.1, 0.2, 0, 0, 0], [[0.1, 0.2, 0, 0, 0]], [[0.1], [0.2], [0], [0], [0]]])
+def test_a_python_dump_of_opencvs_result_is_read(tmp_path, matrix, distortion, terms):
+    data = {matrix: K.tolist(), distortion: terms, "rms": 0.3}
+    lens = Distortion(DistortionModel.BROWN, (0.1, 0.2, 0, 0, 0))
+    assert for_all(write(tmp_path, "k.json", data)) == dataclasses.replace(OURS, distortion=lens)
+    yaml = f"{matrix}: {K.tolist()}\n{distortion}: {terms}\nimage_width: 1000\nimage_height: 750\n"
+    assert for_all(write(tmp_path, "k.yaml", yaml)) == dataclasses.replace(SIZED, distortion=lens)
+
+
+def test_opencvs_storage_in_json_is_read(tmp_path):
+    path = tmp_path / "camera.json"
+    storage = cv2.FileStorage(str(path), cv2.FILE_STORAGE_WRITE)
+    storage.write("cameraMatrix", K)
+    storage.write("distCoeffs", np.array([[0.1, 0, 0, 0]]))
+    storage.write("fisheye_model", 1)
+    storage.release()
+    lens = Distortion(DistortionModel.FISHEYE, (0.1, 0, 0, 0))
+    assert for_all(path) == dataclasses.replace(OURS, distortion=lens)
+
+
+def test_distortion_under_an_unknown_name_does_not_pass_for_none(tmp_path):
+    with pytest.raises(CalibrationError, match="dist_koeff"):
+        read_calibration(write(tmp_path, "k.json", {"camera_matrix": K.tolist(), "dist_koeff": [0.1]}))
+
+
+def test_skew_that_is_left_out_is_told(tmp_path):
+    skewed = K + np.array([[0, 12.5, 0], [0, 0, 0], [0, 0, 0]])
+    np.savetxt(tmp_path / "k.txt", skewed)
+    found = for_all(tmp_path / "k.txt")
+    _, notes = fit_to_photo(found, 1000, 750, 1, "a.jpg")
+    assert "skew of the calibration (12.5 px)" in notes[0]
+    np.savetxt(tmp_path / "rounded.txt", K + 1e-9 * (skewed != K))
+    assert for_all(tmp_path / "rounded.txt").notes == ()
 
 
 def test_a_camera_info_file_of_ros_is_read(tmp_path):
@@ -238,6 +304,35 @@ def test_an_upright_photo_turns_the_calibration_of_its_sensor(orientation, cx, c
     camera, notes = fit_to_photo(Intrinsics(1000, 1010, 400, 425, 1000, 750), 750, 1000, orientation, "a.jpg")
     assert (camera.fx, camera.fy, camera.cx, camera.cy) == (1010, 1000, cx, cy)
     assert "turned" in notes[0]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "cx", "cy"), [(1, 22, 16), (2, 18, 16), (3, 18, 14), (4, 22, 14), (6, 14, 22), (8, 16, 18)]
+)
+def test_colmaps_cameras_are_of_the_stored_pixels(tmp_path, orientation, cx, cy):
+    found = for_all(write(tmp_path, "cameras.txt", "1 PINHOLE 40 30 50 51 22 16\n"))
+    size = (30, 40) if orientation >= 5 else (40, 30)
+    camera, notes = fit_to_photo(found, *size, orientation, "a.jpg")
+    assert (camera.width, camera.height) == size
+    assert (camera.cx, camera.cy) == (cx, cy)
+    assert bool(notes) is (orientation != 1)
+
+
+def test_a_square_calibration_of_stored_pixels_turns_too():
+    camera, _ = fit_to_photo(Intrinsics(50, 51, 22, 16, 40, 40, is_stored=True), 40, 40, 6, "a.jpg")
+    assert (camera.fx, camera.fy, camera.cx, camera.cy) == (51, 50, 24, 22)
+
+
+def test_colmaps_camera_of_an_upright_copy_is_taken_as_it_is():
+    camera, notes = fit_to_photo(Intrinsics(50, 51, 22, 16, 40, 30, is_stored=True), 40, 30, 6, "a.jpg")
+    assert (camera.cx, camera.cy, notes) == (22, 16, ())
+
+
+@pytest.mark.parametrize(("orientation", "cx", "is_told"), [(3, 22, True), (3, 20, False), (1, 22, False)])
+def test_other_calibrations_of_a_photo_stored_upside_down_are_told(orientation, cx, is_told):
+    camera, notes = fit_to_photo(Intrinsics(50, 51, cx, 15, 40, 30), 40, 30, orientation, "a.jpg")
+    assert (camera.cx, camera.cy) == (cx, 15)
+    assert any("upright" in note for note in notes) is is_told
 
 
 def test_without_a_size_the_principal_point_must_lie_in_the_middle_of_the_photo():

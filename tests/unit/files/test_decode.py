@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import sys
 import zlib
@@ -72,6 +73,14 @@ def test_avif_is_turned_upright_too(save_photo):
     info = read_info(save_photo("photo.avif", orientation=6))
     assert (info.format, info.width, info.height) == (ImageFormat.AVIF, 64, 48)
     assert decode(save_photo("photo.avif", orientation=6)).image.shape == (48, 64, 3)
+
+
+def test_the_oldest_pillow_allowed_tells_turned_tiffs_upright():
+    """Pillow reports the size of a TIFF already turned from 11.1 on."""
+    project = (Path(__file__).parents[3] / "pyproject.toml").read_text(encoding="utf-8")
+    oldest = re.search(r'"pillow>=(\d+)\.(\d+)', project)
+    assert oldest
+    assert tuple(map(int, oldest.groups())) >= (11, 1)
 
 
 @pytest.mark.parametrize("orientation", [1, 6, 8])

@@ -80,7 +80,7 @@ def test_a_file_gives_its_name(tree):
 def test_what_was_named_on_purpose_is_never_left_out_silently(tree, name, reason):
     listing = discover([name])
     assert len(listing.photos) == 1
-    assert reason in listing.failed[0].problem
+    assert reason in listing.photos[0].problem
 
 
 def test_a_glob_mirrors_below_its_fixed_part(tree):
@@ -127,6 +127,36 @@ def test_the_output_folder_is_not_an_input(tree):
     found = discover([tree], Selection(True, skip_folders=(Path("in/b"),)))
     assert "b/IMG_1.jpg" not in names(found)
     assert dict(found.ignored)["output folder"] == 1
+
+
+def test_a_glob_leaves_out_the_output_folder_below_its_fixed_part(tree):
+    skipping = Selection(skip_folders=(Path("in/b"),))
+    found = discover(["in/**/*.[jw]*"], skipping)
+    assert names(found) == ["empty.jpeg", "IMG_10.jpg"]
+    assert dict(found.ignored)["output folder"] == 2
+
+
+def test_a_glob_in_the_output_folder_itself_means_what_is_in_it(tree):
+    assert names(discover(["in/b/*.jpg"], Selection(skip_folders=(Path("in/b"),)))) == ["IMG_1.jpg"]
+
+
+def test_a_linked_output_folder_is_known_by_its_real_place(tree):
+    (tree / "out").symlink_to(tree / "b")
+    found = discover(["in/*/*.jpg"], Selection(skip_folders=(Path("in/out"),)))
+    assert names(found) == []
+    assert dict(found.ignored) == {"output folder": 2}
+
+
+def test_a_list_leaves_out_the_output_folder_but_not_when_it_is_all_of_the_list(tree):
+    skipping = Selection(skip_folders=(Path("in/b"),))
+    found = discover([], skipping, listed=["in/IMG_9.JPG", "in/b/IMG_1.jpg", "in/b/c/IMG_2.webp"])
+    assert names(found) == ["in/IMG_9.JPG"]
+    assert dict(found.ignored) == {"output folder": 2}
+    assert names(discover([], skipping, listed=["in/b/IMG_1.jpg"])) == ["in/b/IMG_1.jpg"]
+
+
+def test_a_file_given_by_name_is_never_taken_for_an_output(tree):
+    assert names(discover(["in/b/IMG_1.jpg"], Selection(skip_folders=(Path("in/b"),)))) == ["IMG_1.jpg"]
 
 
 def test_camera_raw_is_a_photo_only_where_it_can_be_read(tree, monkeypatch):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from PIL.TiffImagePlugin import IFDRational
 
 from m3d_cli.errors import CalibrationError
 from m3d_cli.files import exif as exif_module
-from m3d_cli.files.exif import SENTINELS, ExifFacts, facts_from_tags, number, read_exif, text
+from m3d_cli.files.exif import _STATEMENTS, SENTINELS, ExifFacts, facts_from_tags, number, read_exif, text
 from m3d_cli.files.exif_sidecar import read_exif_sidecar
 
 TAGS = {
@@ -38,7 +39,21 @@ def test_tags_are_read_from_every_format(save_photo, suffix):
 
 
 def test_a_photo_without_exif_gives_empty_facts(save_photo):
-    assert read_exif(save_photo("bare.png")).is_empty
+    assert read_exif(save_photo("bare.png")) == ExifFacts()
+
+
+def test_facts_are_completed_statement_by_statement():
+    first = ExifFacts(make="Acme", focal_35mm=52, plane_x=100.0, notes=("first",))
+    second = ExifFacts(
+        make="Other", model="Two", focal_mm=4.0, focal_35mm=26, digital_zoom=2.0, plane_y=9.0, plane_unit=3,
+        width=40, height=30, notes=("second",),
+    )  # fmt: skip
+    assert first.completed_by(second) == ExifFacts(
+        make="Acme", model="Two", focal_mm=4.0, focal_35mm=52, digital_zoom=2.0, plane_x=100.0, width=40, height=30,
+        notes=("first", "second"),
+    )  # fmt: skip
+    assert {name for group in _STATEMENTS for name in group} | {"notes"} == {f.name for f in fields(ExifFacts)}
+    assert ExifFacts().completed_by(second) == second
 
 
 def test_a_zero_over_zero_rational_is_unknown(save_photo):

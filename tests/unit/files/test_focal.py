@@ -129,6 +129,28 @@ def test_a_crop_keeps_the_focal_length_of_the_whole_picture_and_loses_certainty(
     assert "cropped" in found.warnings[0]
 
 
+@pytest.mark.parametrize(
+    ("width", "height", "is_turned", "scale"),
+    [
+        (2400, 3000, False, 1.0),
+        (1688, 3000, False, 1.0),
+        (1200, 1500, False, 0.5),
+        (3000, 2400, True, 1.0),
+        # The whole upright picture of a camera held upright, narrowed.
+        (2250, 4000, True, 1.0),
+        # An editor turned the pixels before it cut them: 4000 rows cannot come from 3000.
+        (2250, 4000, False, 1.0),
+        (4000, 2250, False, 1.0),
+    ],
+)
+def test_a_crop_across_the_long_side_keeps_the_scale_of_the_side_left_whole(width, height, is_turned, scale):
+    exif = ExifFacts(focal_35mm=26, width=4000, height=3000)
+    found = recovered(width, height, exif, is_turned=is_turned)
+    # 26 / 43.2666 * 5000
+    assert found.focal == pytest.approx(3004.63 * scale, abs=0.01)
+    assert "cropped" in found.warnings[0]
+
+
 @pytest.mark.parametrize("size", [(1920, 1080), (1000, 1000)])
 def test_a_shape_that_cameras_cut_from_their_sensor_widens_sigma(size):
     exif = dataclasses.replace(PHONE, width=size[0], height=size[1])
@@ -320,6 +342,28 @@ def test_the_users_word_is_not_voted_on():
     shared = consensus([mine, *[recovered(4032, 3024, PHONE)] * 3])
     assert shared[0] == mine
     assert shared[1].focal == pytest.approx(3100)
+
+
+def calibrated(focal, lens=None):
+    camera = Camera(4032, 3024, focal, focal, 2100, 1500, FocalSource.CALIBRATION, 0.005, lens)
+    return recovered(4032, 3024, PHONE, intrinsics=camera)
+
+
+def test_a_calibration_of_some_photos_does_not_make_the_others_calibrated():
+    lens = Distortion(DistortionModel.BROWN, (-0.2, 0, 0, 0))
+    shared = consensus([calibrated(3000, lens), recovered(4032, 3024, PHONE), recovered(4032, 3024)])
+    assert shared[0] == calibrated(3000, lens)
+    for other in shared[1:]:
+        assert other.focal == pytest.approx(3000)
+        assert other.source is FocalSource.EXIF_35MM
+        assert other.rel_sigma == recovered(4032, 3024, PHONE).rel_sigma
+
+
+def test_a_focal_length_borrowed_from_a_calibration_is_less_certain_than_it():
+    shared = consensus([calibrated(3000), recovered(4032, 3024)])
+    assert shared[1].focal == pytest.approx(3000)
+    assert shared[1].source is FocalSource.ESTIMATED
+    assert shared[1].rel_sigma == pytest.approx(math.hypot(0.005, 0.03))
 
 
 def test_no_photo_knows_its_focal_length_and_none_is_made_up():

@@ -14,7 +14,7 @@ import pytest
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.errors import CalibrationError, FocalError, PhotoError, UsageError
 from m3d_cli.files.focal import UserFocal
-from m3d_cli.files.load import UNDISTORTED, CameraOptions, load, load_photo, read_camera, read_facts
+from m3d_cli.files.load import UNDISTORTED, CameraOptions, focal_required, load, load_photo, read_camera, read_facts
 from m3d_cli.files.undistort import straightened, undistort
 
 PHONE = {0x920A: 4.25, 0xA405: 26, 0xA002: 64, 0xA003: 48}
@@ -63,10 +63,12 @@ def test_an_estimate_made_before_is_used_again(save_photo):
     assert load_photo(path, estimate=estimate).camera.focal == 500
 
 
-def test_a_required_focal_length_that_is_unknown_is_an_error(save_photo):
+def test_a_required_focal_length_that_is_unknown_is_an_error(save_photo, tmp_path):
     with pytest.raises(FocalError) as caught:
         read_camera(save_photo("bare.png"), CameraOptions(require_focal=True))
     assert caught.value.exit_code == 7
+    expected = focal_required(tmp_path / "bare.png")
+    assert (caught.value.message, caught.value.hint) == (expected.message, expected.hint)
     assert read_camera(save_photo("a.jpg", tags=PHONE), CameraOptions(require_focal=True))
 
 
@@ -82,12 +84,21 @@ def test_a_calibration_of_another_shape_fails_the_photo(save_photo, tmp_path):
         read_camera(save_photo("a.jpg"), intrinsics(tmp_path, fx=50, width=100, height=20))
 
 
-def test_a_sidecar_replaces_the_exif_of_the_file(save_photo, tmp_path):
+def test_a_sidecar_comes_before_the_exif_of_the_file(save_photo, tmp_path):
     path = tmp_path / "exif.json"
     path.write_text(json.dumps([{"SourceFile": "a.jpg", "FocalLengthIn35mmFormat": "52 mm"}]), encoding="utf-8")
     options = CameraOptions.from_files(exif_json=path)
     assert read_camera(save_photo("a.jpg", tags=PHONE), options)[0].focal == pytest.approx(52 / 43.2666 * 80)
     assert read_camera(save_photo("b.jpg", tags=PHONE), options)[0].focal == pytest.approx(26 / 43.2666 * 80)
+
+
+def test_a_sidecar_without_a_focal_length_leaves_that_of_the_file(save_photo, tmp_path):
+    path = tmp_path / "exif.json"
+    path.write_text(json.dumps([{"SourceFile": "a.jpg", "Make": "Acme"}]), encoding="utf-8")
+    facts = read_facts(save_photo("a.jpg", tags=PHONE), CameraOptions.from_files(exif_json=path))
+    assert facts.exif.make == "Acme"
+    assert facts.estimate.focal == pytest.approx(26 / 43.2666 * 80)
+    assert facts.estimate.source is FocalSource.EXIF_35MM
 
 
 def test_a_sensor_table_of_the_user_counts(save_photo, tmp_path):
@@ -164,6 +175,50 @@ def test_a_photo_with_a_distorting_lens_says_that_it_was_undistorted(save_photo,
     assert loaded.camera.distortion is None
     assert loaded.image.shape == (48, 64, 3)
     assert read_camera(save_photo("a.jpg"), options)[0].distortion is not None
+
+
+# At 180 degrees OpenCV answers with a focal length of a fraction of a pixel, and with no error.
+HALF_SPACE = {"model": "fisheye", "coefficients": [0, 0, 0, 1e-9]}
+
+
+def test_a_fisheye_that_no_flat_picture_can_hold_is_refused_from_the_header_on(save_photo, tmp_path):
+    path = save_photo("a.png", image=np.zeros((300, 400, 3), dtype=np.uint8))
+    options = intrinsics(tmp_path, fx=100, width=400, height=300, distortion=HALF_SPACE)
+    for reader in (read_facts, load, load_photo):
+        with pytest.raises(CalibrationError, match=r"a\.png.*cannot be taken out"):
+            reader(path, options)
+
+
+@pytest.mark.parametrize(
+    ("focal", "cx", "is_possible"),
+    [(90, 200, True), (79, 200, False), (7999, 200, True), (8001, 200, False), (300, 25, True), (300, 15, False)],
+)
+def test_a_straightened_camera_is_one_that_can_exist(monkeypatch, focal, cx, is_possible):
+    matrix = np.array([[focal, 0, cx], [0, focal, 150], [0, 0, 1.0]])
+    monkeypatch.setattr(cv2, "getOptimalNewCameraMatrix", lambda *_, **__: (matrix, None))
+    camera = Camera(400, 300, 300, 300, 200, 150, distortion=Distortion(DistortionModel.BROWN, (0.1, 0, 0, 0)))
+    if is_possible:
+        assert straightened(camera).fx == focal
+        return
+    with pytest.raises(CalibrationError, match="principal point"):
+        straightened(camera)
+
+
+def test_a_focal_length_that_is_no_number_is_refused(monkeypatch):
+    matrix = np.array([[np.nan, 0, 200], [0, np.nan, 150], [0, 0, 1.0]])
+    monkeypatch.setattr(cv2, "getOptimalNewCameraMatrix", lambda *_, **__: (matrix, None))
+    camera = Camera(400, 300, 300, 300, 200, 150, distortion=Distortion(DistortionModel.BROWN, (0.1, 0, 0, 0)))
+    with pytest.raises(CalibrationError):
+        straightened(camera)
+
+
+def test_pixels_that_are_far_from_square_cost_a_part_of_the_picture_and_this_is_told(save_photo, tmp_path):
+    path = save_photo("a.png")
+    wide = intrinsics(tmp_path, fx=60, fy=120, width=64, height=48, distortion=[-0.01, 0, 0, 0])
+    warnings = read_facts(path, wide).estimate.warnings
+    assert any("cuts off 50% of one side" in text or "cuts off 51% of one side" in text for text in warnings)
+    usual = intrinsics(tmp_path, fx=60, fy=61, width=64, height=48, distortion=[-0.1, 0, 0, 0])
+    assert not any("cuts off" in text for text in read_facts(path, usual).estimate.warnings)
 
 
 def test_a_file_that_is_no_photo_is_an_error_of_that_photo(tmp_path):

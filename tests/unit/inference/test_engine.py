@@ -140,6 +140,9 @@ def test_missing_or_foreign_weights_are_weights_errors(tmp_path):
     ("device", "precision", "error"),
     [
         ("abacus", "auto", UsageError),
+        ("meta", "auto", UsageError),
+        ("cpu:3", "auto", UsageError),
+        ("cuda:", "auto", UsageError),
         ("cuda:99", "auto", DeviceError),
         ("cpu", "fp12", UsageError),
         ("cpu", "fp16", UsageError),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -11,6 +12,7 @@ from m3d_cli.camera import Camera
 from m3d_cli.errors import DeviceError
 from m3d_cli.inference import predictor as predictor_module
 from m3d_cli.inference.device import choose_compute
+from m3d_cli.inference.faults import device_fault
 from m3d_cli.inference.photo import Wanted, to_canonical
 from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models import create_model
@@ -35,6 +37,17 @@ class Constant(nn.Module):
         self.batches.append(len(x))
         depth = torch.full((len(x), 1, *x.shape[2:]), self.value)
         return Prediction(depth=depth, confidence=torch.full_like(depth, 0.25))
+
+
+class Failing(nn.Module):
+    """A network whose device raises ``error``."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def forward(self, x):
+        raise self.error
 
 
 def photo(seed=0, width=120, height=90, focal=100.0, camera=None):
@@ -82,6 +95,20 @@ def test_nothing_is_farther_than_the_largest_depth_wanted():
     np.testing.assert_array_equal(cut.depth[cut.valid], whole.depth[cut.valid])
 
 
+@pytest.mark.parametrize("size", [(120, 90), (333, 200), (60, 60)])
+def test_the_way_back_to_full_size_is_that_of_the_transform(size):
+    smooth = (
+        np.random.default_rng(3)
+        .uniform(1, 9, (TEST_LITE.canonical.height, TEST_LITE.canonical.width))
+        .astype(np.float32)
+    )
+    smooth = cv2.GaussianBlur(smooth, (0, 0), 4)
+    one = photo(width=size[0], height=size[1])
+    prediction = Prediction(torch.from_numpy(smooth)[None, None], torch.ones(1, 1, *smooth.shape))
+    found = Predictor(Constant(), TEST_LITE, CPU).finish(prediction, 0, one)
+    np.testing.assert_allclose(found.depth, one.transform.invert(smooth), rtol=1e-5)
+
+
 def test_pixels_that_are_not_square_come_back_on_their_own_grid():
     (result,) = Predictor(Constant(), TEST_LITE, CPU).predict([photo(camera=Camera(120, 90, 100.0, 130.0, 60, 45))])
     assert result.depth.shape == (90, 120)
@@ -112,6 +139,37 @@ def test_out_of_memory_halves_the_batch_and_goes_on(caplog):
 def test_out_of_memory_for_one_photo_is_a_device_error():
     with pytest.raises(DeviceError, match="one photo"):
         Predictor(Constant(room=0), TEST_LITE, CPU, batch_size=2).predict([photo()])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried ...",
+        "DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.",
+        "MPS backend out of memory (MPS allocated: 9 GB)",
+    ],
+)
+def test_memory_that_runs_out_outside_cuda_is_known_by_its_words(text):
+    with pytest.raises(DeviceError, match="one photo"):
+        Predictor(Failing(RuntimeError(text)), TEST_LITE, CPU).predict([photo()])
+
+
+def test_what_a_gpu_refuses_is_a_device_error_and_on_a_cpu_stays_what_it_is():
+    broken = RuntimeError("CUDA error: unspecified launch failure\nCUDA kernel errors might be reported later")
+    with pytest.raises(RuntimeError, match="launch failure"):
+        Predictor(Failing(broken), TEST_LITE, CPU).predict([photo()])
+    fault = device_fault(broken, torch.device("cuda"))
+    assert fault is not None
+    assert fault.message == "cuda failed: CUDA error: unspecified launch failure"
+
+
+def test_a_photo_too_large_for_the_memory_of_the_cpu_is_a_memory_error(monkeypatch):
+    def refuse(values, size):
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(predictor_module, "_upsampled", refuse)
+    with pytest.raises(MemoryError):
+        Predictor(Constant(), TEST_LITE, CPU).predict([photo()])
 
 
 def test_out_of_memory_while_upsampling_falls_back_to_the_cpu(monkeypatch):

@@ -57,23 +57,12 @@ def test_tiff_is_read_by_pillow_and_opencv(tmp_path, depth):
     np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), depth)
 
 
-def test_pfm_is_read_back_and_by_opencv(tmp_path, depth):
+def test_pfm_is_read_by_opencv(tmp_path, depth):
     import cv2
 
     path = tmp_path / "d.pfm"
     write_bytes(path, *arrays.encode_pfm(depth))
-    np.testing.assert_array_equal(arrays.read_pfm(path), depth)
     np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED), depth)
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"Pf\n5 7\n-1.0\n1234", b"PF\n1 1\n-1\n1234", b"Pf\nx y\n-1\n", b"Pf\n-1 -1\n-1\n1234", b"P5"]
-)
-def test_a_broken_pfm_is_an_output_error(tmp_path, data):
-    path = tmp_path / "d.pfm"
-    path.write_bytes(data)
-    with pytest.raises(OutputError):
-        arrays.read_pfm(path)
 
 
 def test_exr_round_trip(tmp_path, depth):

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from m3d_cli.training.augment import View, draw_view, look, plain_view, relight
+from m3d_cli.training.augment import View, draw_view, look, relight
 from m3d_cli.training.config import AugmentSection
 from m3d_cli.training.dataset import Frames
 
@@ -24,6 +24,12 @@ def frames_of_a_slanted_plane(count: int) -> tuple[Frames, torch.Tensor]:
     image = torch.randint(0, 255, (count, 3, CANVAS[1], CANVAS[0]), dtype=torch.uint8, generator=generator)
     width, height = torch.full((count,), float(CANVAS[0])), torch.full((count,), float(CANVAS[1]))
     return Frames(image, (1 / inverse).half(), width, height, focal, cx, cy), plane
+
+
+def plain_view(frames: Frames, height: int, width: int) -> View:
+    """The whole picture, fitted and centred."""
+    zoom = torch.minimum(height / frames.height, width / frames.width)
+    return View(zoom, frames.width / 2, frames.height / 2, torch.zeros_like(zoom), torch.ones_like(zoom))
 
 
 def rays_before(frames: Frames, view: View) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,7 +10,7 @@ from m3d_cli.camera import Camera
 from m3d_cli.datasets.rgbd import write_rgbd
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.errors import DatasetError, WeightsError
+from m3d_cli.errors import DatasetError, UsageError, WeightsError
 from m3d_cli.photo import Photo
 from m3d_cli.training import loop
 from m3d_cli.training.config import AugmentSection, DataSection, OptimiserSection, RgbdGroup, TrainConfig
@@ -100,6 +100,30 @@ def test_a_damaged_checkpoint_is_named(config: TrainConfig, tmp_path: Path) -> N
     (tmp_path / "run" / "checkpoint.pt").write_bytes(b"PK\x03\x04 not a checkpoint")
     with pytest.raises(WeightsError, match=r"checkpoint\.pt"):
         run_training(config, tmp_path / "run", CPU, 1, lambda progress: None)
+
+
+def test_a_run_with_other_settings_in_the_same_folder_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    run_training(config, tmp_path / "run", CPU, 1, lambda progress: None)
+    other_rate = config.model_copy(update={"optimiser": config.optimiser.model_copy(update={"learning_rate": 1e-4})})
+    with pytest.raises(UsageError, match="other settings"):
+        run_training(other_rate, tmp_path / "run", CPU, 1, lambda progress: None)
+    other_data = config.model_copy(update={"data": config.data.model_copy(update={"canvas_width": 96})})
+    with pytest.raises(UsageError, match="other data settings"):
+        run_training(other_data, tmp_path / "run", CPU, 1, lambda progress: None)
+
+
+def test_shrunk_depth_stays_under_its_pixels() -> None:
+    """An edge between two depths lies where the picture's edge lies, to a quarter of a pixel on average."""
+    offsets = []
+    for edge in range(300, 900, 7):
+        camera = Camera.centred(1280, 32, 900)
+        image = np.zeros((32, 1280, 3), dtype=np.uint8)
+        depth = np.full((32, 1280), 1, dtype=np.float32)
+        image[:, edge:], depth[:, edge:] = 200, 2
+        pixels, small, target = fit_to_canvas(image, depth, camera, (420, 315), sparse=False)
+        row = target.height // 2
+        offsets.append((small[row] < 1.5).sum() - (1 - pixels[row, :, 0] / 200.0).sum())
+    assert abs(np.mean(offsets)) < 0.1
 
 
 def test_frames_without_depth_are_left_out(tmp_path: Path) -> None:
