@@ -41,7 +41,7 @@ def test_a_command_of_the_readme_exists_with_its_options(line: str) -> None:
 def test_the_readmes_two_commands_start_from_nothing() -> None:
     commands = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv")]
     assert len(commands) == 2
-    assert "m3d depth tests/data/photos" in commands[0]
+    assert "m3d depth -r tests/data/photos" in commands[0]
     assert commands[1].endswith("pytest -q")
 
 
