@@ -14,7 +14,7 @@ from m3d_cli.models.spec import SPECS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-WEIGHTS = (ROOT / "weights.md").read_text(encoding="utf-8")
+WEIGHTS = " ".join((ROOT / "weights.md").read_text(encoding="utf-8").split())
 MENTIONED = sorted(set(re.findall(r"(?:^|\| )m3d [a-z][^|#`\n]*", README, flags=re.MULTILINE)))
 
 
