@@ -18,7 +18,7 @@ KERB = 0.13  # metres
 _LIMITS = Limits(near=1.0, median_low=3.0, median_high=70.0)
 _AHEAD = 130.0  # metres of street on either side of the origin
 _EVERYWHERE = 900.0
-_OWN = (-14.0, 2.0)  # metres along its lane that the camera's car may be at
+OWN = (-14.0, 2.0)  # metres along its lane that the camera's car may be at
 _STROLL = 8.0  # metres along the street that a walker may be from the origin
 _RIG = (55, 60, 110, 115, 180)  # degrees: where the cameras of a car look besides ahead
 
@@ -49,7 +49,8 @@ class Street:
         return (lane + 0.5 - self.lanes / 2) * self.lane
 
 
-def _draw_street(rng: np.random.Generator) -> Street:
+def town_street(rng: np.random.Generator) -> Street:
+    """Cross-section of a street in a town."""
     return Street(
         lanes=int(rng.choice([1, 2, 2, 2, 3, 4, 6], p=[0.1, 0.25, 0.2, 0.1, 0.1, 0.15, 0.1])),
         lane=float(rng.uniform(2.7, 3.7)),
@@ -69,7 +70,8 @@ def ground(scenery: OpenAir, height: float = -0.02) -> None:
     scenery.add(mesh.quad((-size, -size, height), (2 * size, 0, 0), (0, 2 * size, 0), texture=image, tile=tile * 2))
 
 
-def _road(scenery: OpenAir, street: Street) -> None:
+def road(scenery: OpenAir, street: Street) -> None:
+    """Carriageway, kerbs, verges, pavements and markings."""
     rng = scenery.rng
     image, tile = scenery.surface(texture.asphalt(rng))
     length = 2 * _EVERYWHERE
@@ -185,7 +187,7 @@ def tree(scenery: OpenAir, x: float, y: float) -> None:
     scenery.put(model, x, y, 0, float(rng.uniform(0, 6)), colour=0.25, scale=scale)
 
 
-def _furniture(scenery: OpenAir, street: Street) -> None:
+def furniture(scenery: OpenAir, street: Street) -> None:
     """Trees, lamps, signs, bins, people along the pavements."""
     rng = scenery.rng
     row, lamps = rng.random() < 0.5, rng.random() < 0.7
@@ -213,12 +215,14 @@ def _furniture(scenery: OpenAir, street: Street) -> None:
             scenery.stand(model, x, float(rng.uniform(-40, 80)), float(rng.uniform(0, 6)), z=KERB)
 
 
-def _traffic(scenery: OpenAir, street: Street, own: float) -> None:
-    """Vehicles in the lanes, parked cars, a cyclist; the camera's car keeps its room."""
+def traffic(scenery: OpenAir, street: Street, own: float, busy: float) -> None:
+    """Vehicles in the lanes, parked cars, a cyclist; the camera's car keeps its room.
+
+    ``busy`` is the chance of a vehicle in each place of a lane.
+    """
     rng = scenery.rng
     cars, large = things.cars(scenery.library), things.large_vehicles(scenery.library)
-    scenery.taken.append((own - 1.2, _OWN[0] - 3.5, own + 1.2, _OWN[1] + 3.5))
-    busy = float(rng.uniform(0.05, 0.9))
+    scenery.taken.append((own - 1.2, OWN[0] - 3.5, own + 1.2, OWN[1] + 3.5))
     for lane in range(street.lanes):
         away = lane >= street.lanes / 2 or street.lanes == 1
         y = -55.0 + float(rng.uniform(0, 15))
@@ -256,19 +260,19 @@ def _parked(scenery: OpenAir, street: Street) -> None:
 
 def build(library: AssetLibrary, rng: np.random.Generator, driving: bool) -> tuple[OpenAir, Street, float]:
     """A street with everything on it; also tells the x of the lane kept free for the camera's car."""
-    street = _draw_street(rng)
+    street = town_street(rng)
     lane = int(rng.integers(street.lanes // 2, street.lanes)) if street.lanes > 1 else 0
     own, edge = street.lane_middle(lane), street.building_line
-    zone = (own - 0.5, _OWN[0], own + 0.5, _OWN[1]) if driving else (-edge, -_STROLL, edge, _STROLL)
+    zone = (own - 0.5, OWN[0], own + 0.5, OWN[1]) if driving else (-edge, -_STROLL, edge, _STROLL)
     scenery = OpenAir(library, rng, zone)
     ground(scenery)
-    _road(scenery, street)
+    road(scenery, street)
     density = float(rng.choice([0.3, 0.6, 0.85, 1.0]))
     for side in (-1, 1):
         _houses(scenery, street, side, density if rng.random() < 0.8 else 0.15)
         _backdrop(scenery, side, street.building_line)
-    _traffic(scenery, street, own)
-    _furniture(scenery, street)
+    traffic(scenery, street, own, float(rng.uniform(0.05, 0.9)))
+    furniture(scenery, street)
     _end(scenery, street)
     return scenery, street, own
 
@@ -292,21 +296,25 @@ def drive(library: AssetLibrary, rng: np.random.Generator) -> Scene:
     stage = scenery.stage(outdoors(rng))
 
     def propose(draw: np.random.Generator) -> View:
-        yaw = math.radians(draw.choice([-1, 1]) * draw.choice(_RIG)) if draw.random() < 0.4 else 0.0
-        wide = draw.random()
-        focal = draw.normal(0.58, 0.03) if wide < 0.5 else math.exp(draw.uniform(math.log(0.5), math.log(1.2)))
-        x, y = own + float(draw.normal(0, 0.25)), float(draw.uniform(*_OWN))
-        height = float(np.clip(draw.normal(1.62, 0.1), 1.35, 2.0))
-        pitch = float(draw.normal(-0.01, 0.02))
-        return View(
-            float(np.clip(focal, 0.42, 1.3)),
-            (x, y, height),
-            yaw + float(draw.normal(0, 0.06)),
-            pitch,
-            draw.normal(0, 0.012),
-        )
+        return view_from_car(draw, own + float(draw.normal(0, 0.25)), float(draw.uniform(*OWN)))
 
     return Scene("synthetic/drive", stage, propose, _LIMITS)
+
+
+def view_from_car(draw: np.random.Generator, x: float, y: float) -> View:
+    """One camera of a car at (x, y) that drives towards +y: ahead mostly, also to the sides and back."""
+    yaw = math.radians(draw.choice([-1, 1]) * draw.choice(_RIG)) if draw.random() < 0.4 else 0.0
+    wide = draw.random()
+    focal = draw.normal(0.58, 0.03) if wide < 0.5 else math.exp(draw.uniform(math.log(0.5), math.log(1.2)))
+    height = float(np.clip(draw.normal(1.62, 0.1), 1.35, 2.0))
+    pitch = float(draw.normal(-0.01, 0.02))
+    return View(
+        float(np.clip(focal, 0.42, 1.3)),
+        (x, y, height),
+        yaw + float(draw.normal(0, 0.06)),
+        pitch,
+        draw.normal(0, 0.012),
+    )
 
 
 def walk(library: AssetLibrary, rng: np.random.Generator) -> Scene:

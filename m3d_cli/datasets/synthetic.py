@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import groupby
 from multiprocessing import current_process, get_context
 from pathlib import Path
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.datasets.assets import AssetLibrary
+from m3d_cli.datasets.country import parkway
 from m3d_cli.datasets.halls import bin_, corridor, hall, shelf
 from m3d_cli.datasets.optics import develop
 from m3d_cli.datasets.outdoors import car_park, garden
@@ -40,41 +42,67 @@ _AHEAD = 3  # groups a worker may be ahead of the reader
 
 SceneMaker = Callable[[AssetLibrary, np.random.Generator], Scene]
 
+SCENES: dict[str, SceneMaker] = {
+    "room": room,
+    "tabletop": tabletop,
+    "desk": desk,
+    "corridor": corridor,
+    "hall": hall,
+    "bin": bin_,
+    "shelf": shelf,
+    "drive": drive,
+    "walk": walk,
+    "carpark": car_park,
+    "garden": garden,
+    "parkway": parkway,
+}
+
 # Shares of the mixture: the viewpoints a network is trained on are its prior of scale, so each comes in quantity.
-MIXTURE: tuple[tuple[float, SceneMaker], ...] = (
-    (0.30, room),
-    (0.18, tabletop),
-    (0.07, desk),
-    (0.03, corridor),
-    (0.03, hall),
-    (0.02, bin_),
-    (0.02, shelf),
-    (0.23, drive),
-    (0.07, walk),
-    (0.03, car_park),
-    (0.02, garden),
+MIXTURE: Mapping[str, float] = MappingProxyType(
+    {
+        "room": 0.28,
+        "tabletop": 0.17,
+        "desk": 0.07,
+        "corridor": 0.03,
+        "hall": 0.03,
+        "bin": 0.02,
+        "shelf": 0.02,
+        "drive": 0.16,
+        "parkway": 0.11,
+        "walk": 0.06,
+        "carpark": 0.03,
+        "garden": 0.02,
+    }
 )
 
 
-def render_sample(library: AssetLibrary, seed: int, width: int, height: int) -> Sample:
+def render_sample(
+    library: AssetLibrary, seed: int, width: int, height: int, mixture: Mapping[str, float] = MIXTURE
+) -> Sample:
     """The picture of ``seed``, ``width`` x ``height`` pixels, with depth in metres (+inf sky)."""
-    return next(iter(_render_group(library, [seed], width, height)))
+    return next(iter(_render_group(library, [seed], width, height, mixture)))
 
 
 def render_many(
-    library: AssetLibrary, seeds: Iterable[int], width: int, height: int, workers: int = 1
+    library: AssetLibrary,
+    seeds: Iterable[int],
+    width: int,
+    height: int,
+    workers: int = 1,
+    mixture: Mapping[str, float] = MIXTURE,
 ) -> Iterator[Sample]:
     """The pictures of ``seeds`` in their order, made by ``workers`` processes; a few groups wait at most.
 
-    Consecutive seeds of one scene are rendered together, which is three times as fast as one at a time.
+    ``mixture`` tells the share of each kind of scene, by the names in `SCENES`. Consecutive seeds of one scene are
+    rendered together, which is three times as fast as one at a time.
     """
     groups = (list(group) for _, group in groupby(seeds, key=lambda seed: seed // VIEWS_PER_SCENE))
     if workers <= 1:
         for group in groups:
-            yield from _render_group(library, group, width, height)
+            yield from _render_group(library, group, width, height, mixture)
         return
     # Spawned, not forked: a parent with threads (torch, open3d) may hold locks that a fork would copy.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (library, width, height))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (library, width, height, dict(mixture)))
     with pool:
         waiting: deque[Future[list[Sample]]] = deque()
         for group in groups:
@@ -85,13 +113,13 @@ def render_many(
             yield from waiting.popleft().result()
 
 
-_worker: list[tuple[AssetLibrary, int, int]] = []
+_worker: list[tuple[AssetLibrary, int, int, dict[str, float]]] = []
 
 
-def _start_worker(library: AssetLibrary, width: int, height: int) -> None:
+def _start_worker(library: AssetLibrary, width: int, height: int, mixture: dict[str, float]) -> None:
     _keep_to_one_core()
     cv2.setNumThreads(1)
-    _worker[:] = [(library, width, height)]
+    _worker[:] = [(library, width, height, mixture)]
 
 
 def _keep_to_one_core() -> None:
@@ -108,15 +136,17 @@ def _keep_to_one_core() -> None:
 
 
 def _render_in_worker(seeds: list[int]) -> list[Sample]:
-    library, width, height = _worker[0]
-    return _render_group(library, seeds, width, height)
+    library, width, height, mixture = _worker[0]
+    return _render_group(library, seeds, width, height, mixture)
 
 
-def _render_group(library: AssetLibrary, seeds: Sequence[int], width: int, height: int) -> list[Sample]:
+def _render_group(
+    library: AssetLibrary, seeds: Sequence[int], width: int, height: int, mixture: Mapping[str, float]
+) -> list[Sample]:
     """Pictures of one scene; a scene without a good view is drawn again."""
     number = seeds[0] // VIEWS_PER_SCENE
     for attempt in range(8):
-        scene = maker_of(number)(library, np.random.default_rng([number, attempt, 1]))
+        scene = maker_of(number, mixture)(library, np.random.default_rng([number, attempt, 1]))
         views = [_view(scene, np.random.default_rng([seed, attempt, 2]), width, height) for seed in seeds]
         if None not in views:
             break
@@ -129,11 +159,12 @@ def _render_group(library: AssetLibrary, seeds: Sequence[int], width: int, heigh
     ]
 
 
-def maker_of(number: int) -> SceneMaker:
+def maker_of(number: int, mixture: Mapping[str, float] = MIXTURE) -> SceneMaker:
     """What kind of scene ``number`` is: multiples of the golden ratio, so that every run of numbers has the shares."""
-    limits = np.cumsum([share for share, _ in MIXTURE])
+    names = list(mixture)
+    limits = np.cumsum([mixture[name] for name in names])
     place = number * _GOLDEN % 1.0 * limits[-1]
-    return MIXTURE[int(np.searchsorted(limits, place, side="right"))][1]
+    return SCENES[names[int(np.searchsorted(limits, place, side="right"))]]
 
 
 def _view(scene: Scene, rng: np.random.Generator, width: int, height: int) -> tuple[View, Camera] | None:

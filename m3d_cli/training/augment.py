@@ -19,13 +19,17 @@ from m3d_cli.training.dataset import Frames
 # Rec. 601 luma, for the grey version that saturation blends with.
 LUMA = (0.299, 0.587, 0.114)
 
+# Width / height of photos, from a telephone held upright to a panoramic strip.
+LETTERBOX_ASPECTS = (0.56, 3.4)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
     """How each picture of a batch is looked at: (B,) tensors.
 
     A network pixel x comes from stored pixel ``roll(mirror(x - width / 2) / zoom + centre)``, the roll being about the
-    principal point.
+    principal point. Outside the central ``window_width`` x ``window_height`` there is border, as around a photo of
+    another shape than the network's input.
     """
 
     zoom: Tensor
@@ -33,6 +37,8 @@ class View:
     centre_v: Tensor
     roll: Tensor
     mirror: Tensor
+    window_width: Tensor
+    window_height: Tensor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,16 +58,40 @@ class Batch:
 def draw_view(frames: Frames, height: int, width: int, settings: AugmentSection, generator: torch.Generator) -> View:
     """A random view per frame; the crop stays inside the picture where the picture is larger than it."""
     uniform = torch.rand((6, len(frames.focal)), generator=generator).to(frames.focal.device)
-    fit = torch.minimum(height / frames.height, width / frames.width)
+    window_width, window_height, shaped = _draw_window(frames, height, width, settings, generator)
+    across, down = window_width / frames.width, window_height / frames.height
+    # A shaped window is filled, as a photo of that shape would fill it; otherwise the whole picture fits.
+    fit = torch.where(shaped, torch.maximum(across, down), torch.minimum(across, down))
     low, high = math.log(settings.zoom_low), math.log(settings.zoom_high)
     zoom = fit * (low + (high - low) * uniform[0]).exp()
     return View(
         zoom=zoom,
-        centre_u=_centre(frames.width, width / zoom, uniform[1]),
-        centre_v=_centre(frames.height, height / zoom, uniform[2]),
+        centre_u=_centre(frames.width, window_width / zoom, uniform[1]),
+        centre_v=_centre(frames.height, window_height / zoom, uniform[2]),
         roll=(2 * uniform[3] - 1) * math.radians(settings.roll_degrees),
         mirror=torch.where(uniform[4] < settings.flip, -1.0, 1.0),
+        window_width=window_width,
+        window_height=window_height,
     )
+
+
+def _draw_window(
+    frames: Frames, height: int, width: int, settings: AugmentSection, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Width and height (B,) of the part of the network's input that shows the picture, and where it has a shape of its
+    own.
+    """
+    count, device = len(frames.focal), frames.focal.device
+    full = torch.full((count,), float(width), device=device), torch.full((count,), float(height), device=device)
+    if settings.letterbox == 0:
+        return *full, torch.zeros(count, dtype=torch.bool, device=device)
+    uniform = torch.rand((2, count), generator=generator).to(device)
+    low, high = (math.log(aspect) for aspect in LETTERBOX_ASPECTS)
+    aspect = torch.exp(low + (high - low) * uniform[0])
+    shaped = uniform[1] < settings.letterbox
+    window_width = torch.where(shaped, (height * aspect).clamp(max=width).round(), full[0])
+    window_height = torch.where(shaped, (width / aspect).clamp(max=height).round(), full[1])
+    return window_width, window_height, shaped
 
 
 def look(frames: Frames, view: View, height: int, width: int) -> Batch:
@@ -70,6 +100,7 @@ def look(frames: Frames, view: View, height: int, width: int) -> Batch:
     """
     u, v = _stored_positions(frames, view, height, width)
     inside = (u >= 0) & (v >= 0) & (u < frames.width[:, None, None]) & (v < frames.height[:, None, None])
+    inside &= _within(view.window_width, width)[:, None, :] & _within(view.window_height, height)[:, :, None]
     rows, columns = frames.image.shape[-2:]
     grid = torch.stack([2 * u / columns - 1, 2 * v / rows - 1], dim=-1)
     image = F.grid_sample(frames.image.float() / 255, grid, mode="bilinear", align_corners=False)
@@ -109,6 +140,12 @@ def _device_generator(generator: torch.Generator, image: Tensor) -> torch.Genera
 def _blurred(image: Tensor) -> Tensor:
     small = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=False)
     return F.interpolate(small, image.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _within(window: Tensor, size: int) -> Tensor:
+    """(B, size): which pixels of a row or column lie in the centred window of ``window`` (B,) pixels."""
+    offset = torch.arange(size, device=window.device) + 0.5 - size / 2
+    return offset.abs()[None] < window[:, None] / 2
 
 
 def _centre(size: Tensor, window: Tensor, uniform: Tensor) -> Tensor:

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from m3d_cli.datasets.synthetic import SCENES
 from m3d_cli.errors import UsageError
 
 if sys.version_info >= (3, 11):
@@ -22,13 +23,27 @@ class _Section(BaseModel):
 
 
 class SyntheticGroup(_Section):
-    """Rendered rooms, table tops, halls and streets; ``assets`` is the packed model library."""
+    """Rendered rooms, table tops, halls and streets; ``assets`` is the packed model library.
+
+    ``scenes`` gives the share of each kind of scene (`datasets.synthetic.SCENES`); left out, the default mixture.
+    """
 
     kind: Literal["synthetic"]
     weight: float = Field(gt=0)
     count: int = Field(gt=0)
     seed: int = 0
     assets: Path
+    scenes: dict[str, Annotated[float, Field(ge=0)]] | None = None
+
+    @field_validator("scenes")
+    @classmethod
+    def _known_scenes(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        unknown = sorted((value or {}).keys() - SCENES.keys())
+        if unknown:
+            raise ValueError(f"no scenes named {', '.join(unknown)}: choose from {', '.join(SCENES)}")
+        if value is not None and not sum(value.values()) > 0:
+            raise ValueError("the shares of the scenes add up to nothing")
+        return value
 
 
 class RgbdGroup(_Section):
@@ -53,12 +68,16 @@ class DataSection(_Section):
 
 
 class AugmentSection(_Section):
-    """Random zoom (relative to fitting the whole picture), roll about the optical axis, mirror, light."""
+    """Random zoom (relative to fitting the whole picture), roll about the optical axis, mirror, light.
+
+    ``letterbox`` is the share of pictures cut to the shape of upright or panoramic photos, with border around them.
+    """
 
     zoom_low: float = Field(0.9, gt=0)
     zoom_high: float = Field(1.7, gt=0)
     roll_degrees: float = Field(4.0, ge=0)
     flip: float = Field(0.5, ge=0, le=1)
+    letterbox: float = Field(0.0, ge=0, le=1)
     photometric: float = Field(0.8, ge=0, le=1)
 
 

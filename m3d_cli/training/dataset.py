@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -50,13 +50,16 @@ class Frames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameStore:
-    """All frames of a run; ``source`` indexes ``names`` and says which data set a frame came from."""
+    """All frames of a run; ``source`` indexes ``names`` and says which data set a frame came from, ``group`` which
+    group of the config it belongs to.
+    """
 
     image: Tensor
     depth: Tensor
     geometry: Tensor
     source: NDArray[np.int64]
     names: tuple[str, ...]
+    group: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -70,15 +73,16 @@ class FrameStore:
 
     def moved(self, device: torch.device) -> FrameStore:
         """The store with its arrays on ``device``."""
-        return FrameStore(
-            self.image.to(device), self.depth.to(device), self.geometry.to(device), self.source, self.names
+        return replace(
+            self, image=self.image.to(device), depth=self.depth.to(device), geometry=self.geometry.to(device)
         )
 
 
 def build_store(
-    samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path, digest: str = ""
+    samples: Iterable[tuple[int, Sample]], capacity: int, canvas: tuple[int, int], folder: Path, digest: str = ""
 ) -> FrameStore:
-    """Write ``samples`` into ``folder`` (canvas = width, height) and open the result; a finished store is opened as is.
+    """Write ``samples``, each with its group's number, into ``folder`` (canvas = width, height) and open the result;
+    a finished store is opened as is.
 
     ``capacity`` bounds the number of stored frames. A sample without any known depth is skipped, counted and logged.
     ``digest`` names what the samples were made from: a store of another digest is refused.
@@ -101,10 +105,13 @@ def open_store(folder: Path) -> FrameStore:
     depth = np.load(folder / "depth.npy", mmap_mode="c")[:count]
     geometry = torch.tensor(index["geometry"], dtype=torch.float32)
     source = np.asarray(index["source"], dtype=np.int64)
-    return FrameStore(torch.from_numpy(image), torch.from_numpy(depth), geometry, source, tuple(index["names"]))
+    group = np.asarray(index["group"], dtype=np.int64)
+    return FrameStore(torch.from_numpy(image), torch.from_numpy(depth), geometry, source, tuple(index["names"]), group)
 
 
-def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, int], folder: Path, digest: str) -> None:
+def _write_store(
+    samples: Iterable[tuple[int, Sample]], capacity: int, canvas: tuple[int, int], folder: Path, digest: str
+) -> None:
     width, height = canvas
     folder.mkdir(parents=True, exist_ok=True)
     shape = (capacity, 3, height, width)
@@ -114,9 +121,10 @@ def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, in
     )
     geometry: list[list[float]] = []
     source: list[int] = []
+    groups: list[int] = []
     names: dict[str, int] = {}
     skipped = 0
-    for sample in samples:
+    for group, sample in samples:
         if not np.isfinite(sample.truth.depth).any():
             skipped += 1
             continue
@@ -128,6 +136,7 @@ def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, in
             depth[len(source), : camera.height, : camera.width] = metres
             geometry.append([camera.width, camera.height, camera.focal, camera.cx, camera.cy])
             source.append(names.setdefault(sample.source, len(names)))
+            groups.append(group)
     if skipped:
         logger.warning("%d frames without any known depth were left out", skipped)
     image.flush()
@@ -139,6 +148,7 @@ def _write_store(samples: Iterable[Sample], capacity: int, canvas: tuple[int, in
         "columns": GEOMETRY,
         "source": source,
         "names": list(names),
+        "group": groups,
     }
     # The index makes a store complete, so it comes last and whole.
     part = folder / f"{INDEX}.part"
@@ -189,15 +199,15 @@ def _resized_depth(depth: NDArray[np.float32], target: Camera, sparse: bool) -> 
     return out
 
 
-def source_weights(store: FrameStore, group_of: dict[str, int], weights: Sequence[float]) -> Tensor:
-    """Probability of each frame (N,): groups by ``weights``, sources inside by the square root of their counts.
-
-    ``group_of`` names each source's group, an index into ``weights``.
-    """
-    counts = np.bincount(store.source, minlength=len(store.names))
-    share = np.sqrt(counts)
-    per_source = np.zeros(len(store.names))
+def source_weights(store: FrameStore, weights: Sequence[float]) -> Tensor:
+    """Probability of each frame (N,): groups by ``weights``, sources inside by the square root of their counts."""
+    probability = np.zeros(len(store))
     for group, weight in enumerate(weights):
-        members = [i for i, name in enumerate(store.names) if group_of[name] == group]
-        per_source[members] = weight * share[members] / share[members].sum()
-    return torch.from_numpy((per_source / counts)[store.source])
+        members = store.group == group
+        if not members.any():
+            raise DatasetError(f"group {group + 1} of the training data has no usable frame")
+        counts = np.bincount(store.source[members], minlength=len(store.names))
+        share = np.sqrt(counts)
+        per_frame = share / np.maximum(counts, 1) / share.sum()
+        probability[members] = weight * per_frame[store.source[members]]
+    return torch.from_numpy(probability)

@@ -6,7 +6,6 @@ import copy
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 
 import torch
@@ -17,7 +16,7 @@ from torch import Tensor
 from m3d_cli.datasets.assets import load_assets
 from m3d_cli.datasets.rgbd import RgbdFolder, open_rgbd_tree
 from m3d_cli.datasets.sample import Sample
-from m3d_cli.datasets.synthetic import render_many
+from m3d_cli.datasets.synthetic import MIXTURE, render_many
 from m3d_cli.errors import DatasetError, UsageError, WeightsError
 from m3d_cli.models import create_model, load_weights
 from m3d_cli.models.lite import Lite
@@ -41,10 +40,11 @@ def gather(data: DataSection, folder: Path, workers: int) -> TrainingData:
     """Read or render every group into a store below ``folder``."""
     canvas = (data.canvas_width, data.canvas_height)
     capacity = sum(_capacity(group) for group in data.groups)
-    samples = chain.from_iterable(_samples(group, canvas, workers) for group in data.groups)
+    samples = (
+        (number, sample) for number, group in enumerate(data.groups) for sample in _samples(group, canvas, workers)
+    )
     store = build_store(samples, capacity, canvas, folder, digest_of(data))
-    group_of = {name: _group_index(name, data.groups) for name in store.names}
-    return TrainingData(store, source_weights(store, group_of, [group.weight for group in data.groups]))
+    return TrainingData(store, source_weights(store, [group.weight for group in data.groups]))
 
 
 def digest_of(settings: BaseModel) -> str:
@@ -90,7 +90,8 @@ def _capacity(group: Group) -> int:
 def _samples(group: Group, canvas: tuple[int, int], workers: int) -> Iterator[Sample]:
     if isinstance(group, SyntheticGroup):
         seeds = range(group.seed, group.seed + group.count)
-        yield from render_many(load_assets(group.assets), seeds, canvas[0], canvas[1], workers)
+        mixture = MIXTURE if group.scenes is None else group.scenes
+        yield from render_many(load_assets(group.assets), seeds, canvas[0], canvas[1], workers, mixture)
         return
     for folder in _folders(group):
         for index, frame in enumerate(folder.frames):
@@ -106,12 +107,3 @@ def _folders(group: RgbdGroup) -> tuple[RgbdFolder, ...]:
         raise DatasetError(f"{group.root}: no source named {', '.join(sorted(unknown))}")
     chosen = set(group.sources or known) - set(group.exclude)
     return tuple(folder for folder in folders if folder.source in chosen)
-
-
-def _group_index(name: str, groups: tuple[Group, ...]) -> int:
-    for index, group in enumerate(groups):
-        if isinstance(group, SyntheticGroup) and name.startswith("synthetic"):
-            return index
-        if isinstance(group, RgbdGroup) and name in {folder.source for folder in _folders(group)}:
-            return index
-    raise DatasetError(f"the store holds {name}, which no group of the config names", hint="delete the store")

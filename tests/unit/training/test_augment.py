@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -29,7 +30,8 @@ def frames_of_a_slanted_plane(count: int) -> tuple[Frames, torch.Tensor]:
 def plain_view(frames: Frames, height: int, width: int) -> View:
     """The whole picture, fitted and centred."""
     zoom = torch.minimum(height / frames.height, width / frames.width)
-    return View(zoom, frames.width / 2, frames.height / 2, torch.zeros_like(zoom), torch.ones_like(zoom))
+    zeros, ones = torch.zeros_like(zoom), torch.ones_like(zoom)
+    return View(zoom, frames.width / 2, frames.height / 2, zeros, ones, ones * width, ones * height)
 
 
 def rays_before(frames: Frames, view: View) -> tuple[torch.Tensor, torch.Tensor]:
@@ -48,14 +50,16 @@ def rays_before(frames: Frames, view: View) -> tuple[torch.Tensor, torch.Tensor]
     return rays[..., 0], rays[..., 1]
 
 
-def test_a_pixels_depth_is_that_of_the_point_it_looked_at_before() -> None:
+@pytest.mark.parametrize("letterbox", [0.0, 1.0])
+def test_a_pixels_depth_is_that_of_the_point_it_looked_at_before(letterbox: float) -> None:
     frames, plane = frames_of_a_slanted_plane(3)
-    view = draw_view(frames, *NETWORK, AugmentSection(zoom_low=0.8, zoom_high=2), torch.Generator().manual_seed(1))
+    settings = AugmentSection(zoom_low=0.8, zoom_high=2, letterbox=letterbox)
+    view = draw_view(frames, *NETWORK, settings, torch.Generator().manual_seed(1))
     batch = look(frames, view, *NETWORK)
     x, y = rays_before(frames, view)
     expected = 1 / (plane[:, 0, None, None] * x + plane[:, 1, None, None] * y + plane[:, 2, None, None])
     known = torch.isfinite(batch.depth[:, 0])
-    assert known.float().mean() > 0.5
+    assert known.float().mean() > (0.5 if letterbox == 0 else 0.2)
     # Nearest sampling moves a ray by at most half a stored pixel; float16 storage adds 5e-4.
     assert torch.allclose(batch.depth[:, 0][known], expected[known], rtol=0.02)
 
@@ -63,7 +67,7 @@ def test_a_pixels_depth_is_that_of_the_point_it_looked_at_before() -> None:
 def test_zoom_scales_the_focal_length_and_leaves_depth_metric() -> None:
     frames, _ = frames_of_a_slanted_plane(2)
     plain = plain_view(frames, *NETWORK)
-    nearer = View(plain.zoom * 2, plain.centre_u, plain.centre_v, plain.roll, plain.mirror)
+    nearer = replace(plain, zoom=plain.zoom * 2)
     wide, tele = look(frames, plain, *NETWORK), look(frames, nearer, *NETWORK)
     assert torch.allclose(tele.focal, 2 * wide.focal)
     centre = (slice(None), 0, NETWORK[0] // 2, NETWORK[1] // 2)
@@ -75,6 +79,20 @@ def test_the_plain_view_holds_the_whole_picture() -> None:
     batch = look(frames, plain_view(frames, *NETWORK), *NETWORK)
     assert bool(batch.inside.all())
     assert torch.isfinite(batch.depth).all()
+
+
+def test_letterboxed_pictures_have_photo_shapes_with_border_around() -> None:
+    frames, _ = frames_of_a_slanted_plane(64)
+    settings = AugmentSection(zoom_low=1.0, zoom_high=1.7, roll_degrees=0, letterbox=1.0)
+    view = draw_view(frames, *NETWORK, settings, torch.Generator().manual_seed(2))
+    inside = look(frames, view, *NETWORK).inside[:, 0]
+    rows, columns = inside.any(dim=2).sum(dim=1), inside.any(dim=1).sum(dim=1)
+    assert torch.equal(inside.sum(dim=(1, 2)), rows * columns)  # a rectangle, filled
+    assert bool(((rows == NETWORK[0]) | (columns == NETWORK[1])).all())  # as large as fits
+    aspect = columns / rows
+    assert 0.5 < aspect.min() < 0.7
+    assert 2.8 < aspect.max() < 3.6
+    assert torch.isnan(look(frames, view, *NETWORK).depth[:, 0][~inside]).all()
 
 
 def test_sky_and_unknown_depth_keep_their_meaning() -> None:

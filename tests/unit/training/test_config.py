@@ -8,12 +8,14 @@ from m3d_cli.models.lite import Lite
 from m3d_cli.training.config import OptimiserSection, RgbdGroup, read_config
 from m3d_cli.training.schedule import make_optimiser, rate_factor
 
-BUNDLED = Path(str(resources.files("m3d_cli") / "training" / "configs" / "lite.toml"))
+CONFIGS = Path(str(resources.files("m3d_cli") / "training" / "configs"))
+BUNDLED = CONFIGS / "lite.toml"
 HELD_OUT = {"misc_kinect", "uoc_realsense", "kitti_object"}
 
 
-def test_the_bundled_config_holds_out_what_lite_is_scored_on() -> None:
-    groups = read_config(BUNDLED).data.groups
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.toml")), ids=lambda path: path.name)
+def test_the_bundled_configs_hold_out_what_lite_is_scored_on(path: Path) -> None:
+    groups = read_config(path).data.groups
     [real] = [group for group in groups if isinstance(group, RgbdGroup)]
     assert set(real.exclude) >= HELD_OUT
     assert not real.sources
@@ -23,6 +25,13 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None
     path = tmp_path / "c.toml"
     path.write_text(BUNDLED.read_text().replace("batch_size", "batchsize"))
     with pytest.raises(UsageError, match=r"batchsize, did you mean batch_size"):
+        read_config(path)
+
+
+def test_an_unknown_kind_of_scene_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(BUNDLED.read_text().replace("corridor =", "corrridor ="))
+    with pytest.raises(UsageError, match=r"no scenes named corrridor: choose from room, tabletop"):
         read_config(path)
 
 

@@ -129,13 +129,13 @@ def test_shrunk_depth_stays_under_its_pixels() -> None:
 def test_frames_without_depth_are_left_out(tmp_path: Path) -> None:
     good, bad = sample(0), sample(1)
     bad.truth.depth[:] = np.nan
-    store = build_store([bad, good], 4, (84, 56), tmp_path / "store")
+    store = build_store([(0, bad), (0, good)], 4, (84, 56), tmp_path / "store")
     assert len(store) == 1
 
 
 def test_a_wide_frame_is_stored_whole_and_in_tiles_with_their_own_cameras(tmp_path: Path) -> None:
     wide = sample(0, size=(252, 56))
-    store = build_store([wide], 4, (84, 56), tmp_path / "store")
+    store = build_store([(0, wide)], 4, (84, 56), tmp_path / "store")
     assert len(store) == 4
     focal, cx = store.geometry[:, 2].tolist(), store.geometry[:, 3].tolist()
     assert focal[0] == pytest.approx(60 * 84 / 252, rel=0.01)  # 56 / 3 rows are rounded to 19
@@ -156,9 +156,9 @@ def test_sparse_depth_survives_shrinking_point_by_point() -> None:
 
 
 def test_groups_are_drawn_by_weight_and_sources_by_the_root_of_their_counts(tmp_path: Path) -> None:
-    samples = [sample(i, "a") for i in range(4)] + [sample(9, "b")] + [sample(8, "c")]
+    samples = [*((0, sample(i, "a")) for i in range(4)), (0, sample(9, "b")), (1, sample(8, "c"))]
     store = build_store(samples, 8, (84, 56), tmp_path / "store")
-    probability = source_weights(store, {"a": 0, "b": 0, "c": 1}, [0.5, 0.5]).numpy()
+    probability = source_weights(store, [0.5, 0.5]).numpy()
     assert probability.sum() == pytest.approx(1)
     assert probability[:4].sum() == pytest.approx(0.5 * 2 / 3)
     assert probability[4] == pytest.approx(0.5 / 3)
