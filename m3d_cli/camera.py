@@ -189,13 +189,16 @@ class Camera:
         height = max(1, round(self.height * focal / self.fy))
         return self.resized(width, height)
 
-    def rays(self) -> NDArray[np.float32]:
-        """Direction of every pixel centre, (height, width, 3), with z = 1: point = ray * depth."""
+    def slopes(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """x / z of every column, (1, width), and y / z of every row, (height, 1), at pixel centres."""
         u = (np.arange(self.width, dtype=np.float64) + 0.5 - self.cx) / self.fx
         v = (np.arange(self.height, dtype=np.float64) + 0.5 - self.cy) / self.fy
+        return u.astype(np.float32)[None], v.astype(np.float32)[:, None]
+
+    def rays(self) -> NDArray[np.float32]:
+        """Direction of every pixel centre, (height, width, 3), with z = 1: point = ray * depth."""
         rays = np.empty((self.height, self.width, 3), dtype=np.float32)
-        rays[..., 0] = u
-        rays[..., 1] = v[:, None]
+        rays[..., 0], rays[..., 1] = self.slopes()
         rays[..., 2] = 1.0
         return rays
 

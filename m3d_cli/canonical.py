@@ -39,13 +39,18 @@ class Variant(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class CanonicalSpec:
-    """What a network was trained for: canonical focal in pixels, input size, border colour (RGB), variant."""
+    """What a network was trained for: canonical focal in pixels, input size, border colour (RGB), variant.
+
+    ``antialias`` averages areas where a photo shrinks; without it the resize is bilinear always, as in the published
+    pipeline, which the published networks are held to.
+    """
 
     focal: float
     height: int
     width: int
     pad_rgb: tuple[int, int, int] = (124, 116, 104)
     variant: Variant = Variant.LABEL
+    antialias: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +105,7 @@ class CanonicalTransform:
 
         The image may be a reduced decode of the photo: only its shape as a picture matters, the camera says the rest.
         """
-        shrink = image.shape[0] > self.inner_height
+        shrink = self.spec.antialias and image.shape[0] > self.inner_height
         # Area averaging keeps a large photo from aliasing; INTER_LINEAR, the published choice, is right for enlarging.
         method = cv2.INTER_AREA if shrink else cv2.INTER_LINEAR
         out = np.empty((self.spec.height, self.spec.width, 3), dtype=np.uint8)

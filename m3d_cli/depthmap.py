@@ -38,3 +38,10 @@ class DepthMap:
     def valid(self) -> NDArray[np.bool_]:
         """Where the depth is known, (height, width)."""
         return np.isfinite(self.depth)
+
+
+def facing(normals: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
+    """``normals`` (height, width, 3) turned round where they point away from the camera: n . ray is never positive."""
+    x, y = camera.slopes()
+    away = normals[..., 0] * x + normals[..., 1] * y + normals[..., 2] > 0
+    return np.where(away[..., None], -normals, normals)

@@ -21,6 +21,15 @@ settings.register_profile(
 )
 settings.load_profile("m3d")
 
+
+@pytest.fixture(autouse=True)
+def _no_weights_and_no_hub(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """What is installed on this machine does not count, and no test reaches a real hub."""
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+
+
 SavePhoto = Callable[..., Path]
 
 EXIF_IFD = 0x8769

@@ -24,7 +24,14 @@ class OutputFormat(str, Enum):
     PFM = "pfm"
     EXR = "exr"
     CONFIDENCE = "conf"
+    NORMAL = "normal"
+    NORMAL_NPY = "normal-npy"
     PREVIEW = "preview"
+    PLY = "ply"
+    PCD = "pcd"
+    XYZ = "xyz"
+    GLB = "glb"
+    CLOUD_PREVIEW = "cloud-preview"
 
     def __str__(self) -> str:
         return self.value
@@ -38,7 +45,14 @@ SUFFIXES = {
     OutputFormat.PFM: ".pfm",
     OutputFormat.EXR: ".exr",
     OutputFormat.CONFIDENCE: ".conf.png",
+    OutputFormat.NORMAL: ".normal.png",
+    OutputFormat.NORMAL_NPY: ".normal.npy",
     OutputFormat.PREVIEW: ".preview.png",
+    OutputFormat.PLY: ".ply",
+    OutputFormat.PCD: ".pcd",
+    OutputFormat.XYZ: ".xyz",
+    OutputFormat.GLB: ".glb",
+    OutputFormat.CLOUD_PREVIEW: ".cloud.png",
 }
 SIDECAR_SUFFIX = ".json"
 

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m3d_cli import __version__
+from m3d_cli.batch.clouds import CLOUD_FORMATS, CloudMaker, axes_note
 from m3d_cli.batch.plan import Job, OutputFormat
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
@@ -15,9 +17,12 @@ from m3d_cli.canonical import CanonicalTransform
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import OutputError
 from m3d_cli.files.load import LoadedPhoto
+from m3d_cli.inference.photo import CanonicalPhoto, Computed
+from m3d_cli.models.onnx_file import choose_backend
 from m3d_cli.outputs.arrays import encode_npy, encode_npz, encode_pfm, encode_tiff, write_exr
 from m3d_cli.outputs.atomic import write_bytes
 from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
+from m3d_cli.outputs.normal_png import STEPS, encode_normal_png
 from m3d_cli.outputs.png import encode_png16
 from m3d_cli.outputs.preview import encode_preview
 from m3d_cli.outputs.sidecar import (
@@ -38,19 +43,42 @@ CONFIDENCE_KEY = "m3d:confidence_scale"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """A photo with its depth, and how it went through the network; ``precision`` is the one it was computed in."""
+    """A photo with its depth, and what its sidecar says of camera and network.
 
-    photo: LoadedPhoto
-    transform: CanonicalTransform
+    ``image`` (H, W, 3) is the photo at the depth's size where somebody needs it; ``cell`` is how many pixels of the
+    depth one pixel of the network covers.
+    """
+
+    name: str
     depth: DepthMap
-    precision: str
+    camera: CameraRecord
+    model: ModelRecord
+    cell: float
+    image: NDArray[np.uint8] | None = None
+    notes: tuple[str, ...] = ()
+
+    @classmethod
+    def computed(
+        cls, name: str, settings: Settings, photo: LoadedPhoto, canonical: CanonicalPhoto, made: Computed
+    ) -> Finished:
+        """What the network made of the photo called ``name``; ``made`` comes from the engine."""
+        return cls(
+            name=name,
+            depth=made.depth,
+            camera=_camera_record(photo),
+            model=_model_record(settings, canonical.transform, made.precision),
+            cell=1 / canonical.transform.scale,
+            image=photo.image if settings.wants_clouds else None,
+            notes=photo.notes,
+        )
 
 
 def write_products(job: Job, settings: Settings, finished: Finished, stages: Stages) -> DepthRecord:
     """Write every output of ``job``; raises OutputError."""
     clipped = 0
+    clouds = _cloud_maker(settings, finished)
     for kind in settings.formats:
-        clipped += _write_product(job.output(kind), kind, settings, finished.depth, stages)
+        clipped += _write_product(job.output(kind), kind, settings, finished.depth, clouds, stages)
     with stages.measured("encode"):
         record = depth_record(finished.depth, clipped)
         data = encode_sidecar(_sidecar(job, settings, finished, record))
@@ -59,14 +87,33 @@ def write_products(job: Job, settings: Settings, finished: Finished, stages: Sta
     return record
 
 
-def _write_product(path: Path, kind: OutputFormat, settings: Settings, result: DepthMap, stages: Stages) -> int:
+def cloud_bytes(kind: OutputFormat, settings: Settings, finished: Finished) -> tuple[bytes | memoryview, ...]:
+    """The bytes of one cloud, for a pipe."""
+    return _cloud_maker(settings, finished).encode(kind)
+
+
+def _cloud_maker(settings: Settings, finished: Finished) -> CloudMaker:
+    camera, model = finished.camera, finished.model
+    about = {
+        "photo": finished.name,
+        "camera": f"fx {camera.fx:.6g} fy {camera.fy:.6g} cx {camera.cx:.6g} cy {camera.cy:.6g} pixels of "
+        f"{camera.width} x {camera.height}, focal from {camera.focal_source}, sigma {camera.focal_rel_sigma:.3g}",
+        "network": f"{model.name} weights {model.weights_sha256}",
+        "made-by": f"m3d {__version__}",
+    }
+    return CloudMaker(finished.depth, finished.image, settings.cloud, finished.cell, about)
+
+
+def _write_product(
+    path: Path, kind: OutputFormat, settings: Settings, result: DepthMap, clouds: CloudMaker, stages: Stages
+) -> int:
     """Write one file; returns how many pixels it could not hold."""
     if kind is OutputFormat.EXR:
         with stages.measured("encode"):
             write_exr(path, result.depth)
         return 0
     with stages.measured("encode"):
-        pieces, clipped = _encode(kind, settings, result)
+        pieces, clipped = (clouds.encode(kind), 0) if kind in CLOUD_FORMATS else _encode(kind, settings, result)
     with stages.measured("write"):
         write_bytes(path, *pieces)
     return clipped
@@ -86,7 +133,17 @@ def _encode(kind: OutputFormat, settings: Settings, result: DepthMap) -> tuple[t
         return encode_pfm(result.depth), 0
     if kind is OutputFormat.PREVIEW:
         return (encode_preview(result.depth, settings.preview),), 0
+    if kind is OutputFormat.NORMAL:
+        return (encode_normal_png(_normals(result)),), 0
+    if kind is OutputFormat.NORMAL_NPY:
+        return encode_npy(_normals(result)), 0
     return (_confidence_png(result),), 0
+
+
+def _normals(result: DepthMap) -> NDArray[np.float32]:
+    if result.normals is None:
+        raise OutputError("this model gives no normals", hint="leave normal out of --format")
+    return result.normals
 
 
 def _confidence_png(result: DepthMap) -> bytes:
@@ -99,13 +156,13 @@ def _confidence_png(result: DepthMap) -> bytes:
 
 def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecord) -> Sidecar:
     return Sidecar(
-        photo=str(job.photo.relative),
+        photo=finished.name,
         m3d_version=__version__,
-        camera=_camera_record(finished.photo),
-        model=_model_record(settings, finished),
+        camera=finished.camera,
+        model=finished.model,
         depth=depth,
         outputs=tuple(_output_record(job, kind, settings) for kind in settings.formats),
-        notes=finished.photo.notes,
+        notes=finished.notes,
     )
 
 
@@ -129,18 +186,22 @@ def _camera_record(photo: LoadedPhoto) -> CameraRecord:
     )
 
 
-def _model_record(settings: Settings, finished: Finished) -> ModelRecord:
+def _model_record(settings: Settings, transform: CanonicalTransform, precision: str) -> ModelRecord:
     canonical = settings.model.canonical
     return ModelRecord(
         name=settings.model.name,
         weights_sha256=settings.weights.sha256,
         licence=settings.model.licence,
-        precision=finished.precision,
+        backend=choose_backend(settings.backend, settings.weights.path),
+        precision=precision,
         variant=str(canonical.variant),
         canonical_focal_px=canonical.focal,
         input_height=canonical.height,
         input_width=canonical.width,
-        depth_scale=finished.transform.depth_scale,
+        depth_scale=transform.depth_scale,
+        scale_sigma=settings.model.scale_sigma,
+        shape_sigma=settings.model.shape_sigma,
+        shape_reach=settings.model.shape_reach,
     )
 
 
@@ -150,4 +211,7 @@ def _output_record(job: Job, kind: OutputFormat, settings: Settings) -> OutputRe
         scale = settings.png_scale
     if kind is OutputFormat.CONFIDENCE:
         scale = float(LARGEST)
-    return OutputRecord(job.output(kind).name, str(kind), scale)
+    if kind is OutputFormat.NORMAL:
+        scale = float(STEPS)
+    axes = axes_note(settings.cloud, kind) if kind in CLOUD_FORMATS else None
+    return OutputRecord(job.output(kind).name, str(kind), scale, axes)

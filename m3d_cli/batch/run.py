@@ -10,11 +10,13 @@ from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 
+from m3d_cli.batch.clouds import CLOUD_FORMATS
 from m3d_cli.batch.journal import Failure, Journal, JournalError, Outcome, Status
 from m3d_cli.batch.plan import Job
-from m3d_cli.batch.products import Finished, write_products
+from m3d_cli.batch.products import Finished, cloud_bytes, write_products
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
+from m3d_cli.batch.stored import read_back
 from m3d_cli.batch.tasks import Task, focal_of
 from m3d_cli.camera import Camera
 from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
@@ -23,14 +25,13 @@ from m3d_cli.files.undistort import straightened
 from m3d_cli.inference.photo import (
     CanonicalPhoto,
     Engine,
-    Wanted,
     available_cores,
     canonical_transform,
     to_canonical,
 )
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
-from m3d_cli.outputs.sidecar import DepthRecord, scale_trust
+from m3d_cli.outputs.sidecar import DepthRecord
 
 logger = logging.getLogger(__name__)
 
@@ -132,35 +133,37 @@ class Run:
     def _work(self, task: Task, stages: Stages) -> Outcome:
         self._refuse_foreign_outputs(task.job)
         self._check_stop()
+        finished = self._computed(task, stages) if self.settings.stored is None else read_back(task, self.settings)
+        self.journal.started(str(task.job.photo.path), task.key, task.job.outputs)
+        record = write_products(task.job, self.settings, finished, stages)
+        return self._done(task, finished, record, stages)
+
+    def _computed(self, task: Task, stages: Stages) -> Finished:
         with stages.measured("decode"):
             photo, canonical = prepare(task, self.settings)
         self._check_stop()
-        engine = self.engine.get()
-        computed = engine.compute(canonical, Wanted(self.settings.wants_confidence, self.settings.max_depth))
+        computed = self.engine.get().compute(canonical, self.settings.wanted)
         stages.add("network", computed.network_seconds)
         stages.add("upsample", computed.upsample_seconds)
-        self.journal.started(str(photo.path), task.key, task.job.outputs)
-        finished = Finished(photo, canonical.transform, computed.depth, engine.precision)
-        record = write_products(task.job, self.settings, finished, stages)
-        return self._done(task, photo, record, stages)
+        return Finished.computed(str(task.job.photo.relative), self.settings, photo, canonical, computed)
 
-    def _done(self, task: Task, photo: LoadedPhoto, record: DepthRecord, stages: Stages) -> Outcome:
-        camera = photo.camera
+    def _done(self, task: Task, finished: Finished, record: DepthRecord, stages: Stages) -> Outcome:
+        camera = finished.camera
         return Outcome(
-            path=str(photo.path),
+            path=str(task.job.photo.path),
             status=Status.DONE,
             key=task.key,
             outputs=self.journal.names(task.job.outputs),
             sizes=tuple(output.stat().st_size for output in task.job.outputs),
             width=camera.width,
             height=camera.height,
-            focal_px=camera.focal,
-            focal_source=str(camera.focal_source),
+            focal_px=camera.focal_px,
+            focal_source=camera.focal_source,
             focal_rel_sigma=camera.focal_rel_sigma,
-            scale_trust=scale_trust(camera),
+            scale_trust=camera.scale_trust,
             median_m=record.median_m,
-            model=self.settings.model.name,
-            warnings=(*photo.estimate.warnings, *_clipped(record.clipped_pixels, self.settings)),
+            model=finished.model.name,
+            warnings=(*camera.warnings, *_clipped(record.clipped_pixels, self.settings)),
             at=time.time(),
             seconds=stages.seconds,
         )
@@ -182,10 +185,10 @@ class Run:
 
 
 def prepare(task: Task, settings: Settings) -> tuple[LoadedPhoto, CanonicalPhoto]:
-    """A photo decoded no larger than the network needs, and as the network takes it."""
+    """A photo, decoded no larger than the network needs unless its colours are wanted, and as the network takes it."""
     path, relative = task.job.photo.path, task.job.photo.relative
     estimate = focal_of(task, settings.camera)
-    at_least = _needed_size(estimate.camera, settings.model)
+    at_least = None if settings.wants_clouds else _needed_size(estimate.camera, settings.model)
     photo = load(path, settings.camera, relative=relative, estimate=estimate, at_least=at_least)
     return photo, to_canonical(photo.image, photo.camera, settings.model)
 
@@ -264,16 +267,25 @@ def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class LonePng:
-    """A depth PNG that goes into a pipe, and what the user should know about it."""
+class LoneFile:
+    """A file that goes into a pipe, and what the user should know about it."""
 
-    data: bytes
+    pieces: tuple[bytes | memoryview, ...]
     warnings: tuple[str, ...]
 
 
-def depth_png(task: Task, settings: Settings, engine: SharedEngine) -> LonePng:
-    """The depth PNG of one photo, with no file and no journal."""
+def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
+    """The one product of one photo (a depth PNG or a cloud), with no file and no journal."""
+    finished = read_back(task, settings) if settings.stored is not None else _lone(task, settings, engine)
+    (kind,) = settings.formats
+    warnings = finished.camera.warnings
+    if kind in CLOUD_FORMATS:
+        return LoneFile(cloud_bytes(kind, settings, finished), warnings)
+    data, clipped = encode_depth_png(finished.depth.depth, settings.png_scale)
+    return LoneFile((data,), (*warnings, *_clipped(clipped, settings)))
+
+
+def _lone(task: Task, settings: Settings, engine: SharedEngine) -> Finished:
     photo, canonical = prepare(task, settings)
-    computed = engine.get().compute(canonical, Wanted(max_depth=settings.max_depth))
-    data, clipped = encode_depth_png(computed.depth.depth, settings.png_scale)
-    return LonePng(data, (*photo.estimate.warnings, *_clipped(clipped, settings)))
+    made = engine.get().compute(canonical, settings.wanted)
+    return Finished.computed(str(task.job.photo.relative), settings, photo, canonical, made)

@@ -6,11 +6,15 @@ import dataclasses
 import hashlib
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from m3d_cli import __version__
+from m3d_cli.batch.clouds import CLOUD_FORMATS, CloudStyle
 from m3d_cli.batch.plan import OutputFormat
 from m3d_cli.errors import UsageError
 from m3d_cli.files.load import CameraOptions
+from m3d_cli.inference.photo import Wanted
+from m3d_cli.models.onnx_file import choose_backend
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.outputs.arrays import can_write_exr
@@ -20,29 +24,56 @@ from m3d_cli.outputs.preview import PreviewStyle
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Everything that decides what is written for a photo; ``max_depth`` in metres, None for no limit."""
+    """Everything that decides what is written for a photo; ``max_depth`` in metres, None for no limit.
+
+    With ``stored``, a depth file or a folder of them, depth is read back from there and no network runs.
+    """
 
     model: ModelSpec
     weights: ChosenWeights
     formats: tuple[OutputFormat, ...] = (OutputFormat.PNG,)
     png_scale: float = MILLIMETRES
     preview: PreviewStyle = field(default_factory=PreviewStyle)
+    cloud: CloudStyle = field(default_factory=CloudStyle)
     max_depth: float | None = None
     precision: str = "auto"
+    backend: str = "auto"
     camera: CameraOptions = field(default_factory=CameraOptions)
+    stored: Path | None = None
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.png_scale) and self.png_scale > 0):
             raise UsageError(f"--png-scale {self.png_scale} is not a positive number", hint="1000 is millimetres")
+        choose_backend(self.backend, self.weights.path)
         if self.max_depth is not None and not self.max_depth > 0:
             raise UsageError(f"--max-depth {self.max_depth} is not a positive number of metres")
+        if not self.model.has_normals and self.wants_normals:
+            raise UsageError(f"{self.model.name} gives no normals", hint="take a ViT model, or leave normal out")
         if OutputFormat.EXR in self.formats and not can_write_exr():
             raise UsageError("writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]', or --format tiff")
 
     @property
     def wants_confidence(self) -> bool:
-        """Whether a format holds the confidence."""
-        return OutputFormat.CONFIDENCE in self.formats or OutputFormat.NPZ in self.formats
+        """Whether a format holds or needs the confidence."""
+        asked = (OutputFormat.CONFIDENCE, OutputFormat.NPZ, *CLOUD_FORMATS)
+        return any(kind in self.formats for kind in asked)
+
+    @property
+    def wants_clouds(self) -> bool:
+        """Whether a format is made of points, and so needs the full photo for their colours."""
+        return any(kind in self.formats for kind in CLOUD_FORMATS)
+
+    @property
+    def wants_normals(self) -> bool:
+        """Whether a format holds the normals."""
+        asked = OutputFormat.NORMAL in self.formats or OutputFormat.NORMAL_NPY in self.formats
+        inside = OutputFormat.NPZ in self.formats or (self.wants_clouds and self.cloud.normals)
+        return asked or (self.model.has_normals and inside)
+
+    @property
+    def wanted(self) -> Wanted:
+        """What the network is asked for."""
+        return Wanted(self.wants_confidence, self.wants_normals, self.max_depth)
 
     @property
     def digest(self) -> str:
@@ -62,6 +93,7 @@ class Settings:
             [str(kind) for kind in self.formats],
             self.png_scale,
             self.preview,
+            self.cloud,
             self.max_depth,
         )
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()

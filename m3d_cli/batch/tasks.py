@@ -12,6 +12,7 @@ from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.files.consensus import consensus
 from m3d_cli.files.focal import FocalEstimate
 from m3d_cli.files.load import CameraOptions, focal_required, read_facts
+from m3d_cli.outputs.stored import depth_files, stored_source
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +40,13 @@ def tasks(
     digest = settings.digest
     for index, job in enumerate(jobs):
         from_others = shared[index] if shared is not None else None
-        key = photo_key(job, "\0".join((digest, _file_entries(job, settings.camera), _shared_camera(from_others))))
+        entries = (
+            digest,
+            _file_entries(job, settings.camera),
+            _shared_camera(from_others),
+            _stored_state(job, settings),
+        )
+        key = photo_key(job, "\0".join(entries))
         yield Task(job, key, from_others, None if overwrite else journal.finished(key))
 
 
@@ -74,6 +81,17 @@ def _file_entries(job: Job, camera: CameraOptions) -> str:
     origin = camera.calibration.origin if camera.calibration is not None and intrinsics is None else ""
     exif = camera.sidecar.find(path, relative) if camera.sidecar is not None else None
     return repr((intrinsics, origin, exif))
+
+
+def _stored_state(job: Job, settings: Settings) -> str:
+    """The depth that a photo's products are made from, as it is on disk."""
+    if settings.stored is None:
+        return ""
+    try:
+        file = stored_source(job.photo.path, job.photo.relative, settings.stored)
+        return repr([(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in depth_files(file)])
+    except (M3dError, OSError):
+        return "absent"  # its failure is told where its work is done
 
 
 def _shared_camera(shared: Shared | None) -> str:

@@ -33,12 +33,13 @@ def write_line(line: str) -> None:
         leave_closed_pipe()
 
 
-def write_bytes(data: bytes) -> None:
-    """A whole file on standard output."""
+def write_bytes(*pieces: bytes | memoryview) -> None:
+    """A whole file on standard output, piece by piece."""
     if not sys.stdout:
         leave_closed_pipe()
     try:
-        sys.stdout.buffer.write(data)
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         leave_closed_pipe()

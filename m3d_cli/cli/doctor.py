@@ -25,9 +25,10 @@ def _facts() -> dict[str, str | list[str]]:
     from m3d_cli.batch.journal import can_lock
     from m3d_cli.inference.device import choose_compute, device_names, torch_version
     from m3d_cli.inference.photo import available_cores
-    from m3d_cli.models.registry import BUNDLED
+    from m3d_cli.models.catalogue import entry, names
+    from m3d_cli.models.store import weights_folder
 
-    weights = [f"{file.model} {'installed' if file.is_installed else 'missing'}" for file in BUNDLED.values()]
+    weights = [f"{name} {entry(name).status}" for name in names()]
     return {
         "m3d": __version__,
         "python": platform.python_version(),
@@ -39,7 +40,7 @@ def _facts() -> dict[str, str | list[str]]:
         "reads": _readable(),
         "writes": _writable(),
         "weights": weights,
-        "weights folder": str(next(iter(BUNDLED.values())).path.parent),
+        "weights folder": str(weights_folder()),
         "run lock": "yes" if can_lock() else "no: keep two runs out of one folder yourself",
         "terminal": "yes" if sys.stderr.isatty() else "no",
     }

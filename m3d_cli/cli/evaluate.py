@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from m3d_cli.cli.console import write_line
+from m3d_cli.cli import options
+from m3d_cli.cli.console import Talk, write_line
 from m3d_cli.errors import UsageError
 
 LAYOUTS = ("rgbd",)
@@ -19,7 +20,7 @@ def evaluate(
     sources: Annotated[
         str, typer.Option("--sources", help="Sources to score, by commas; NAME:SPLIT takes one split. All without it.")
     ] = "",
-    model: Annotated[str, typer.Option("--model", help="Network to score.", envvar="M3D_MODEL")] = "lite",
+    model: options.Model = None,
     weights: Annotated[Path | None, typer.Option("--weights", help="Weights file instead of the model's own.")] = None,
     device: Annotated[
         str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", envvar="M3D_DEVICE")
@@ -37,6 +38,7 @@ def evaluate(
     from m3d_cli.models.create import load_model
     from m3d_cli.models.spec import model_spec
 
+    model = options.choose_model(model, Talk())
     choices = [SourceChoice.parse(text) for text in sources.split(",") if text.strip()]
     pairs = choose_frames(data, choices)
     predictor = Predictor(load_model(model, weights), model_spec(model), choose_compute(device, precision))

@@ -7,30 +7,27 @@ from typing import TYPE_CHECKING
 
 from m3d_cli.cli import options
 from m3d_cli.cli.console import write_line
+from m3d_cli.cli.weights import size_of
 
 if TYPE_CHECKING:
-    from m3d_cli.models.registry import WeightsFile
+    from m3d_cli.models.catalogue import Entry
     from m3d_cli.models.spec import ModelSpec
-
-MEGABYTE = 1_000_000
 
 
 def models(as_json: options.Json = False) -> None:
     """List the networks: installed or not, size, licence, accuracy, weaknesses."""
-    from m3d_cli.models.registry import BUNDLED
+    from m3d_cli.models.catalogue import entry
     from m3d_cli.models.spec import SPECS
 
     for spec in SPECS.values():
         if spec.hidden:
             continue
-        weights = BUNDLED.get(spec.name)
+        weights = entry(spec.name)
         for line in [_json(spec, weights)] if as_json else _text(spec, weights):
             write_line(line)
 
 
-def _text(spec: ModelSpec, weights: WeightsFile | None) -> list[str]:
-    installed = weights is not None and weights.is_installed
-    size = f"{weights.size / MEGABYTE:.0f} MB" if weights is not None and weights.size else "-"
+def _text(spec: ModelSpec, weights: Entry) -> list[str]:
     rows = (
         ("input", f"{spec.canonical.width} x {spec.canonical.height} pixels"),
         ("licence", spec.licence),
@@ -38,17 +35,18 @@ def _text(spec: ModelSpec, weights: WeightsFile | None) -> list[str]:
         ("accuracy", spec.accuracy or "-"),
         ("weak at", spec.weak_at or "-"),
     )
-    head = f"{spec.name}  {'installed' if installed else 'not installed'}  {size}"
+    status = "installed" if weights.is_usable else "not installed"
+    head = f"{spec.name}  {status}  {size_of(weights)}"
     return [head, *(f"  {name:9}{value}" for name, value in rows)]
 
 
-def _json(spec: ModelSpec, weights: WeightsFile | None) -> str:
+def _json(spec: ModelSpec, weights: Entry) -> str:
     fields = {
         "name": spec.name,
-        "installed": weights is not None and weights.is_installed,
-        "path": str(weights.path) if weights is not None else None,
-        "bytes": weights.size if weights is not None else None,
-        "sha256": weights.sha256 if weights is not None else None,
+        "installed": weights.is_usable,
+        "path": str(weights.path) if weights.path is not None else None,
+        "bytes": weights.size,
+        "sha256": weights.sha256,
         "licence": spec.licence,
         "origin": spec.origin,
         "accuracy": spec.accuracy,

@@ -11,6 +11,7 @@ import typer
 from m3d_cli.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
+    from m3d_cli.cli.console import Talk
     from m3d_cli.files.discover import Listing
     from m3d_cli.files.load import CameraOptions
 
@@ -163,7 +164,8 @@ Formats = Annotated[
         "--format",
         metavar="LIST",
         envvar="M3D_FORMAT",
-        help="Any of png, npy, npz, tiff, pfm, exr, conf, preview, with commas; a JSON sidecar always comes along.",
+        help="Any of png, npy, npz, tiff, pfm, exr, conf, normal, normal-npy, preview, with commas; "
+        "a JSON sidecar always comes along.",
         rich_help_panel=_FILES,
     ),
 ]
@@ -212,12 +214,22 @@ ColourMap = Annotated[
 ]
 
 Model = Annotated[
-    str, typer.Option(metavar="NAME", envvar="M3D_MODEL", help="Network; see m3d models.", rich_help_panel=_MODEL)
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        envvar="M3D_MODEL",
+        help="Network; see m3d models. Without it vit-small if installed, else lite.",
+        show_default=False,
+        rich_help_panel=_MODEL,
+    ),
 ]
 Weights = Annotated[
     Path | None,
     typer.Option(
-        metavar="FILE", envvar="M3D_WEIGHTS", help="Weights of your own (safetensors).", rich_help_panel=_MODEL
+        metavar="FILE",
+        envvar="M3D_WEIGHTS",
+        help="Weights from a file: a published checkpoint, or safetensors of m3d's own.",
+        rich_help_panel=_MODEL,
     ),
 ]
 Device = Annotated[
@@ -235,6 +247,16 @@ BatchSize = Annotated[
         min=1,
         envvar="M3D_BATCH_SIZE",
         help="Photos a batch on a GPU; halves by itself when memory runs out.",
+        rich_help_panel=_MODEL,
+    ),
+]
+
+Backend = Annotated[
+    str,
+    typer.Option(
+        metavar="NAME",
+        envvar="M3D_BACKEND",
+        help="auto, torch or onnx (needs --weights FILE.onnx of m3d export onnx); auto goes by the file.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -270,6 +292,18 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", envvar="M3D_QUIET", help="
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", envvar="M3D_VERBOSE", help="Tell more.", rich_help_panel=_TALK)
 ]
+
+
+def choose_model(name: str | None, talk: Talk) -> str:
+    """The network of a run; who named none is told when there is a better one than the bundled."""
+    if name is not None:
+        return name
+    from m3d_cli.models.registry import BEST_DEFAULT, BUNDLED_DEFAULT, default_model
+
+    chosen = default_model()
+    if chosen == BUNDLED_DEFAULT:
+        talk.say(f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one")
+    return chosen
 
 
 def find_photos(

@@ -2,34 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.errors import DatasetError
-
-
-@functools.cache
-def _open3d() -> ModuleType:
-    """Import open3d; its wheel needs libusb, which a bare machine gets from the ``libusb-package`` wheel."""
-    try:
-        import libusb_package
-
-        ctypes.CDLL(str(libusb_package.get_library_path()), mode=ctypes.RTLD_GLOBAL)
-    except (ImportError, OSError):
-        pass  # the system's own library may do
-    try:
-        import open3d
-    except ImportError as error:
-        raise DatasetError(
-            f"open3d cannot be imported ({error})", hint="pip install open3d-cpu libusb-package"
-        ) from error
-    return open3d
+from m3d_cli.open3d_import import load_open3d
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,8 +24,8 @@ class RayCaster:
     """Triangles ready for rays; a ray is (origin, direction), its distances count in lengths of the direction."""
 
     def __init__(self, vertices: NDArray[np.float32], triangles: NDArray[np.int32]) -> None:
-        self._core: Any = _open3d().core
-        self._scene: Any = _open3d().t.geometry.RaycastingScene(nthreads=1)
+        self._core: Any = load_open3d().core
+        self._scene: Any = load_open3d().t.geometry.RaycastingScene(nthreads=1)
         self._scene.add_triangles(
             self._core.Tensor(np.ascontiguousarray(vertices, dtype=np.float32)),
             self._core.Tensor(np.ascontiguousarray(triangles, dtype=np.uint32)),

@@ -10,13 +10,14 @@ import cv2
 import torch
 
 from m3d_cli.inference.batcher import Batcher
-from m3d_cli.inference.device import choose_compute
+from m3d_cli.inference.device import Compute, choose_compute
+from m3d_cli.inference.onnx_predictor import OnnxPredictor
 from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, Wanted, available_cores
 from m3d_cli.inference.predictor import Predictor
-from m3d_cli.models.create import create_model
+from m3d_cli.models.create import open_model
+from m3d_cli.models.onnx_file import ONNX, choose_backend
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import ModelSpec
-from m3d_cli.models.weights import load_weights
 
 # More streams than this fight over the memory bus rather than help.
 MOST_STREAMS = 8
@@ -49,11 +50,6 @@ class StreamEngine:
         return f"{self.predictor.compute}, {self.streams} x {self.threads} threads"
 
     @property
-    def precision(self) -> str:
-        """The number format of the network."""
-        return self.predictor.compute.precision
-
-    @property
     def in_flight(self) -> int:
         """One photo more than streams, so that a core is not idle while a file reaches the disk."""
         return self.streams + 1 if self.streams > 1 else 1
@@ -65,7 +61,7 @@ class StreamEngine:
         prediction = self.predictor.canonical([photo])
         middle = time.thread_time()
         depth = self.predictor.finish(prediction, 0, photo, wanted)
-        return Computed(depth, middle - begin, time.thread_time() - middle)
+        return Computed(depth, middle - begin, time.thread_time() - middle, self.predictor.compute.precision)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -90,11 +86,6 @@ class BatchEngine:
         return f"{self.predictor.compute}, batches of {self.predictor.batch_size}"
 
     @property
-    def precision(self) -> str:
-        """The number format of the network."""
-        return self.predictor.compute.precision
-
-    @property
     def in_flight(self) -> int:
         """A batch on the device while others decode and write."""
         return self._most + min(MOST_STREAMS, available_cores())
@@ -104,7 +95,7 @@ class BatchEngine:
         place = self._batcher.predict(photo)
         begin = time.thread_time()
         depth = self.predictor.finish(place.prediction, place.index, photo, wanted)
-        return Computed(depth, place.seconds, time.thread_time() - begin)
+        return Computed(depth, place.seconds, time.thread_time() - begin, self.predictor.compute.precision)
 
     def close(self) -> None:
         """End the network's thread."""
@@ -113,24 +104,39 @@ class BatchEngine:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Device and precision as the user says them; ``batch_size`` None chooses by device."""
+    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device."""
 
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
+    backend: str = "auto"
 
 
 def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOptions, photos: int) -> Engine:
     """The engine for a run of ``photos``; raises WeightsError, DeviceError or UsageError."""
     compute = choose_compute(options.device, options.precision)
     weights.check()
-    model = create_model(spec.name)
-    if weights.path is not None:
-        load_weights(model, weights.path)
     # Photos run side by side; OpenCV splitting each of them as well would only add waiting.
     cv2.setNumThreads(1)
-    if compute.device.type != "cpu":
-        return BatchEngine(Predictor(model, spec, compute, options.batch_size or GPU_BATCH))
-    if (options.batch_size or 1) > 1:
-        return BatchEngine(Predictor(model, spec, compute, options.batch_size or 1))
-    return StreamEngine(Predictor(model, spec, compute), *stream_plan(photos, available_cores()))
+    batch_size = options.batch_size or (1 if compute.device.type == "cpu" else GPU_BATCH)
+    streams, threads = (1, available_cores()) if batch_size > 1 else stream_plan(photos, available_cores())
+    predictor = _predictor(spec, weights, options, Sizes(compute, batch_size, threads))
+    if batch_size > 1 or compute.device.type != "cpu":
+        return BatchEngine(predictor)
+    return StreamEngine(predictor, streams, threads)
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """Where a predictor runs: device, photos a batch, threads a photo."""
+
+    compute: Compute
+    batch_size: int
+    threads: int
+
+
+def _predictor(spec: ModelSpec, weights: ChosenWeights, options: EngineOptions, sizes: Sizes) -> Predictor:
+    if choose_backend(options.backend, weights.path) == ONNX:
+        assert weights.path is not None  # noqa: S101 - choose_backend saw its name
+        return OnnxPredictor(weights.path, spec, sizes.compute, sizes.batch_size, sizes.threads)
+    return Predictor(open_model(spec.name, weights), spec, sizes.compute, sizes.batch_size)

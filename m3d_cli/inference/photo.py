@@ -27,19 +27,21 @@ class CanonicalPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to make of a prediction: with its confidence or without, and only depth up to ``max_depth`` metres."""
+    """What to make of a prediction: its confidence and normals or not, and only depth up to ``max_depth`` metres."""
 
     confidence: bool = False
+    normals: bool = False
     max_depth: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Computed:
-    """A finished depth map and the CPU seconds of its two stages."""
+    """A finished depth map, the CPU seconds of its two stages, and the number format it was computed in."""
 
     depth: DepthMap
     network_seconds: float
     upsample_seconds: float
+    precision: str
 
 
 class Engine(Protocol):
@@ -48,10 +50,6 @@ class Engine(Protocol):
     @property
     def description(self) -> str:
         """Device, precision and parallelism in a few words."""
-
-    @property
-    def precision(self) -> str:
-        """The number format of the network: fp32, bf16 or fp16."""
 
     @property
     def in_flight(self) -> int:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from m3d_cli.camera import Camera
 from m3d_cli.canonical import CanonicalTransform
-from m3d_cli.depthmap import DepthMap
+from m3d_cli.depthmap import DepthMap, facing
 from m3d_cli.errors import DeviceError
 from m3d_cli.inference.device import Compute
 from m3d_cli.inference.faults import device_fault, is_out_of_memory
@@ -24,6 +24,9 @@ from m3d_cli.models.spec import ModelSpec
 __all__ = ["CanonicalPhoto", "Predictor", "Wanted", "canonical_transform", "to_canonical"]
 
 logger = logging.getLogger(__name__)
+
+# Shorter than any direction a network gives: what it replaces is no direction at all.
+TINY = np.float32(1e-6)
 
 
 class Predictor:
@@ -55,12 +58,7 @@ class Predictor:
                 self._make_room(error)
                 continue
             done += len(chunk)
-        if len(pieces) == 1:
-            return pieces[0]
-        return Prediction(
-            depth=torch.cat([piece.depth for piece in pieces]),
-            confidence=torch.cat([piece.confidence for piece in pieces]),
-        )
+        return pieces[0] if len(pieces) == 1 else Prediction.joined(pieces)
 
     @torch.inference_mode()
     def finish(
@@ -72,11 +70,14 @@ class Predictor:
         """
         wanted = wanted or Wanted()
         depth = self._metric(prediction.depth[index], photo.transform, wanted.max_depth)
-        confidence = prediction.confidence[index][(slice(None), *photo.transform.inner)] if wanted.confidence else None
+        inner = (slice(None), *photo.transform.inner)
+        confidence = prediction.confidence[index][inner] if wanted.confidence else None
+        normals = prediction.normals[index][inner] if wanted.normals and prediction.normals is not None else None
         return DepthMap(
-            self._full_size(depth, photo.camera),
+            self._full_size(depth, photo.camera)[0],
             photo.camera,
-            None if confidence is None else self._full_size(confidence, photo.camera),
+            None if confidence is None else self._full_size(confidence, photo.camera)[0],
+            None if normals is None else self._full_normals(normals, photo.camera),
         )
 
     def _metric(self, canonical: Tensor, transform: CanonicalTransform, max_depth: float | None) -> Tensor:
@@ -92,7 +93,13 @@ class Predictor:
             unknown |= metres > max_depth
         return metres.masked_fill(unknown, torch.nan)
 
+    def _full_normals(self, normals: Tensor, camera: Camera) -> NDArray[np.float32]:
+        """Normals (height, width, 3) of unit length that face the camera, from (3, h, w) of the network."""
+        full = np.moveaxis(self._full_size(normals, camera), 0, -1)
+        return facing(full / np.maximum(np.linalg.norm(full, axis=2, keepdims=True), TINY), camera)
+
     def _full_size(self, values: Tensor, camera: Camera) -> NDArray[np.float32]:
+        """Maps (C, height, width) of the photo's size from maps (C, h, w) of the network's."""
         size = (camera.height, camera.width)
         try:
             return _upsampled(values, size).cpu().numpy()
@@ -132,7 +139,7 @@ class Predictor:
 
 
 def _upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.interpolate(values[None].float(), size, mode="bilinear", align_corners=False)[0, 0]
+    return F.interpolate(values[None].float(), size, mode="bilinear", align_corners=False)[0]
 
 
 def _upsampled_on_cpu(values: Tensor, size: tuple[int, int]) -> Tensor:

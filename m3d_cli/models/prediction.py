@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 
@@ -18,3 +20,18 @@ class Prediction:
     confidence: Tensor
     normals: Tensor | None = None
     normal_kappa: Tensor | None = None
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Prediction]) -> Prediction:
+        """Predictions of one network, one batch after the other."""
+        return cls(
+            depth=torch.cat([piece.depth for piece in pieces]),
+            confidence=torch.cat([piece.confidence for piece in pieces]),
+            normals=_joined([piece.normals for piece in pieces]),
+            normal_kappa=_joined([piece.normal_kappa for piece in pieces]),
+        )
+
+
+def _joined(maps: Sequence[Tensor | None]) -> Tensor | None:
+    known = [one for one in maps if one is not None]
+    return torch.cat(known) if known else None

@@ -1,7 +1,12 @@
-"""Weight files into networks, strictly, and back."""
+"""Weight files into networks, strictly, and back: the published checkpoints, and safetensors of our own.
+
+What a file is, its first bytes tell, not its name. No code in a file is ever run: safetensors hold none, and a
+checkpoint of torch is read with ``weights_only=True``.
+"""
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,20 +15,61 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from m3d_cli.errors import WeightsError
+from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.registry import BUNDLED, WeightsFile, sha256_of, verify
 
-__all__ = ["BUNDLED", "WeightsFile", "load_weights", "save_weights", "sha256_of", "verify"]
+__all__ = [
+    "BUNDLED",
+    "WeightsFile",
+    "fit",
+    "load_weights",
+    "read_tensors",
+    "save_weights",
+    "sha256_of",
+    "verify",
+]
+
+ZIP = b"PK\x03\x04"
+# A safetensors file begins with the length of its JSON header in eight bytes, and the header.
+LENGTH_BYTES = 8
+SAFETENSORS = ".safetensors"
 
 
-def load_weights(model: nn.Module, source: Path | Mapping[str, Tensor]) -> nn.Module:
-    """Load a safetensors file or a state dict strictly into ``model``, in the precision of the model."""
-    state = _read(source) if isinstance(source, Path) else dict(source)
+def load_weights(model: nn.Module, source: Path | Mapping[str, object]) -> nn.Module:
+    """Load a checkpoint file or a state dict strictly into ``model``, in the precision of the model.
+
+    Takes a published ``.pth``, a state dict with its names (alone or under ``model_state_dict``), safetensors or a
+    state dict of our own. Raises WeightsError and leaves ``model`` as it was when a tensor is missing, left over or of
+    another shape.
+
+    A network made on the meta device takes the tensors of the file as its own instead of copying them: those of
+    safetensors in the right precision stay on the disk until they are used.
+    """
+    if isinstance(source, Path):
+        state = fit(model, read_tensors(source), str(source))
+    else:
+        state = fit(model, source, "state dict")
     own = model.state_dict()
-    name = str(source) if isinstance(source, Path) else "state dict"
-    _check_keys(name, own, state)
-    model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()})
+    is_empty = any(value.is_meta for value in own.values())
+    model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, assign=is_empty)
     return model
+
+
+def fit(model: nn.Module, content: object, name: str) -> dict[str, Tensor]:
+    """The tensors of a file's ``content`` under the names of ``model``; ``name`` is what an error calls it.
+
+    Raises WeightsError unless they are exactly the tensors of ``model``, each of its shape.
+    """
+    from m3d_cli.models.convert import is_official, to_own, unwrapped
+
+    try:
+        state = unwrapped(content)
+        if is_official(state):
+            state = to_own(model, state)
+    except M3dError as error:
+        raise WeightsError(f"{name}: {error.message}", hint=error.hint) from error
+    _check_keys(name, model.state_dict(), state)
+    return state
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
@@ -34,13 +80,53 @@ def save_weights(model: nn.Module, path: Path) -> None:
     part.replace(path)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def read_tensors(path: Path, name: str = "") -> object:
+    """What a weights file holds, memory-mapped: safetensors, or a checkpoint of torch.
+
+    Raises WeightsError, which calls the file ``name``, for what cannot or must not be read.
+    """
+    name = name or str(path)
+    try:
+        with path.open("rb") as file:
+            head = file.read(LENGTH_BYTES + 1)
+    except OSError as error:
+        raise WeightsError(f"{name}: the weights cannot be read ({error.strerror})") from error
+    if head.startswith(ZIP):
+        return _read_checkpoint(path, name)
+    if head[LENGTH_BYTES:] == b"{":
+        return _read_safetensors(path, name)
+    raise WeightsError(
+        f"{name}: not a readable weights file (neither safetensors nor a checkpoint of torch 1.6 or newer)",
+        hint="a bare pickle is refused because reading it can run any code; save its tensors with torch.save",
+    )
+
+
+def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
     try:
         return load_file(path)
-    except FileNotFoundError as error:
-        raise WeightsError(f"{path}: no such weights file") from error
     except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{path}: not a readable safetensors file ({error})") from error
+        raise WeightsError(f"{name}: not a readable safetensors file ({error})") from error
+
+
+def _read_checkpoint(path: Path, name: str) -> object:
+    try:
+        return _load(path)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"{name}: holds more than tensors and was not read, since that could run any code",
+            hint="load it where you trust it and save its state dict alone",
+        ) from error
+    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        raise WeightsError(f"{name}: not a readable checkpoint ({reason})", hint="fetch it again") from error
+
+
+def _load(path: Path) -> object:
+    if path.suffix != SAFETENSORS:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    # Newer releases of torch go by that ending when they are given a path.
+    with path.open("rb") as file:
+        return torch.load(file, map_location="cpu", weights_only=True)
 
 
 def _check_keys(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> None:
@@ -52,3 +138,7 @@ def _check_keys(name: str, own: Mapping[str, Tensor], state: Mapping[str, Tensor
     if wrong:
         shapes = f"{tuple(state[wrong[0]].shape)} instead of {tuple(own[wrong[0]].shape)}"
         raise WeightsError(f"{name}: {wrong[0]} has shape {shapes}")
+    for key, value in state.items():
+        is_plain = value.layout == torch.strided and not value.is_meta and not value.is_quantized
+        if not is_plain or value.is_floating_point() != own[key].is_floating_point():
+            raise WeightsError(f"{name}: {key} holds no plain numbers of the expected kind")

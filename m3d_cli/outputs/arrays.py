@@ -18,10 +18,10 @@ from m3d_cli.outputs.atomic import atomic_path
 _DESCRIPTION, _PREDICTOR, _FLOAT_PREDICTOR = 270, 317, 3
 
 
-def encode_npy(depth: NDArray[np.float32]) -> tuple[bytes, memoryview]:
+def encode_npy(values: NDArray[np.float32]) -> tuple[bytes, memoryview]:
     """Header and data of an npy file; the data is the array itself, not a copy."""
     header = io.BytesIO()
-    whole = np.ascontiguousarray(depth, dtype="<f4")
+    whole = np.ascontiguousarray(values, dtype="<f4")
     np.lib.format.write_array_header_1_0(header, np.lib.format.header_data_from_array_1_0(whole))
     return header.getvalue(), _bytes_view(whole)
 

@@ -56,12 +56,16 @@ class ModelRecord:
     name: str
     weights_sha256: str
     licence: str
+    backend: str
     precision: str
     variant: str
     canonical_focal_px: float
     input_height: int
     input_width: int
     depth_scale: float
+    scale_sigma: float
+    shape_sigma: float
+    shape_reach: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,13 @@ class DepthRecord:
 
 @dataclass(frozen=True, slots=True)
 class OutputRecord:
-    """A file written for the photo, by name beside the sidecar; depth in metres is value / scale where there is one."""
+    """A file written for the photo, by name beside the sidecar; depth in metres is value / scale where there is one,
+    ``axes`` those of points."""
 
     file: str
     format: str
     scale: float | None = None
+    axes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ import typer
 from typer.main import get_command
 
 from m3d_cli.cli.app import app
-from m3d_cli.models.registry import BUNDLED
+from m3d_cli.models.registry import BUNDLED, PUBLISHED
 from m3d_cli.models.spec import SPECS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-WEIGHTS = " ".join((ROOT / "weights.md").read_text(encoding="utf-8").split())
+WEIGHTS_MD = (ROOT / "weights.md").read_text(encoding="utf-8")
+WEIGHTS = " ".join(WEIGHTS_MD.split())
 MENTIONED = sorted(set(re.findall(r"(?:^|\| )m3d [a-z][^|#`\n]*", README, flags=re.MULTILINE)))
 
 
@@ -51,6 +52,23 @@ def test_weights_md_is_the_registry_in_words() -> None:
         for fact in (name, file.path.name, str(file.size), file.sha256, spec.licence, spec.accuracy, spec.weak_at):
             assert fact, name
             assert fact in WEIGHTS
+
+
+def test_weights_md_lists_the_published_files() -> None:
+    for file in PUBLISHED.values():
+        size = str(file.size) if file.is_size_exact else f"about {file.size / 1e6:.0f} MB"
+        assert f"| `{file.model}` | `{file.file}` | {size} | `{file.sha256}` |" in WEIGHTS
+        assert file.licence in WEIGHTS
+        assert file.url.removesuffix(file.file) + "FILE" in WEIGHTS
+        assert file.model in SPECS
+    rows = re.findall(r"\| `([a-z0-9-]+)` \| `[^`]+`[^|]*\| [^|]+ \| `[0-9a-f]{64}` \|", WEIGHTS)
+    assert rows == [*BUNDLED, *PUBLISHED]
+
+
+@pytest.mark.parametrize("line", re.findall(r"^    (m3d [^#\n]*)", WEIGHTS_MD, flags=re.MULTILINE))
+def test_a_command_of_weights_md_exists_with_its_options(line: str) -> None:
+    words = shlex.split(line)[1:]
+    assert {word for word in words if word.startswith("--")} <= known_options(words)
 
 
 def test_bundled_files_stay_small() -> None:

@@ -17,6 +17,7 @@ import pytest
 from m3d_cli.cli import app
 from m3d_cli.cli.progress import PlainProgress
 from m3d_cli.cli.tally import Tally
+from m3d_cli.models.registry import PUBLISHED
 from m3d_cli.outputs.depth_png import read_depth_png
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
@@ -199,7 +200,7 @@ def test_failures_can_stop_the_run_or_be_ignored(capsys, tmp_path):
         ([PALACE, "--out", "o", "--weights", "none.safetensors"], 5, "none.safetensors"),
         ([PALACE, PALACE.with_name("flower.jpg"), "--out", "-"], 2, "one photo"),
         ([PALACE, "--out", "-", "--dry-run"], 2, "--dry-run"),
-        ([PALACE, "--out", "-", "--json"], 2, "one PNG"),
+        ([PALACE, "--out", "-", "--json"], 2, "one file"),
         (["--out", "o"], 2, "no photos named"),
         ([".", "--out", "o"], 4, "NO_INPUT"),
     ],
@@ -389,10 +390,11 @@ def test_models_tell_what_may_be_done_with_them(capsys):
     assert "licence" in text
     assert "m3d-test" not in text
     assert app.main(["models", "--json"]) == 0
-    (row,) = lines(capsys)
-    assert row["name"] == "lite"
-    assert {"licence", "accuracy", "weak_at", "bytes", "sha256", "input_width", "canonical_focal_px"} <= set(row)
-    assert isinstance(row["installed"], bool)
+    rows = lines(capsys)
+    assert [row["name"] for row in rows] == ["lite", *PUBLISHED]
+    for row in rows:
+        assert {"licence", "accuracy", "weak_at", "bytes", "sha256", "input_width", "canonical_focal_px"} <= set(row)
+        assert row["installed"] is (row["name"] == "lite")
 
 
 def test_the_doctor_knows_devices_and_formats(capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given
@@ -131,6 +132,14 @@ def test_a_reduced_copy_of_the_photo_gives_the_same_input():
     large = small.repeat(8, axis=0).repeat(8, axis=1)
     transform = CanonicalTransform.fit(Camera.centred(840, 616, 500.0), CanonicalSpec(300.0, 77, 105))
     np.testing.assert_allclose(transform.apply(large).astype(int), transform.apply(small).astype(int), atol=1)
+
+
+def test_without_antialiasing_a_photo_shrinks_as_the_published_pipeline_shrinks_it():
+    rng = np.random.default_rng(5)
+    image = rng.integers(0, 255, (240, 336, 3), dtype=np.uint8)
+    spec = CanonicalSpec(focal=100.0, height=60, width=84, antialias=False)
+    out = CanonicalTransform.fit(Camera.centred(336, 240, 100.0), spec).apply(image)
+    np.testing.assert_array_equal(out, cv2.resize(image, (84, 60), interpolation=cv2.INTER_LINEAR))
 
 
 def test_pixels_that_are_not_square_are_refused():

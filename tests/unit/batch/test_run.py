@@ -33,7 +33,6 @@ class Pretended:
     """An engine that answers at once and counts how many photos it sees at a time."""
 
     description = "pretended"
-    precision = "fp32"
     in_flight = 3
 
     def __init__(self, hook=lambda number: None):
@@ -53,7 +52,8 @@ class Pretended:
         try:
             self.hook(number)
             camera = photo.camera
-            return Computed(DepthMap(np.full((camera.height, camera.width), 2.0, np.float32), camera), 0.1, 0.01)
+            depth = np.full((camera.height, camera.width), 2.0, np.float32)
+            return Computed(DepthMap(depth, camera), 0.1, 0.01, "fp32")
         finally:
             with self._guard:
                 self.busy -= 1

@@ -55,6 +55,28 @@ def photo(seed=0, width=120, height=90, focal=100.0, camera=None):
     return to_canonical(image, camera or Camera.centred(width, height, focal), TEST_LITE)
 
 
+class Slanted(nn.Module):
+    """Depth 2 and normals that point away from the camera, of twice the unit length."""
+
+    def forward(self, x):
+        depth = torch.full((len(x), 1, *x.shape[2:]), 2.0)
+        normals = torch.tensor([1.2, 0.0, 1.6])[None, :, None, None].expand(len(x), 3, *x.shape[2:])
+        return Prediction(depth, depth * 0, normals.contiguous(), depth)
+
+
+def test_normals_come_back_at_photo_size_with_unit_length_and_face_the_camera():
+    network = Predictor(Slanted(), TEST_LITE, CPU, batch_size=2)
+    results = network.predict([photo(), photo(1, 60, 90), photo(2)], Wanted(normals=True))
+    assert [result.normals.shape for result in results] == [(90, 120, 3), (90, 60, 3), (90, 120, 3)]
+    for result in results:
+        np.testing.assert_allclose(result.normals, np.broadcast_to([-0.6, 0, -0.8], result.normals.shape), atol=1e-6)
+
+
+def test_normals_that_nobody_wants_are_not_made():
+    (result,) = Predictor(Slanted(), TEST_LITE, CPU).predict([photo()])
+    assert result.normals is None
+
+
 def test_a_photo_alone_and_in_a_batch_gives_the_same_depth():
     network = Predictor(create_model("m3d-test-lite"), TEST_LITE, CPU, batch_size=4)
     photos = [photo(seed, 60 + 30 * seed, 90) for seed in range(6)]

@@ -1,0 +1,217 @@
+"""From a photo and what is wanted of it to its report and pictures: where depth comes from, and what is written."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli import __version__
+from m3d_cli.batch.journal import Outcome, Status
+from m3d_cli.batch.plan import Job
+from m3d_cli.batch.products import Finished
+from m3d_cli.batch.run import Run, SharedEngine, prepare
+from m3d_cli.batch.settings import Settings
+from m3d_cli.batch.stages import Stages
+from m3d_cli.batch.stored import read_back
+from m3d_cli.batch.tasks import Task
+from m3d_cli.errors import M3dError
+from m3d_cli.files.load import load
+from m3d_cli.measure.drawing import LONGEST, annotated, jpeg_of
+from m3d_cli.measure.noise import DepthNoise
+from m3d_cli.measure.report import CameraNote, ModelNote, PhotoReport, answer, encode_report
+from m3d_cli.measure.wish import Wish
+from m3d_cli.outputs.atomic import write_bytes
+from m3d_cli.outputs.preview import PreviewStyle, render_preview
+
+REPORT_SUFFIX = ".measure.json"
+PICTURE_SUFFIX = ".measured.jpg"
+DEPTH_SUFFIX = ".depth.jpg"
+
+
+class MeasureJob(Job):
+    """A photo and the files of its measurements."""
+
+    __slots__ = ()
+
+    @property
+    def report(self) -> Path:
+        """Everything that was measured, as JSON."""
+        return self._with_suffix(REPORT_SUFFIX)
+
+    @property
+    def picture(self) -> Path:
+        """The photo with its lines and values."""
+        return self._with_suffix(PICTURE_SUFFIX)
+
+    @property
+    def depth_picture(self) -> Path:
+        """The depth in colours."""
+        return self._with_suffix(DEPTH_SUFFIX)
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """Every file of this photo, the report last."""
+        return (self.picture, self.depth_picture, self.report)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """A photo with its depth, ready to be measured; ``image`` (H, W, 3) may be smaller than the depth."""
+
+    photo: str
+    finished: Finished
+    image: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def noise(self) -> DepthNoise:
+        """How the errors of the depth behave, as the network's record says."""
+        camera, model = self.finished.camera, self.finished.model
+        long_side = max(camera.width, camera.height)
+        return DepthNoise(model.scale_sigma, model.shape_sigma, model.shape_reach, long_side)
+
+    def measured(self, wish: Wish) -> Measured:
+        """The answer to ``wish``, as a report."""
+        found = answer(self.finished.depth, wish, self.noise, self.photo)
+        report = PhotoReport(
+            photo=self.photo,
+            camera=_camera_note(self.finished),
+            model=_model_note(self.finished),
+            reference=found.reference,
+            measurements=found.rows,
+            m3d_version=__version__,
+            notes=(*self.finished.camera.warnings, *self.finished.notes, *self.notes),
+        )
+        return Measured(report, found.error)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measured:
+    """The report of a photo, and the error that kept all of it from being measured."""
+
+    report: PhotoReport
+    error: M3dError | None
+
+
+def look(task: Task, settings: Settings, engine: SharedEngine) -> Sight:
+    """The photo of ``task`` with depth: read back where ``settings.stored`` says so, else from the network."""
+    photo = task.job.photo
+    name = str(photo.relative)
+    if settings.stored is not None:
+        finished = read_back(task, settings)
+        image = finished.image
+        if image is None:
+            return Sight(finished.name, finished, render_depth(finished))
+        return Sight(name, finished, image, _size_notes(image, finished))
+    loaded, canonical = prepare(task, settings)
+    made = engine.get().compute(canonical, settings.wanted)
+    finished = Finished.computed(name, settings, loaded, canonical, made)
+    full = load(
+        photo.path,
+        settings.camera,
+        relative=photo.relative,
+        estimate=loaded.estimate,
+        at_least=_shown_size(loaded.camera.width, loaded.camera.height),
+    )
+    return Sight(name, finished, full.image)
+
+
+def render_depth(finished: Finished) -> NDArray[np.uint8]:
+    """The depth in colours, with a bar that says what they mean."""
+    return render_preview(finished.depth.depth, PreviewStyle())
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureRun(Run):
+    """A run that measures: ``wishes`` by the relative name of a photo."""
+
+    wishes: Mapping[PurePosixPath, Wish] = field(default_factory=dict)
+
+    def _work(self, task: Task, stages: Stages) -> Outcome:
+        job = task.job
+        assert isinstance(job, MeasureJob)  # noqa: S101 - planned so
+        self._refuse_foreign_outputs(job)
+        self._check_stop()
+        with stages.measured("decode"):
+            sight = look(task, self.settings, self.engine)
+        measured = sight.measured(self.wishes[job.photo.relative])
+        if measured.error is not None:
+            raise measured.error
+        self.journal.started(str(job.photo.path), task.key, job.outputs)
+        with stages.measured("write"):
+            write_measured(job, sight, measured.report)
+        return self._ended(task, sight, measured.report, stages)
+
+    def _ended(self, task: Task, sight: Sight, report: PhotoReport, stages: Stages) -> Outcome:
+        camera = sight.finished.camera
+        return Outcome(
+            path=str(task.job.photo.path),
+            status=Status.DONE,
+            key=task.key,
+            outputs=self.journal.names(task.job.outputs),
+            sizes=tuple(output.stat().st_size for output in task.job.outputs),
+            width=camera.width,
+            height=camera.height,
+            focal_px=camera.focal_px,
+            focal_source=camera.focal_source,
+            focal_rel_sigma=camera.focal_rel_sigma,
+            scale_trust=camera.scale_trust,
+            model=sight.finished.model.name,
+            warnings=report.notes,
+            at=time.time(),
+            seconds=stages.seconds,
+        )
+
+
+def write_measured(job: MeasureJob, sight: Sight, report: PhotoReport) -> None:
+    """The annotated photo, the depth in colours, and the report; raises OutputError."""
+    camera = sight.finished.camera
+    write_bytes(job.picture, annotated(sight.image, (camera.width, camera.height), report))
+    write_bytes(job.depth_picture, jpeg_of(render_depth(sight.finished)))
+    write_bytes(job.report, encode_report(report).encode("utf-8", "backslashreplace"))
+
+
+def wish_key(settings_digest: str, wish: Wish) -> str:
+    """Digest of what is wanted of a photo, so that a change of it is measured again."""
+    text = f"{settings_digest}\0{wish!r}"
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _shown_size(width: int, height: int) -> tuple[int, int]:
+    """The smallest size that still fills a report's picture."""
+    factor = min(1.0, LONGEST / max(width, height))
+    return max(1, round(width * factor)), max(1, round(height * factor))
+
+
+def _size_notes(image: NDArray[np.uint8], finished: Finished) -> tuple[str, ...]:
+    height, width = image.shape[:2]
+    camera = finished.camera
+    if (width, height) == (camera.width, camera.height):
+        return ()
+    return (f"the photo has {width} x {height} pixels, its depth {camera.width} x {camera.height}: points are its",)
+
+
+def _camera_note(finished: Finished) -> CameraNote:
+    camera = finished.camera
+    return CameraNote(
+        width=camera.width,
+        height=camera.height,
+        fx=camera.fx,
+        fy=camera.fy,
+        cx=camera.cx,
+        cy=camera.cy,
+        focal_source=camera.focal_source,
+        focal_rel_sigma=camera.focal_rel_sigma,
+        derivation=camera.derivation,
+    )
+
+
+def _model_note(finished: Finished) -> ModelNote:
+    model = finished.model
+    return ModelNote(model.name, model.weights_sha256, model.licence)

@@ -1,0 +1,59 @@
+"""``m3d export``: networks for other programs to run."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from m3d_cli.cli import options
+from m3d_cli.cli.console import Talk, write_line
+
+export = typer.Typer(help="Networks for other programs to run.", no_args_is_help=True)
+
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="File to write; without it NAME.onnx.", dir_okay=False),
+]
+
+
+@export.callback()
+def _export() -> None:
+    """Networks for other programs to run."""
+
+
+@export.command("onnx")
+def onnx(
+    model: options.Model = None,
+    weights: options.Weights = None,
+    out: Out = None,
+    as_json: options.Json = False,
+    quiet: options.Quiet = False,
+) -> None:
+    """Write a network as ONNX: 8-bit RGB values in, canonical depth, confidence and normals out, any batch size.
+
+    The file is checked against torch and kept only when both compute the same. m3d depth --weights FILE.onnx runs it.
+    """
+    from m3d_cli.models.create import create_model
+    from m3d_cli.models.onnx_export import export_onnx
+    from m3d_cli.models.registry import choose_weights
+    from m3d_cli.models.spec import model_spec
+    from m3d_cli.models.weights import load_weights
+
+    talk = Talk(quiet)
+    spec = model_spec(options.choose_model(model, talk))
+    chosen = choose_weights(spec, weights)
+    chosen.check()
+    network = create_model(spec.name)
+    if chosen.path is not None:
+        load_weights(network, chosen.path)
+    report = export_onnx(network, spec, chosen.sha256, out or Path(f"{spec.name}.onnx"))
+    for name, difference in report.differences.items():
+        kind = "relative" if name == "depth" else "absolute"
+        talk.say(f"{name}: largest {kind} difference to torch {difference:.2g}")
+    if as_json:
+        fields = {"path": str(report.path), "bytes": report.size, "model": spec.name, "weights_sha256": chosen.sha256}
+        return write_line(json.dumps({**fields, "largest_difference": report.differences}))
+    return write_line(str(report.path))

@@ -1,0 +1,147 @@
+"""Runs over photos, for every command that makes files from them: what to do, how to tell of it, how to end."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from m3d_cli.cli.console import Talk, is_a_terminal, write_bytes, write_line
+from m3d_cli.cli.progress import progress
+from m3d_cli.cli.tally import Tally
+from m3d_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from m3d_cli.batch.journal import Journal, Outcome
+    from m3d_cli.batch.plan import Job
+    from m3d_cli.batch.run import SharedEngine
+    from m3d_cli.batch.settings import Settings
+    from m3d_cli.batch.tasks import Shared
+    from m3d_cli.inference.engine import EngineOptions
+    from m3d_cli.inference.photo import Engine
+
+STDOUT = "-"
+
+# What can go into a pipe.
+_PIPED = ("png", "ply", "pcd", "xyz", "glb")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for, checked; ``most_failures`` ends the run, None never does."""
+
+    jobs: Sequence[Job]
+    settings: Settings
+    engine: EngineChoice
+    same_camera: bool
+    overwrite: bool
+    most_failures: int | None
+    exit_zero: bool
+    as_json: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """Device, precision, batch size and backend as given; torch is not loaded yet."""
+
+    device: str
+    precision: str
+    batch_size: int | None
+    backend: str
+
+    @property
+    def options(self) -> EngineOptions:
+        """The same for the engine."""
+        from m3d_cli.inference.engine import EngineOptions
+
+        return EngineOptions(self.device, self.precision, self.batch_size, self.backend)
+
+
+def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
+    """Work on every photo that is not done yet, tell how it went, and end with the exit code of the run."""
+    from m3d_cli.batch.journal import Journal
+
+    tally = Tally(len(order.jobs))
+    try:
+        with Journal(out) as journal, closing(_outcomes(order, journal, tally)) as outcomes:
+            _consume(order, outcomes, tally, talk)
+    finally:
+        tally.tell(talk)
+    code = tally.exit_code
+    if code and not order.exit_zero:
+        raise typer.Exit(code)
+
+
+def _consume(order: Order, outcomes: Iterator[Outcome], tally: Tally, talk: Talk) -> None:
+    with progress(len(order.jobs), quiet=talk.quiet) as advance:
+        for outcome in outcomes:
+            tally.add(outcome)
+            if order.as_json:
+                write_line(outcome.line())
+            if outcome.error is not None:
+                talk.error(f"{outcome.error.code}: {outcome.error.message}{_hint(outcome.error.hint)}")
+            for warning in outcome.warnings:
+                talk.detail(f"{outcome.path}: {warning}")
+            advance()
+            if order.most_failures is not None and tally.failed >= order.most_failures:
+                talk.warn(f"stopped after {tally.failed} failures; run again to go on")
+                return
+
+
+def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome]:
+    import threading
+
+    from m3d_cli.batch.run import Run, run
+    from m3d_cli.batch.tasks import tasks
+
+    todo = tasks(order.jobs, order.settings, journal, shared_focal(order), overwrite=order.overwrite)
+    stop = threading.Event()
+    context = Run(order.settings, journal, _engine(order), order.overwrite, stop, late=tally.add)
+    return run(todo, context)
+
+
+def _engine(order: Order) -> SharedEngine:
+    from m3d_cli.batch.run import SharedEngine
+
+    def create() -> Engine:
+        from m3d_cli.inference.engine import create_engine
+
+        return create_engine(order.settings.model, order.settings.weights, order.engine.options, len(order.jobs))
+
+    return SharedEngine(create)
+
+
+def shared_focal(order: Order) -> Sequence[Shared] | None:
+    """What photos get from the others of their camera, when they are told to share it."""
+    from m3d_cli.batch.tasks import share_focal
+
+    return share_focal(order.jobs, order.settings.camera) if order.same_camera else None
+
+
+def run_to_stdout(order: Order, talk: Talk) -> None:
+    """Write the one file of one photo to standard output."""
+    from m3d_cli.batch.run import lone_file
+    from m3d_cli.batch.tasks import Task
+
+    if len(order.jobs) != 1:
+        raise UsageError(f"--out - takes one photo, not {len(order.jobs)}", hint="give a folder to --out")
+    if len(order.settings.formats) != 1 or order.settings.formats[0] not in _PIPED or order.as_json:
+        raise UsageError("--out - writes one file and nothing else to stdout", hint="leave --format and --json out")
+    if is_a_terminal(sys.stdout):
+        raise UsageError("this is no text for a terminal", hint="write it into a file: ... --out - > FILE")
+    shared = shared_focal(order)
+    task = Task(order.jobs[0], "", shared[0] if shared is not None else None)
+    with closing(_engine(order)) as engine:
+        file = lone_file(task, order.settings, engine)
+    for warning in file.warnings:
+        talk.warn(f"{task.job.photo.path}: {warning}")
+    write_bytes(*file.pieces)
+
+
+def _hint(text: str) -> str:
+    return f". hint: {text}" if text else ""

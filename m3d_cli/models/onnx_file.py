@@ -1,0 +1,71 @@
+"""Exported ONNX files: what they hold, and sessions on them. Loads no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from m3d_cli.errors import UsageError, WeightsError
+from m3d_cli.models.spec import ModelSpec
+
+TORCH, ONNX = "torch", "onnx"
+BACKENDS = (TORCH, ONNX)
+SUFFIX = ".onnx"
+INPUT = "image"
+OUTPUTS = ("depth", "confidence", "normals", "normal_kappa")
+
+# Metadata of the file.
+MODEL_KEY = "m3d:model"
+WEIGHTS_KEY = "m3d:weights_sha256"
+
+
+def choose_backend(asked: str, weights: Path | None) -> str:
+    """``auto`` runs an ONNX file with onnxruntime and everything else with torch; raises UsageError."""
+    is_onnx = weights is not None and weights.suffix == SUFFIX
+    if asked == "auto":
+        return ONNX if is_onnx else TORCH
+    if asked not in BACKENDS:
+        raise UsageError(f"--backend {asked} is unknown", hint=f"one of auto, {', '.join(BACKENDS)}")
+    if (asked == ONNX) != is_onnx:
+        hint = "m3d export onnx makes one; give it with --weights" if asked == ONNX else "leave --backend out"
+        raise UsageError(f"--backend {asked} and weights {weights or 'of the model'} do not go together", hint=hint)
+    return asked
+
+
+def data_file(path: Path) -> Path:
+    """Where the weights of a file larger than 2 GiB lie."""
+    return path.with_name(path.name + ".data")
+
+
+def open_session(path: Path, threads: int, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Any:
+    """An onnxruntime session on ``path``; raises UsageError without onnxruntime and WeightsError for a bad file."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise UsageError("running ONNX files needs onnxruntime", hint="pip install 'm3d-cli[onnx]'") from error
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
+    except Exception as error:
+        raise WeightsError(f"{path}: not a readable ONNX file ({_first_line(error)})") from error
+
+
+def check_session(session: Any, spec: ModelSpec, path: Path) -> None:
+    """Raise WeightsError unless the file is an export of this network."""
+    name = session.get_modelmeta().custom_metadata_map.get(MODEL_KEY)
+    if name is None:
+        raise WeightsError(f"{path}: was not made by m3d export onnx", hint="export it again")
+    if name != spec.name:
+        raise WeightsError(f"{path}: holds {name}, not {spec.name}", hint=f"--model {name}")
+    shape = session.get_inputs()[0].shape[1:]
+    wanted = [3, spec.canonical.height, spec.canonical.width]
+    if shape != wanted:
+        raise WeightsError(f"{path}: takes pictures of {json.dumps(shape)}, not {wanted}", hint="export it again")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0][:200]

@@ -1,0 +1,200 @@
+"""The folder of installed weights: where it is, what is in it, who may write. Loads no torch.
+
+A network has three files there: ``NAME-SHA12.pth``, the checkpoint as it came, named by its checksum;
+``NAME-SHA12.safetensors``, the same tensors under our own names, which is what is loaded; and ``NAME.json``, the record
+of both. The record is written last: what it names is installed, anything else is a leftover.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from m3d_cli.errors import WeightsError
+
+SHA_IN_NAME = 12
+PART = ".part"
+GIGABYTE = 1e9
+
+
+@dataclass(frozen=True, slots=True)
+class StoredFile:
+    """A file of the folder; ``size`` in bytes."""
+
+    name: str
+    size: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """A network's installed weights; ``called`` is the name its checkpoint came under."""
+
+    model: str
+    folder: Path
+    called: str
+    checkpoint: StoredFile
+    loaded: StoredFile
+
+    @property
+    def path(self) -> Path:
+        """The file to load."""
+        return self.folder / self.loaded.name
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The checkpoint as it came; it may have been removed to save space."""
+        return self.folder / self.checkpoint.name
+
+    @property
+    def sha256(self) -> str:
+        """What names these weights in every sidecar: the checksum of the checkpoint they were made from."""
+        return self.checkpoint.sha256
+
+    def check(self) -> None:
+        """Raise WeightsError unless the file is there in full; cheap, `m3d weights verify` reads every byte."""
+        size = size_of(self.path)
+        if size != self.loaded.size:
+            raise WeightsError(
+                f"{self.path}: {size} bytes, the record says {self.loaded.size}", hint=again_hint(self.model)
+            )
+
+
+def again_hint(model: str) -> str:
+    """The way out of a damaged installation."""
+    return f"m3d weights pull {model} --force, or import the checkpoint again"
+
+
+def cache_folder() -> Path:
+    """Where m3d keeps what it was asked to fetch: M3D_CACHE, or the platform's folder for such things."""
+    if chosen := os.environ.get("M3D_CACHE"):
+        return Path(chosen).expanduser().absolute()
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "m3d"
+    variable, fallback = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
+    return Path(os.environ.get(variable) or Path.home() / fallback) / "m3d"
+
+
+def weights_folder() -> Path:
+    """The folder of installed weights; it need not exist yet."""
+    return cache_folder() / "weights"
+
+
+def file_name(model: str, sha256: str, suffix: str) -> str:
+    """Name of a network's file: another content has another name, so nothing installed is ever written over."""
+    return f"{model}-{sha256[:SHA_IN_NAME]}{suffix}"
+
+
+def size_of(path: Path) -> int:
+    """Bytes of a file, 0 when there is none."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
+def sha256_of(path: Path) -> str:
+    """Hexadecimal SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def find_installed(model: str) -> Installed | None:
+    """The record of ``model`` when its file is there; raises WeightsError for a record that cannot be understood."""
+    path = weights_folder() / f"{model}.json"
+    try:
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        found = Installed(
+            fields["model"],
+            path.parent,
+            fields["called"],
+            StoredFile(**fields["checkpoint"]),
+            StoredFile(**fields["loaded"]),
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise WeightsError(f"{path}: the record cannot be read ({error})", hint=again_hint(model)) from error
+    if not _is_plain(found) or found.model != model:
+        raise WeightsError(f"{path}: not a record of {model}", hint=again_hint(model))
+    return found if found.path.is_file() else None
+
+
+def _is_plain(found: Installed) -> bool:
+    files = (found.checkpoint, found.loaded)
+    return all(Path(each.name).name == each.name and isinstance(each.size, int) for each in files)
+
+
+def write_record(installed: Installed) -> None:
+    """Make ``installed`` what is installed of its network, and remove files of the one before."""
+    fields = asdict(installed)
+    del fields["folder"]
+    path = installed.folder / f"{installed.model}.json"
+    part = path.with_name(path.name + PART)
+    part.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
+    settle(part, path)
+    _sweep(installed)
+
+
+def settle(part: Path, path: Path) -> None:
+    """Give a finished file its name once its bytes are on the disk."""
+    descriptor = os.open(part, os.O_RDWR)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    part.replace(path)
+
+
+def _sweep(installed: Installed) -> None:
+    kept = {installed.checkpoint.name, installed.loaded.name}
+    digits = "[0-9a-f]" * SHA_IN_NAME
+    for path in installed.folder.glob(f"{installed.model}-{digits}.*"):
+        if path.name not in kept and path.suffix in (".pth", ".safetensors"):
+            # Another run may have it open, which Windows does not forgive; the next installation tries again.
+            with suppress(OSError):
+                path.unlink()
+
+
+@contextmanager
+def writing(model: str, say: Callable[[str], None]) -> Iterator[Path]:
+    """The folder, made and held for ``model`` against other processes; what the disk refuses becomes a WeightsError."""
+    from filelock import FileLock, Timeout
+
+    folder = weights_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{model}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            say(f"{model}: another m3d is at these weights, waiting for it")
+            lock.acquire()
+        try:
+            yield folder
+        finally:
+            lock.release()
+    except OSError as error:
+        reason = error.strerror or error
+        hint = "check space and rights; M3D_CACHE moves the folder"
+        raise WeightsError(f"{error.filename or folder}: cannot be written ({reason})", hint=hint) from error
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raise WeightsError when fewer than ``needed`` bytes are free."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise WeightsError(
+            f"{folder}: {needed / GIGABYTE:.1f} GB are needed, {free / GIGABYTE:.1f} GB are free",
+            hint="M3D_CACHE moves the folder",
+        )

@@ -1,0 +1,277 @@
+"""Depth that ``m3d depth`` wrote, read back with its camera and what is known of the network: no network runs.
+
+The sidecar JSON leads: it says which camera the depth belongs to and which files hold it. Exact formats come before
+the rounded PNG.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path, PurePath
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import TypeAdapter, ValidationError
+
+from m3d_cli.camera import Camera, FocalSource
+from m3d_cli.depthmap import DepthMap
+from m3d_cli.errors import M3dError, OutputError
+from m3d_cli.models.spec import SPECS, ModelSpec
+from m3d_cli.outputs.depth_png import LARGEST, read_depth_png
+from m3d_cli.outputs.npy import read_npy, read_npz
+from m3d_cli.outputs.png import decode_png16
+from m3d_cli.outputs.sidecar import CameraRecord, ModelRecord, Sidecar
+
+SIDECAR_SUFFIX = ".json"
+# Formats that can be read back, best first.
+DEPTH_SUFFIXES = (".npz", ".npy", ".png")
+CONFIDENCE_SUFFIX = ".conf.png"
+# A sidecar is a few kilobytes.
+MOST_SIDECAR_BYTES = 4_000_000
+
+_HOW = "depth is written by m3d depth PHOTOS --out DIR --format npz"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredDepth:
+    """A depth map with its sidecar: ``file`` holds the depth, ``photo`` is the photo's relative name.
+
+    ``cell`` is how many pixels of the depth one pixel of the network covers.
+    """
+
+    depth: DepthMap
+    sidecar: Sidecar
+    file: Path
+    sidecar_file: Path
+    cell: float
+
+    @property
+    def photo(self) -> str:
+        """The photo's name in its input tree."""
+        return self.sidecar.photo
+
+    @property
+    def camera(self) -> CameraRecord:
+        """What was said of the camera, and why."""
+        return self.sidecar.camera
+
+    @property
+    def model(self) -> ModelRecord:
+        """The network, its weights, and how its errors behave."""
+        return self.sidecar.model
+
+
+def load_depth(path: Path) -> StoredDepth:
+    """The depth of a depth file, of a sidecar, or of a folder that holds one; raises OutputError naming the file."""
+    sidecar_file = _sidecar_of(path)
+    sidecar = read_sidecar(sidecar_file)
+    file, scale = _depth_file(path, sidecar_file, sidecar)
+    camera = _camera(sidecar_file, sidecar.camera)
+    depth, confidence, normals = _arrays(file, camera, scale)
+    if confidence is None:
+        confidence = _confidence(sidecar_file, camera)
+    whole = DepthMap(_metres(depth), camera, confidence, normals)
+    return StoredDepth(whole, sidecar, file, sidecar_file, _cell(sidecar_file, sidecar))
+
+
+def read_sidecar(path: Path) -> Sidecar:
+    """The sidecar in a file; raises OutputError where it is none."""
+    try:
+        if path.stat().st_size > MOST_SIDECAR_BYTES:
+            _refuse(path, "too large for a sidecar of m3d depth")
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be read ({error.strerror})", hint=_HOW) from error
+    except (ValueError, RecursionError) as error:
+        raise OutputError(f"{path}: not JSON", hint=_HOW) from error
+    if not isinstance(content, dict) or not {"photo", "camera", "model"} <= content.keys():
+        _refuse(path, "not a sidecar of m3d depth")
+    try:
+        return _adapter().validate_python({**content, "model": _with_noise(content["model"])})
+    except (ValidationError, RecursionError) as error:
+        place = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else "its nesting"
+        raise OutputError(f"{path}: not a sidecar of m3d depth: {place} is missing or wrong", hint=_HOW) from error
+
+
+def stored_sidecars(folder: Path) -> Iterator[Path]:
+    """Files below ``folder`` that look like sidecars with depth beside them, in order of their names."""
+    for path in sorted(folder.rglob(f"*{SIDECAR_SUFFIX}")):
+        if any(_beside(path, suffix).is_file() for suffix in DEPTH_SUFFIXES):
+            yield path
+
+
+def find_sidecar(folder: Path, relative: PurePath) -> Path:
+    """The sidecar in ``folder`` of the photo with this relative name; raises OutputError where there is none."""
+    stem = relative.with_name(relative.stem)
+    mirrored = [folder / f"{name}{SIDECAR_SUFFIX}" for name in (relative, stem, relative.name, stem.name)]
+    for path in mirrored:
+        if path.is_file() and PurePath(read_sidecar(path).photo).name == relative.name:
+            return path
+    found = [path for path in stored_sidecars(folder) if _tells_photo(path) == relative.name]
+    if len(found) == 1:
+        return found[0]
+    why = "no depth" if not found else f"{len(found)} depth maps"
+    raise OutputError(
+        f"{folder}: {why} of {relative}", hint="run m3d depth on the same photos first, or leave --depth out"
+    )
+
+
+def stored_source(path: Path, relative: PurePath, stored: Path) -> Path:
+    """The depth file or sidecar that belongs to the input ``path``: a photo, or itself a depth file or sidecar of
+    ``stored``; raises OutputError where there is none.
+    """
+    if not stored.is_dir():
+        return stored
+    return path if path.suffix == SIDECAR_SUFFIX else find_sidecar(stored, relative)
+
+
+def depth_files(path: Path) -> tuple[Path, ...]:
+    """The files that `load_depth` reads for ``path``: sidecar, depth, and confidence where there is one."""
+    sidecar = _sidecar_of(path)
+    beside = (_beside(sidecar, suffix) for suffix in (*DEPTH_SUFFIXES, CONFIDENCE_SUFFIX))
+    return (sidecar, *(file for file in beside if file.is_file()))
+
+
+def _tells_photo(path: Path) -> str | None:
+    try:
+        return PurePath(read_sidecar(path).photo).name
+    except OutputError:
+        return None
+
+
+def _sidecar_of(path: Path) -> Path:
+    if path.is_dir():
+        found = list(stored_sidecars(path))
+        if len(found) != 1:
+            _refuse(path, f"a folder with {len(found)} depth maps, not one")
+        return found[0]
+    if path.suffix == SIDECAR_SUFFIX:
+        return path
+    if not path.is_file():
+        _refuse(path, "there is no such file")
+    if path.suffix not in DEPTH_SUFFIXES:
+        _refuse(path, "depth is read from npz, npy and PNG")
+    sidecar = path.with_name(path.name[: -len(path.suffix)] + SIDECAR_SUFFIX)
+    if not sidecar.is_file():
+        raise OutputError(
+            f"{path}: no {sidecar.name} beside it, so its camera is unknown",
+            hint="keep the sidecar that m3d depth wrote beside the depth",
+        )
+    return sidecar
+
+
+def _depth_file(path: Path, sidecar_file: Path, sidecar: Sidecar) -> tuple[Path, float | None]:
+    """The file to read and, for a PNG, the scale that the sidecar tells."""
+    scales = {f"{sidecar_file.stem}{PurePath(one.file).suffix}": one.scale for one in sidecar.outputs}
+    asked = (path,) if path.suffix in DEPTH_SUFFIXES and path.is_file() else ()
+    for file in (*asked, *(_beside(sidecar_file, suffix) for suffix in DEPTH_SUFFIXES)):
+        if file.is_file():
+            return file, scales.get(file.name)
+    raise OutputError(f"{sidecar_file}: no depth as npz, npy or PNG beside it", hint=_HOW)
+
+
+def _beside(sidecar: Path, suffix: str) -> Path:
+    # Path.with_suffix would take ".5" off "shot_1.5".
+    return sidecar.with_name(sidecar.name[: -len(SIDECAR_SUFFIX)] + suffix)
+
+
+Array = NDArray[np.float32]
+
+
+def _arrays(file: Path, camera: Camera, scale: float | None) -> tuple[Array, Array | None, Array | None]:
+    """Depth and, where the file holds them, confidence and normals, all of the camera's size."""
+    size = (camera.height, camera.width)
+    if file.suffix == ".npy":
+        return read_npy(file, size), None, None
+    if file.suffix == ".npz":
+        shapes = {"depth": size, "confidence": size, "normals": (*size, 3)}
+        found = read_npz(file, shapes)
+        if "depth" not in found:
+            _refuse(file, "no depth in it")
+        return found["depth"], found.get("confidence"), found.get("normals")
+    depth = read_depth_png(file, scale).depth
+    if depth.shape != size:
+        _refuse(file, f"{depth.shape[1]} x {depth.shape[0]} pixels, its sidecar says {size[1]} x {size[0]}")
+    return depth, None, None
+
+
+def _confidence(sidecar_file: Path, camera: Camera) -> Array | None:
+    """The confidence PNG beside the depth, where there is one."""
+    file = _beside(sidecar_file, CONFIDENCE_SUFFIX)
+    if not file.is_file():
+        return None
+    try:
+        values = decode_png16(file.read_bytes(), str(file))
+    except OSError as error:
+        raise OutputError(f"{file}: cannot be read ({error.strerror})") from error
+    if values.shape != (camera.height, camera.width):
+        _refuse(file, "not of the depth's size")
+    return np.asarray(values, dtype=np.float32) / np.float32(LARGEST)
+
+
+def _metres(depth: Array) -> Array:
+    """Unknown where a value is no depth."""
+    with np.errstate(invalid="ignore"):
+        is_depth = np.isfinite(depth) & (depth > 0)
+    return np.asarray(np.where(is_depth, depth, np.float32(np.nan)), dtype=np.float32)
+
+
+def _camera(path: Path, record: CameraRecord) -> Camera:
+    shift = 0.5 - record.pixel_centre
+    try:
+        camera = Camera(
+            width=record.width,
+            height=record.height,
+            fx=record.fx,
+            fy=record.fy,
+            cx=record.cx + shift,
+            cy=record.cy + shift,
+            focal_source=FocalSource(record.focal_source),
+            focal_rel_sigma=record.focal_rel_sigma,
+        )
+    except (ValueError, M3dError) as error:
+        raise OutputError(f"{path}: its camera is impossible ({error})", hint=_HOW) from error
+    if not 0 <= record.focal_rel_sigma < 1:
+        _refuse(path, f"a focal sigma of {record.focal_rel_sigma} is impossible")
+    return camera
+
+
+def _cell(path: Path, sidecar: Sidecar) -> float:
+    """From the canonical transform's own factor, depth_scale = f s / f_c: the photo was resized by s."""
+    camera, model = sidecar.camera, sidecar.model
+    scale = model.depth_scale * model.canonical_focal_px / max(camera.fx, camera.fy)
+    noise = (model.scale_sigma, model.shape_sigma, model.shape_reach)
+    if not (math.isfinite(scale) and scale > 0 and all(math.isfinite(n) and n >= 0 for n in noise)):
+        _refuse(path, "what it says of the model is impossible")
+    if model.shape_reach == 0:
+        _refuse(path, "a shape_reach of 0 is impossible")
+    return 1 / scale
+
+
+def _with_noise(model: object) -> object:
+    """Sidecars of an older m3d tell no errors and no backend: those of the network by that name stand in."""
+    if not isinstance(model, Mapping):
+        return model
+    spec = SPECS.get(str(model.get("name")))
+    known: dict[str, Any] = {"backend": "torch"}
+    for name in ("scale_sigma", "shape_sigma", "shape_reach"):
+        known[name] = getattr(spec, name) if spec is not None else _default(name)
+    return {**known, **model}
+
+
+def _default(name: str) -> object:
+    return ModelSpec.__dataclass_fields__[name].default
+
+
+@cache
+def _adapter() -> TypeAdapter[Sidecar]:
+    return TypeAdapter(Sidecar)
+
+
+def _refuse(path: Path, why: str) -> NoReturn:
+    raise OutputError(f"{path}: {why}", hint=_HOW)
