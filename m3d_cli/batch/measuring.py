@@ -74,7 +74,7 @@ class Sight:
         """How the errors of the depth behave, as the network's record says."""
         camera, model = self.finished.camera, self.finished.model
         long_side = max(camera.width, camera.height)
-        return DepthNoise(model.scale_sigma, model.shape_sigma, model.shape_reach, long_side)
+        return DepthNoise(model.scale_sigma, model.shape_sigma, model.shape_reach, long_side, model.object_sigma)
 
     def measured(self, wish: Wish) -> Measured:
         """The answer to ``wish``, as a report."""
@@ -99,8 +99,11 @@ class Measured:
     error: M3dError | None
 
 
-def look(task: Task, settings: Settings, engine: SharedEngine) -> Sight:
-    """The photo of ``task`` with depth: read back where ``settings.stored`` says so, else from the network."""
+def look(task: Task, settings: Settings, engine: SharedEngine, *, whole: bool = False) -> Sight:
+    """The photo of ``task`` with depth: read back where ``settings.stored`` says so, else from the network.
+
+    Its picture may be a reduced copy unless the ``whole`` of it is wanted.
+    """
     photo = task.job.photo
     name = str(photo.relative)
     if settings.stored is not None:
@@ -117,7 +120,7 @@ def look(task: Task, settings: Settings, engine: SharedEngine) -> Sight:
         settings.camera,
         relative=photo.relative,
         estimate=loaded.estimate,
-        at_least=_shown_size(loaded.camera.width, loaded.camera.height),
+        at_least=None if whole else _shown_size(loaded.camera.width, loaded.camera.height),
     )
     return Sight(name, finished, full.image)
 

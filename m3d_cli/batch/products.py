@@ -200,6 +200,7 @@ def _model_record(settings: Settings, transform: CanonicalTransform, precision: 
         input_width=canonical.width,
         depth_scale=transform.depth_scale,
         scale_sigma=settings.model.scale_sigma,
+        object_sigma=settings.model.object_sigma,
         shape_sigma=settings.model.shape_sigma,
         shape_reach=settings.model.shape_reach,
     )

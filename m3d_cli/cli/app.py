@@ -12,7 +12,20 @@ from typing import Annotated
 import typer
 
 from m3d_cli import __version__
-from m3d_cli.cli import depth, doctor, evaluate, exif, export, models, pointcloud, train, weights
+from m3d_cli.cli import (
+    datasets,
+    depth,
+    doctor,
+    evaluate,
+    exif,
+    export,
+    measure,
+    models,
+    pointcloud,
+    schema,
+    train,
+    weights,
+)
 from m3d_cli.cli.console import Talk, leave_closed_pipe, prepare_streams, write_line
 from m3d_cli.errors import M3dError
 
@@ -28,14 +41,17 @@ app = typer.Typer(
 # A command is a function in a file of its own, which imports what it starts inside the function.
 app.command("depth")(depth.depth)
 app.command("pointcloud")(pointcloud.pointcloud)
+app.command("measure", cls=measure.MeasureCommand)(measure.measure)
 app.command("exif")(exif.exif)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
-app.command("eval")(evaluate.evaluate)
 app.command("train")(train.train)
+app.add_typer(evaluate.evaluate, name="eval")
+app.add_typer(datasets.datasets, name="datasets")
 app.add_typer(train.synth, name="synth")
 app.add_typer(weights.weights, name="weights")
 app.add_typer(export.export, name="export")
+app.add_typer(schema.schema, name="schema")
 
 
 def _print_version(wanted: bool) -> None:

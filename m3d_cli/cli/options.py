@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from m3d_cli.cli.console import Talk
     from m3d_cli.files.discover import Listing
     from m3d_cli.files.load import CameraOptions
+    from m3d_cli.models.registry import ChosenWeights
+    from m3d_cli.models.spec import ModelSpec
 
 _INPUT = "Inputs"
 _CAMERA = "Camera"
@@ -304,6 +306,19 @@ def choose_model(name: str | None, talk: Talk) -> str:
     if chosen == BUNDLED_DEFAULT:
         talk.say(f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one")
     return chosen
+
+
+def choose_network(
+    model: str | None, weights: Path | None, depth: Path | None, talk: Talk
+) -> tuple[ModelSpec, ChosenWeights]:
+    """The network to run; depth that is read back names its own, and none runs."""
+    from m3d_cli.models.registry import ChosenWeights, choose_weights
+    from m3d_cli.models.spec import LITE, model_spec
+
+    if depth is not None:
+        return LITE, ChosenWeights(None, "")
+    spec = model_spec(choose_model(model, talk))
+    return spec, choose_weights(spec, weights)
 
 
 def find_photos(

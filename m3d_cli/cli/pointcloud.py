@@ -15,8 +15,6 @@ from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.files.discover import PhotoFile
-    from m3d_cli.models.registry import ChosenWeights
-    from m3d_cli.models.spec import ModelSpec
 
 _CLOUD = "Cloud"
 
@@ -155,7 +153,7 @@ def pointcloud(
     from m3d_cli.batch.settings import Settings
     from m3d_cli.pointcloud import parse_axes
 
-    spec, chosen = _network(model, weights, depth, talk)
+    spec, chosen = options.choose_network(model, weights, depth, talk)
     settings = Settings(
         model=spec,
         weights=chosen,
@@ -203,16 +201,3 @@ def _inputs(
     listing = options.find_photos(paths, skip_folders=skip_folders, **choice)  # type: ignore[arg-type]
     (talk.say if listing.ignored else talk.detail)(listing.summary())
     return listing.photos
-
-
-def _network(
-    model: str | None, weights: Path | None, depth: Path | None, talk: Talk
-) -> tuple[ModelSpec, ChosenWeights]:
-    from m3d_cli.models.registry import ChosenWeights, choose_weights
-    from m3d_cli.models.spec import LITE, model_spec
-
-    if depth is not None:
-        # What is read back names its own network; none runs.
-        return LITE, ChosenWeights(None, "")
-    spec = model_spec(options.choose_model(model, talk))
-    return spec, choose_weights(spec, weights)

@@ -30,9 +30,9 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
 def _bar(total: int) -> Iterator[Callable[[], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("depth"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=stderr_console(), transient=True) as bar:
-        task = bar.add_task("depth", total=total)
+        task = bar.add_task("photos", total=total)
         yield lambda: bar.advance(task)
 
 

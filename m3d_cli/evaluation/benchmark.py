@@ -1,103 +1,101 @@
-"""Score a network on annotated frames it was never trained on, source by source."""
+"""A network's depth of annotated frames: the one file of this room that needs torch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.datasets.rgbd import RgbdFolder, open_rgbd_tree
-from m3d_cli.datasets.sample import Sample
+from m3d_cli.datasets.frame import Frame
 from m3d_cli.errors import DatasetError
-from m3d_cli.evaluation.alignment import Alignment, align
-from m3d_cli.evaluation.metrics import DepthScores, MeanScores, mean_scores, score
+from m3d_cli.evaluation.predictions import read_prediction, save_prediction
+from m3d_cli.evaluation.scoring import Predict
+from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.predictor import Predictor, to_canonical
+from m3d_cli.models.create import open_model
+from m3d_cli.models.registry import ChosenWeights, choose_weights
+from m3d_cli.models.spec import ModelSpec, model_spec
+from m3d_cli.outputs.atomic import write_bytes
 
-ALIGNMENTS = (Alignment.NONE, Alignment.MEDIAN)
-
-
-@dataclass(frozen=True, slots=True)
-class SourceScores:
-    """Scores of one source by alignment, in the order of ALIGNMENTS."""
-
-    source: str
-    images: int
-    by_alignment: tuple[tuple[Alignment, MeanScores], ...]
-
-    def scores(self, alignment: Alignment) -> MeanScores:
-        """The scores under ``alignment``."""
-        return dict(self.by_alignment)[alignment]
-
-
-def score_sample(
-    depth: NDArray[np.float32], sample: Sample, alignments: Iterable[Alignment] = ALIGNMENTS
-) -> tuple[DepthScores, ...]:
-    """Scores of one depth map; a pixel the prediction calls unknown counts as predicted at its largest known depth."""
-    known = np.isfinite(sample.truth.depth) & (sample.truth.depth > 0)
-    truth = sample.truth.depth[known].astype(np.float64)
-    prediction = depth[known].astype(np.float64)
-    far = np.nanmax(prediction) if np.isfinite(prediction).any() else 1.0
-    prediction = np.where(np.isfinite(prediction), prediction, far)
-    return tuple(score(align(prediction, truth, alignment), truth) for alignment in alignments)
-
-
-def score_source(
-    folder: RgbdFolder, frames: Iterable[int], predict: Callable[[Sample], NDArray[np.float32]]
-) -> SourceScores:
-    """Scores of ``frames`` of ``folder`` under every alignment of ALIGNMENTS."""
-    rows = []
-    for index in frames:
-        sample = folder.read(index)
-        rows.append(score_sample(predict(sample), sample))
-    means = tuple((a, mean_scores([row[i] for row in rows])) for i, a in enumerate(ALIGNMENTS))
-    return SourceScores(folder.source, len(rows), means)
+MANIFEST = "m3d-predictions.json"
 
 
 @dataclass(frozen=True, slots=True)
-class SourceChoice:
-    """A source to score: all of its frames, or those of one split."""
+class Network:
+    """A network chosen for a run, not loaded yet."""
 
-    name: str
-    split: str | None = None
+    spec: ModelSpec
+    weights: ChosenWeights
+    device: str = "auto"
+    precision: str = "auto"
 
     @classmethod
-    def parse(cls, text: str) -> SourceChoice:
-        """``name`` or ``name:split``."""
-        name, _, split = text.strip().partition(":")
-        return cls(name, split or None)
+    def choose(cls, name: str, weights: Path | None, device: str, precision: str) -> Network:
+        """The network called ``name`` with its weights; raises WeightsError where there are none."""
+        spec = model_spec(name)
+        return cls(spec, choose_weights(spec, weights), device, precision)
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """Width and height it is fed."""
+        return self.spec.canonical.width, self.spec.canonical.height
+
+    def load(self) -> Predict:
+        """Load it; the result takes an annotated frame to metric depth (H, W) in metres."""
+        compute = choose_compute(self.device, self.precision)
+        self.weights.check()
+        return predicting(Predictor(open_model(self.spec.name, self.weights), self.spec, compute))
 
 
-def choose_frames(root: Path, choices: Sequence[SourceChoice]) -> list[tuple[RgbdFolder, list[int]]]:
-    """Folders below ``root`` and the frames of each that ``choices`` name; every folder whole where it names none."""
-    folders = {folder.source: folder for folder in open_rgbd_tree(root)}
-    chosen = choices or [SourceChoice(name) for name in folders]
-    unknown = sorted({choice.name for choice in chosen} - folders.keys())
-    if unknown:
-        raise DatasetError(f"{root}: no source named {', '.join(unknown)}", hint=f"there are {', '.join(folders)}")
-    pairs = []
-    for choice in chosen:
-        folder = folders[choice.name]
-        frames = [i for i, frame in enumerate(folder.frames) if choice.split in (None, frame.split)]
-        if not frames:
-            raise DatasetError(f"{root / choice.name}: no frame of split {choice.split}")
-        pairs.append((folder, frames))
-    return pairs
+def predicting(predictor: Predictor) -> Predict:
+    """A loaded network as a function of an annotated frame."""
 
-
-def predicting(predictor: Predictor) -> Callable[[Sample], NDArray[np.float32]]:
-    """The network as a function from an annotated frame to metric depth (H, W) in metres."""
-
-    def predict(sample: Sample) -> NDArray[np.float32]:
+    def predict(frame: Frame) -> NDArray[np.float32]:
+        sample = frame.read()
         photo = to_canonical(sample.photo.image, sample.photo.camera, predictor.spec)
         return predictor.predict([photo])[0].depth
 
     return predict
 
 
-def mean_over_sources(scores: Sequence[SourceScores], alignment: Alignment) -> MeanScores:
-    """Every source weighs the same, however many pictures it has."""
-    rows = [asdict(source.scores(alignment)) for source in scores]
-    return MeanScores(**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+def kept_in(folder: Path, network: Network, layout: str) -> Predict:
+    """Predictions kept in ``folder``: what is found there is read, and the network only loaded when one is missing.
+
+    Raises DatasetError for a folder of another network's, other weights' or another layout's.
+    """
+    _claim(folder, {"layout": layout, "model": network.spec.name, "weights_sha256": network.weights.sha256})
+    return keeping(folder, network.load)
+
+
+def keeping(folder: Path, load: Callable[[], Predict]) -> Predict:
+    """Read a frame's prediction from ``folder``, or make it with what ``load`` gives and keep it there."""
+    loaded: list[Predict] = []
+
+    def predict(frame: Frame) -> NDArray[np.float32]:
+        file = folder / f"{frame.name}.npy"
+        if file.is_file():
+            return read_prediction(file)
+        if not loaded:
+            loaded.append(load())
+        depth = loaded[0](frame)
+        save_prediction(folder, frame, depth)
+        return depth
+
+    return predict
+
+
+def _claim(folder: Path, made_by: dict[str, str]) -> None:
+    """Note in ``folder`` what its predictions are made by, or check that it says the same."""
+    manifest = folder / MANIFEST
+    wanted = json.dumps(made_by, indent=2) + "\n"
+    if not manifest.is_file():
+        if folder.is_dir() and any(folder.iterdir()):
+            raise DatasetError(f"{folder}: holds files of another kind", hint="name an empty or a new folder")
+        write_bytes(manifest, wanted.encode())
+        return
+    if manifest.read_text(encoding="utf-8") != wanted:
+        raise DatasetError(f"{folder}: holds predictions made otherwise", hint=f"see {manifest}; name another folder")

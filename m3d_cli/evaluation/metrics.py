@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import DatasetError
+
+# delta_k counts pixels with max(p/t, t/p) < 1.25^k.
+DELTA = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +33,26 @@ class DepthScores:
 
 
 def score(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> DepthScores:
-    """Scores of metres (N,) against metres (N,), both positive and finite; logarithms are natural but for log10."""
+    """Scores of metres (N,) against metres (N,), both positive and finite; logarithms are natural but for log10.
+
+    SILog is the spread of the log error, without the factor 100 of KITTI's server. Raises DatasetError without a pixel.
+    """
     if len(truth) == 0:
         raise DatasetError("no pixel has both a predicted and a true depth")
-    log_error = np.log(prediction) - np.log(truth)
-    ratio = np.maximum(prediction / truth, truth / prediction)
+    ratio = prediction / truth
+    log_error = np.log(ratio)
+    squared = np.square(prediction - truth)
+    farther = np.maximum(ratio, np.reciprocal(ratio))
     return DepthScores(
-        abs_rel=float(np.mean(np.abs(prediction - truth) / truth)),
-        sq_rel=float(np.mean((prediction - truth) ** 2 / truth)),
-        rmse=float(np.sqrt(np.mean((prediction - truth) ** 2))),
-        rmse_log=float(np.sqrt(np.mean(log_error**2))),
-        log10=float(np.mean(np.abs(np.log10(prediction) - np.log10(truth)))),
-        silog=float(np.sqrt(max(0.0, np.mean(log_error**2) - np.mean(log_error) ** 2))),
-        delta1=float(np.mean(ratio < 1.25)),
-        delta2=float(np.mean(ratio < 1.25**2)),
-        delta3=float(np.mean(ratio < 1.25**3)),
+        abs_rel=float(np.mean(np.abs(ratio - 1))),
+        sq_rel=float(np.mean(squared / truth)),
+        rmse=math.sqrt(np.mean(squared)),
+        rmse_log=math.sqrt(np.mean(np.square(log_error))),
+        log10=float(np.mean(np.abs(log_error))) / math.log(10),
+        silog=float(np.std(log_error)),
+        delta1=np.count_nonzero(farther < DELTA) / len(truth),
+        delta2=np.count_nonzero(farther < DELTA**2) / len(truth),
+        delta3=np.count_nonzero(farther < DELTA**3) / len(truth),
         ln_scale=float(np.median(log_error)),
         pixels=len(truth),
     )
@@ -66,10 +75,22 @@ class MeanScores:
     ln_scale_std: float
 
 
+METRICS = tuple(field.name for field in fields(MeanScores) if not field.name.startswith("ln_scale"))
+# Of these, more is better; of the others, less.
+RISING = frozenset({"delta1", "delta2", "delta3"})
+
+
 def mean_scores(scores: Sequence[DepthScores]) -> MeanScores:
     """Every picture weighs the same, however many pixels it has."""
+    if not scores:
+        raise DatasetError("no picture has a pixel with known depth")
     table = [asdict(s) for s in scores]
-    names = ("abs_rel", "sq_rel", "rmse", "rmse_log", "log10", "silog", "delta1", "delta2", "delta3")
-    means = {name: float(np.mean([row[name] for row in table])) for name in names}
+    means = {name: float(np.mean([row[name] for row in table])) for name in METRICS}
     scales = [s.ln_scale for s in scores]
     return MeanScores(**means, ln_scale_mean=float(np.mean(scales)), ln_scale_std=float(np.std(scales)))
+
+
+def mean_of_means(means: Sequence[MeanScores]) -> MeanScores:
+    """Every source weighs the same, however many pictures it has."""
+    rows = [asdict(mean) for mean in means]
+    return MeanScores(**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]})

@@ -1,4 +1,4 @@
-"""How the errors of a depth map behave: one scale error a picture, and shape errors that nearby pixels share."""
+"""How the errors of a depth map behave: one of the whole picture, one of each thing in it, one along its surfaces."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+# Places whose ln depths differ by much more than this belong to things that err each by itself.
+DEPTH_REACH = 0.3
+
 
 @dataclass(frozen=True, slots=True)
 class DepthNoise:
-    """Errors of ln depth: ``scale_sigma`` common to the whole picture, ``shape_sigma`` from place to place.
+    """Standard deviations of the errors of ln depth.
 
-    Two places a distance d apart, in long sides of the picture, share exp(-d / ``reach``) of the shape error: a length
-    on one surface is far surer than the distance between two things. ``long_side`` in pixels.
+    ``scale_sigma`` is common to the picture. ``shape_sigma`` changes along a surface: two places a distance d apart,
+    in long sides of the picture, share exp(-d / ``reach``) of it. ``object_sigma`` is that of a thing: places of equal
+    depth share it, places at other depths do not. So a length on one surface is far surer than the distance between
+    two things. ``long_side`` in pixels.
     """
 
     scale_sigma: float
     shape_sigma: float
     reach: float
     long_side: float
+    object_sigma: float = 0.0
 
-    def covariance(self, pixels: NDArray[np.float64], residuals: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Covariance (N, N) of ln depth at ``pixels`` (N, 2) without the scale error; ``residuals`` (N,) are each
-        place's own.
+    def covariance(
+        self, pixels: NDArray[np.float64], depths: NDArray[np.float64], residuals: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Covariance (N, N) of ln depth at ``pixels`` (N, 2) without the scale error.
+
+        ``depths`` (N,) in metres; ``residuals`` (N,) are each place's own relative errors.
         """
         apart = np.linalg.norm(pixels[:, None] - pixels[None], axis=2) / self.long_side
-        shared = self.shape_sigma**2 * np.exp(-apart / self.reach)
-        return np.asarray(shared + np.diag(residuals**2))
+        deeper = np.log(depths)[:, None] - np.log(depths)[None]
+        along = self.shape_sigma**2 * np.exp(-apart / self.reach)
+        between = self.object_sigma**2 * np.exp(-0.5 * (deeper / DEPTH_REACH) ** 2)
+        return np.asarray(along + between + np.diag(residuals**2))
 
     @classmethod
     def exact(cls, long_side: float) -> DepthNoise:

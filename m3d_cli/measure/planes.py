@@ -116,5 +116,6 @@ def _covariance(
     estimator = np.linalg.pinv(rays[traced])
     level = inverse[traced]
     residual = float(np.std((rays @ q - inverse) / inverse)) if math.isfinite(noise.shape_sigma) else 0.0
-    errors = noise.covariance(pixels[traced], np.full(len(traced), residual)) * np.outer(level, level)
+    own = np.full(len(traced), residual)
+    errors = noise.covariance(pixels[traced], 1 / level, own) * np.outer(level, level)
     return np.asarray(estimator @ errors @ estimator.T)

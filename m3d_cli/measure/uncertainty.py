@@ -28,6 +28,8 @@ Vector = NDArray[np.float64]
 Z_95 = 1.96
 # Step of the central differences, in standard deviations.
 _STEP = 0.02
+# Half widths of a log-normal interval beyond this say nothing but that the value is unknown.
+_MOST_LOG = 3.0
 # How far gravity may be from the picture's vertical when no ground says, degrees.
 TILT_SIGMA = 5.0
 
@@ -109,7 +111,8 @@ class Uncertain:
         count = len(self.elements)
         self._pixels = np.array([[e.pick.u, e.pick.v] for e in elements], dtype=np.float64).reshape(count, 2)
         self._pick_sigma = np.array([e.sigma for e in elements], dtype=np.float64)[:, None]
-        self._local = _root(noise.covariance(self._pixels, np.array([_own_sigma(e) for e in elements])))
+        depths = np.array([_depth(e, camera, self.planes) for e in elements])
+        self._local = _root(noise.covariance(self._pixels, depths, np.array([_own_sigma(e) for e in elements])))
         self._roots = {name: _root(plane.covariance) for name, plane in self.planes.items()}
         sizes = {
             Term.FOCAL: 1,
@@ -181,8 +184,18 @@ def interval(split: Split, power: int) -> tuple[float, float]:
         return max(0.0, split.value - half), min(180.0, split.value + half)
     if split.value <= 0:
         return split.value - Z_95 * split.sigma, split.value + Z_95 * split.sigma
-    factor = math.exp(Z_95 * split.sigma / split.value)
-    return split.value / factor, split.value * factor
+    half = Z_95 * split.sigma
+    factor = math.exp(min(half / split.value, _MOST_LOG))
+    # What is nearly nothing with an error many times as large is normal rather than log-normal.
+    return split.value / factor, max(split.value * factor, split.value + half if factor >= math.exp(_MOST_LOG) else 0.0)
+
+
+def _depth(element: Element, camera: Camera, planes: Mapping[str, Plane]) -> float:
+    """Metres at an element as it was read."""
+    if element.reading is not None:
+        return element.reading.depth
+    ray = np.array([(element.pick.u - camera.cx) / camera.fx, (element.pick.v - camera.cy) / camera.fy, 1.0])
+    return float(1 / (planes[element.on or ""].q @ ray))
 
 
 def _own_sigma(element: Element) -> float:

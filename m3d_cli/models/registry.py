@@ -76,7 +76,7 @@ BUNDLED = {
         "lite",
         BUNDLE / "lite.safetensors",
         40577276,
-        "cb950e53569cb708a1cc6f5a7e3c2524cc637a4aabe119f4a37373fc5a0cea40",
+        "648d7f3b4378397a1a98f815f01e45ca548b88d554c5bdbdc922582d25dd1ef6",
     ),
 }
 

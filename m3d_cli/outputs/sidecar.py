@@ -64,6 +64,7 @@ class ModelRecord:
     input_width: int
     depth_scale: float
     scale_sigma: float
+    object_sigma: float
     shape_sigma: float
     shape_reach: float
 

@@ -167,11 +167,11 @@ def _sidecar_of(path: Path) -> Path:
 
 def _depth_file(path: Path, sidecar_file: Path, sidecar: Sidecar) -> tuple[Path, float | None]:
     """The file to read and, for a PNG, the scale that the sidecar tells."""
-    scales = {f"{sidecar_file.stem}{PurePath(one.file).suffix}": one.scale for one in sidecar.outputs}
+    png_scale = next((one.scale for one in sidecar.outputs if one.format == "png"), None)
     asked = (path,) if path.suffix in DEPTH_SUFFIXES and path.is_file() else ()
     for file in (*asked, *(_beside(sidecar_file, suffix) for suffix in DEPTH_SUFFIXES)):
         if file.is_file():
-            return file, scales.get(file.name)
+            return file, png_scale if file.suffix == ".png" else None
     raise OutputError(f"{sidecar_file}: no depth as npz, npy or PNG beside it", hint=_HOW)
 
 
@@ -245,7 +245,7 @@ def _cell(path: Path, sidecar: Sidecar) -> float:
     """From the canonical transform's own factor, depth_scale = f s / f_c: the photo was resized by s."""
     camera, model = sidecar.camera, sidecar.model
     scale = model.depth_scale * model.canonical_focal_px / max(camera.fx, camera.fy)
-    noise = (model.scale_sigma, model.shape_sigma, model.shape_reach)
+    noise = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach)
     if not (math.isfinite(scale) and scale > 0 and all(math.isfinite(n) and n >= 0 for n in noise)):
         _refuse(path, "what it says of the model is impossible")
     if model.shape_reach == 0:
@@ -259,7 +259,7 @@ def _with_noise(model: object) -> object:
         return model
     spec = SPECS.get(str(model.get("name")))
     known: dict[str, Any] = {"backend": "torch"}
-    for name in ("scale_sigma", "shape_sigma", "shape_reach"):
+    for name in ("scale_sigma", "object_sigma", "shape_sigma", "shape_reach"):
         known[name] = getattr(spec, name) if spec is not None else _default(name)
     return {**known, **model}
 

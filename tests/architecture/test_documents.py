@@ -22,7 +22,7 @@ MENTIONED = sorted(set(re.findall(r"(?:^|\| )m3d [a-z][^|#`\n]*", README, flags=
 def known_options(words: list[str]) -> set[str]:
     """Options of the command that ``words`` start with; fails on a command that does not exist."""
     command = get_command(app)
-    while isinstance(command, typer.core.TyperGroup):
+    while isinstance(command, typer.core.TyperGroup) and not words[0].startswith("-"):
         command = command.commands[words.pop(0)]
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 

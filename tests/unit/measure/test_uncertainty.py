@@ -20,7 +20,7 @@ from m3d_cli.measure.solve import Measurement, solve
 from m3d_cli.measure.spec import Kind, Measure, Reference, Request
 from m3d_cli.measure.uncertainty import Term, Uncertain, interval
 
-NOISE = DepthNoise(scale_sigma=0.08, shape_sigma=0.02, reach=0.6, long_side=800)
+NOISE = DepthNoise(scale_sigma=0.08, shape_sigma=0.02, reach=0.6, long_side=800, object_sigma=0.03)
 DRAWS = 10_000
 
 
@@ -156,7 +156,7 @@ def test_references_that_disagree_are_told_of_and_contradictions_refused(world):
         return solve(depth, Request((width,), references), NOISE, "p")
 
     assert not solved(0.602).scale.warnings
-    assert "a and b disagree by" in solved(0.64).results[0].warnings[-1]
+    assert "a and b disagree by" in solved(0.67).results[0].warnings[-1]
     with pytest.raises(MeasureError, match="a and b contradict each other"):
         solved(1.2)
 
@@ -190,8 +190,11 @@ def test_nearby_points_share_their_shape_error_and_distant_ones_do_not(world):
     scene = room(world)
     depth = scene.map(scene.camera)
     near = Measure("near", Kind.ANGLE, tuple(scene.pick(x, y, 5) for x, y in ((-0.1, 0), (0, 0), (0, 0.1))))
-    covariance = NOISE.covariance(np.array([[0, 0], [1, 0], [5000, 0]], dtype=float), np.zeros(3))
-    assert covariance[0, 1] == pytest.approx(NOISE.shape_sigma**2, rel=0.01)
-    assert covariance[0, 2] < 1e-4 * covariance[0, 0]
+    covariance = NOISE.covariance(np.array([[0, 0], [1, 0], [5000, 0]], dtype=float), np.ones(3), np.zeros(3))
+    assert covariance[0, 1] == pytest.approx(NOISE.shape_sigma**2 + NOISE.object_sigma**2, rel=0.01)
+    between_equals = NOISE.object_sigma**2
+    assert covariance[0, 2] == pytest.approx(between_equals, rel=0.1)
+    far = NOISE.covariance(np.array([[0, 0], [5000, 0]], dtype=float), np.array([1, 5]), np.zeros(2))
+    assert far[0, 1] < 1e-3 * far[0, 0]
     assert solve(depth, Request((near,)), NOISE, "p").results[0].value == pytest.approx(90, abs=0.1)
     assert math.isfinite(interval(uncertain_of(depth, near)[0].split(uncertain_of(depth, near)[1]), 0)[0])

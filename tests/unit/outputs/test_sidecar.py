@@ -80,7 +80,7 @@ def test_the_sidecar_is_strict_json_even_for_odd_names():
         (CandidateRecord(5.0, "user", 0.005),),
         (),
     )
-    model = ModelRecord("m", "0" * 64, "l", "torch", "fp32", "label", 300.0, 56, 84, 1.0, 0.1, 0.1, 0.3)
+    model = ModelRecord("m", "0" * 64, "l", "torch", "fp32", "label", 300.0, 56, 84, 1.0, 0.1, 0.1, 0.1, 0.3)
     side = Sidecar("caf\udce9 \n.jpg", "0", camera, model, depth_record(result(depth), 0), (OutputRecord("a", "png"),))
     data = encode_sidecar(side)
     assert data.endswith(b"}\n")

@@ -1,0 +1,166 @@
+"""Measuring many photos: in memory for a pipe, or into a folder that a later run goes on with."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from m3d_cli import __version__
+from m3d_cli.batch.journal import Journal, Outcome, Status
+from m3d_cli.batch.measuring import MeasureJob, MeasureRun, look, render_depth, wish_key
+from m3d_cli.batch.plan import plan
+from m3d_cli.batch.run import FATAL, SharedEngine, run
+from m3d_cli.batch.settings import Settings
+from m3d_cli.batch.tasks import Shared, Task, tasks
+from m3d_cli.errors import M3dError, PhotoError
+from m3d_cli.files.discover import PhotoFile
+from m3d_cli.measure.drawing import annotated, jpeg_of
+from m3d_cli.measure.html_page import Illustrated, html_page
+from m3d_cli.measure.report import PhotoReport, decode_report, encode_report, refused_report
+from m3d_cli.measure.tables import encode_markdown, encode_table
+from m3d_cli.measure.wish import Wish
+from m3d_cli.outputs.atomic import atomic_write
+
+REPORT_NAME = "measurements"
+FORMATS = ("html", "json", "csv", "tsv", "md")
+
+Wishes = Mapping[PurePosixPath, Wish]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Told:
+    """What became of one photo: its report, pictures where they were made, and the error that kept it from any."""
+
+    path: Path
+    report: PhotoReport
+    picture: bytes | None = None
+    depth: bytes | None = None
+    error: M3dError | None = None
+
+    @property
+    def illustrated(self) -> Illustrated:
+        """As the page takes it."""
+        return Illustrated(self.report, self.picture, self.depth)
+
+
+def plan_measuring(photos: Iterable[PhotoFile], out: Path) -> tuple[MeasureJob, ...]:
+    """A job a photo; raises CollisionError where two photos share a name."""
+    jobs = plan(photos, out, ())
+    return tuple(MeasureJob(job.photo, job.out, job.name, job.formats) for job in jobs)
+
+
+def measure_all(
+    work: Iterable[Task], settings: Settings, engine: SharedEngine, wishes: Wishes, *, pictures: bool
+) -> Iterator[Told]:
+    """Each photo measured in turn, nothing written; raises what ends a run."""
+    for task in work:
+        photo = task.job.photo
+        wish = wishes[photo.relative]
+        try:
+            sight = look(task, settings, engine)
+        except FATAL:
+            raise
+        except M3dError as error:
+            if error is engine.failure:
+                raise
+            yield Told(photo.path, refused_report(str(photo.relative), wish, error), error=error)
+            continue
+        measured = sight.measured(wish)
+        if not pictures:
+            yield Told(photo.path, measured.report, error=measured.error)
+            continue
+        camera = sight.finished.camera
+        picture = annotated(sight.image, (camera.width, camera.height), measured.report)
+        yield Told(photo.path, measured.report, picture, jpeg_of(render_depth(sight.finished)), measured.error)
+
+
+def measure_tasks(
+    jobs: Sequence[MeasureJob],
+    settings: Settings,
+    journal: Journal,
+    shared: Sequence[Shared] | None,
+    wishes: Wishes,
+    *,
+    overwrite: bool,
+) -> Iterator[Task]:
+    """A task a photo, under a key that also says what is wanted of it."""
+    model = settings.model
+    noise = repr((model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach))
+    for task in tasks(jobs, settings, journal, shared, overwrite=True):
+        key = wish_key(task.key + noise, wishes[task.job.photo.relative])[:32]
+        yield dataclasses.replace(task, key=key, earlier=None if overwrite else journal.finished(key))
+
+
+def measure_into(
+    work: Iterable[Task],
+    settings: Settings,
+    journal: Journal,
+    engine: SharedEngine,
+    wishes: Wishes,
+    *,
+    overwrite: bool,
+    late: Callable[[Outcome], object],
+) -> Generator[Outcome]:
+    """Outcomes of a run that writes a report and pictures for every photo."""
+    context = MeasureRun(settings, journal, engine, overwrite, threading.Event(), late, wishes)
+    return run(work, context)
+
+
+def report_of(job: MeasureJob, outcome: Outcome | None, wish: Wish) -> PhotoReport:
+    """The report that stands in the folder, or that of a failure."""
+    name = str(job.photo.relative)
+    if outcome is not None and outcome.status is not Status.FAILED:
+        try:
+            return decode_report(job.report.read_bytes(), str(job.report))
+        except OSError as error:
+            return refused_report(name, wish, PhotoError(f"{job.report}: cannot be read ({error.strerror})"))
+    if outcome is None or outcome.error is None:
+        return refused_report(name, wish, PhotoError(f"{job.photo.path}: not measured yet", hint="run again"))
+    failure = outcome.error
+    return refused_report(name, wish, PhotoError(failure.message, hint=failure.hint, code=failure.code))
+
+
+def write_reports(out: Path, formats: Sequence[str], pages: Callable[[], Iterable[Illustrated]]) -> tuple[Path, ...]:
+    """The reports of a whole run in ``out``; ``pages`` gives the photos anew at each call. Raises OutputError."""
+    reports = [page.report for page in pages()]
+    written = []
+    for kind in formats:
+        path = out / f"{REPORT_NAME}.{kind}"
+        with atomic_write(path) as file:
+            for piece in encode_reports(kind, reports, pages, is_run=True):
+                file.write(piece.encode("utf-8", "backslashreplace"))
+        written.append(path)
+    return tuple(written)
+
+
+def encode_reports(
+    kind: str, reports: Sequence[PhotoReport], pages: Callable[[], Iterable[Illustrated]], *, is_run: bool
+) -> Iterator[str]:
+    """One of FORMATS in pieces; as JSON a photo by itself is an object, a run always a list."""
+    if kind == "html":
+        yield from html_page(pages(), reports, __version__)
+    elif kind == "csv":
+        yield encode_table(reports, ",")
+    elif kind == "tsv":
+        yield encode_table(reports, "\t")
+    elif kind == "md":
+        yield encode_markdown(reports)
+    elif len(reports) == 1 and not is_run:
+        yield encode_report(reports[0])
+    else:
+        yield "[\n" + ",\n".join(encode_report(report).rstrip() for report in reports) + "\n]\n"
+
+
+def pictures_of(job: MeasureJob, report: PhotoReport) -> Illustrated:
+    """The report with what stands in its folder."""
+    return Illustrated(report, _bytes(job.picture), _bytes(job.depth_picture))
+
+
+def _bytes(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None

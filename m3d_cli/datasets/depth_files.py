@@ -1,0 +1,151 @@
+"""Depth as public data sets store it: which number is a metre, and which numbers mean that nothing is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.errors import DatasetError
+
+_RESTORE = "restore the file or leave the frame out"
+_HDF5_ENDINGS = (".hdf5", ".h5", ".mat")
+
+
+@dataclass(frozen=True, slots=True)
+class DepthRule:
+    """``metres = raw / scale``. Unknown: 0, negative or not finite, raw above ``raw_limit``, metres not above
+    ``nearest`` or beyond ``farthest``. ``sky`` is the raw value of what is beyond everything.
+    """
+
+    scale: float = 1.0
+    raw_limit: float = float("inf")
+    nearest: float = 0.0
+    farthest: float = float("inf")
+    sky: float | None = None
+
+    def metres(self, raw: NDArray[Any]) -> NDArray[np.float32]:
+        """Float32 metres (H, W), NaN unknown, +inf sky."""
+        depth = raw.astype(np.float32) / np.float32(self.scale)
+        known = np.isfinite(depth) & (depth > self.nearest) & (depth <= self.farthest)
+        if np.isfinite(self.raw_limit):
+            known &= raw <= self.raw_limit
+        depth[~known] = np.nan
+        if self.sky is not None:
+            depth[raw == self.sky] = np.inf
+        return depth
+
+    def read(self, path: Path, mask: Path | None = None) -> NDArray[np.float32]:
+        """Depth of a file in metres; where the file ``mask`` is 0 it is unknown."""
+        depth = self.metres(read_raw(path))
+        if mask is not None:
+            held = read_raw(mask)
+            if held.shape != depth.shape:
+                raise DatasetError(f"{mask}: {held.shape} pixels, its depth has {depth.shape}", hint=_RESTORE)
+            depth[held == 0] = np.nan
+        return depth
+
+
+# What the released loaders of Metric3D take as metres and as unknown, for annotation files that state no scale.
+FAR = 65500.0
+RULES = {
+    "uasol": DepthRule(200, FAR),
+    "cityscapes": DepthRule(200, FAR),
+    "diml": DepthRule(200, FAR),
+    "waymo": DepthRule(200, FAR),
+    "ddad": DepthRule(200, FAR),
+    "dsec": DepthRule(200, FAR),
+    "argoverse2": DepthRule(200, FAR),
+    "lyft": DepthRule(200, FAR),
+    "pandaset": DepthRule(200, FAR),
+    "nuscenes": DepthRule(200, FAR),
+    "drivingstereo": DepthRule(256, FAR),
+    "mapillary_psd": DepthRule(256, FAR),
+    "virtual_kitti": DepthRule(100, farthest=150),
+    "replica": DepthRule(512, 60000),
+    "taskonomy": DepthRule(512, 60000),
+    "hm3d": DepthRule(512, 60000),
+    "blendedmvg": DepthRule(512, 60000),
+    "matterport3d": DepthRule(4000, FAR),
+    "hypersim": DepthRule(1, 60000),
+    "scannet": DepthRule(1000, FAR),
+    "nyu": DepthRule(6000, FAR),
+    "kitti": DepthRule(256, FAR),
+    "eth3d": DepthRule(1, farthest=100),
+    "diode": DepthRule(1, nearest=0.1, farthest=150),
+    "ibims": DepthRule(1000, 50000),
+    "7scenes": DepthRule(1000, FAR),
+}
+
+
+def read_raw(path: Path) -> NDArray[Any]:
+    """The numbers of a depth or mask file, (H, W): PNG and TIFF of any depth, npy, npz, HDF5."""
+    suffix = path.suffix.lower()
+    if suffix in (".npy", ".npz"):
+        values = _read_numpy(path)
+    elif suffix in _HDF5_ENDINGS:
+        values = read_hdf5(path, "dataset")
+    else:
+        values = _read_image(path)
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[..., 0]
+    if values.ndim != 2 or values.dtype.kind not in "biuf":
+        raise DatasetError(
+            f"{path}: depth must be one number a pixel, got {values.dtype} {values.shape}", hint=_RESTORE
+        )
+    return values
+
+
+def read_normals(path: Path) -> NDArray[np.float32]:
+    """Three numbers a pixel, (H, W, 3), from npy, npz or HDF5."""
+    values = read_hdf5(path, "dataset") if path.suffix.lower() in _HDF5_ENDINGS else _read_numpy(path)
+    if values.ndim != 3 or values.shape[2] != 3:
+        raise DatasetError(f"{path}: normals must be three numbers a pixel, got {values.shape}", hint=_RESTORE)
+    return values.astype(np.float32)
+
+
+def read_hdf5(path: Path, key: str, index: int | None = None) -> NDArray[Any]:
+    """The array ``key`` of an HDF5 file (a MATLAB 7.3 file is one), or its row ``index``."""
+    h5py = load_h5py(path)
+    try:
+        with h5py.File(path, "r") as file:
+            return np.asarray(file[key][...] if index is None else file[key][index])
+    except (OSError, KeyError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot read {key!r} as HDF5 ({error})", hint=_RESTORE) from error
+
+
+def load_h5py(path: Path) -> Any:  # h5py is untyped
+    """The module h5py, which only some data sets need."""
+    try:
+        import h5py
+    except ImportError as error:
+        raise DatasetError(f"{path}: reading HDF5 needs h5py", hint="pip install 'm3d-cli[datasets]'") from error
+    return h5py
+
+
+def _read_numpy(path: Path) -> NDArray[Any]:
+    try:
+        # numpy leaves a damaged archive open when it opens the file itself.
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return loaded
+            return np.asarray(loaded["depth" if "depth" in loaded else loaded.files[0]])
+    except (OSError, ValueError, EOFError, KeyError, IndexError, BadZipFile) as error:
+        raise DatasetError(f"{path}: not a readable numpy file ({error})", hint=_RESTORE) from error
+
+
+def _read_image(path: Path) -> NDArray[Any]:
+    try:
+        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror})", hint=_RESTORE) from error
+    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    if image is None:
+        raise DatasetError(f"{path}: not an image", hint=_RESTORE)
+    return np.asarray(image)

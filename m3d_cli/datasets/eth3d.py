@@ -1,0 +1,91 @@
+"""ETH3D high-resolution: ``SCENE/images/*/NAME.JPG`` and ``SCENE/ground_truth_depth/*/NAME.JPG``, which is not a
+picture but float32 metres, row by row, infinite where unknown.
+
+Each scene's COLMAP model (``dslr_calibration_*``) tells the cameras; without one, the intrinsics that Metric3D's own
+loader takes for every picture stand in, marked as assumed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import FocalSource
+from m3d_cli.datasets.depth_files import RULES
+from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, read_picture, stem_below
+from m3d_cli.errors import DatasetError
+
+ASSUMED = Pinhole(2000.0, 2000.0, 3024.0, 2016.0, None, FocalSource.ASSUMED, 0.25)
+SIZE = (6048, 4032)
+FLOAT_BYTES = 4
+
+
+def find_eth3d(root: Path) -> tuple[Frame, ...]:
+    """Frames with ground-truth depth below ``root``."""
+    depths = sorted(path for path in root.rglob("ground_truth_depth/*/*") if path.is_file())
+    cameras = {scene: read_cameras(scene) for scene in {path.parents[2] for path in depths}}
+    return tuple(_frame(root, path, cameras[path.parents[2]]) for path in depths)
+
+
+def _frame(root: Path, depth: Path, cameras: dict[str, Pinhole]) -> Frame:
+    image = depth.parents[2] / "images" / depth.parent.name / depth.name
+    pinhole = cameras.get(depth.name, ASSUMED)
+    frame = frame_of_files(stem_below(root, image), "eth3d", image, depth, pinhole, RULES["eth3d"], sparse=True)
+    return dataclasses.replace(frame, read_depth=partial(_depth, depth, image, pinhole.size))
+
+
+def _depth(path: Path, image: Path, size: tuple[int, int] | None) -> NDArray[np.float32]:
+    try:
+        values = np.fromfile(path, dtype="<f4")
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror})", hint="restore the file") from error
+    width, height = size if size is not None else _stored_size(values.size, image)
+    if values.size != width * height:
+        raise DatasetError(
+            f"{path}: {values.size * FLOAT_BYTES} bytes are not float32 of {width} x {height} pixels",
+            hint="restore the file; depth belongs to the distorted pictures of dslr_images",
+        )
+    return RULES["eth3d"].metres(values.reshape(height, width))
+
+
+def _stored_size(count: int, image: Path) -> tuple[int, int]:
+    if count == SIZE[0] * SIZE[1]:
+        return SIZE
+    height, width = read_picture(image).shape[:2]
+    return width, height
+
+
+def read_cameras(scene: Path) -> dict[str, Pinhole]:
+    """Cameras by picture name of the scene's COLMAP text model, without lens distortion; empty without one."""
+    for folder in sorted(scene.glob("*calibration*")):
+        files = folder / "cameras.txt", folder / "images.txt"
+        if all(file.is_file() for file in files):
+            return _read_model(*files)
+    return {}
+
+
+def _read_model(cameras: Path, images: Path) -> dict[str, Pinhole]:
+    try:
+        known = {words[0]: _camera(words) for words in _lines(cameras)}
+        # Two lines a picture: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and its points.
+        lines = [line for line in images.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        rows = [line.split(maxsplit=9) for line in lines[::2] if line.strip()]
+        return {Path(row[9]).name: known[row[8]] for row in rows}
+    except (OSError, ValueError, IndexError, KeyError) as error:
+        raise DatasetError(
+            f"{cameras}: not a COLMAP text model ({error!r})", hint="fetch the calibration again"
+        ) from error
+
+
+def _camera(words: list[str]) -> Pinhole:
+    """``ID MODEL WIDTH HEIGHT fx fy cx cy ...``, as all models of ETH3D begin; COLMAP's pixels are ours."""
+    fx, fy, cx, cy = (float(word) for word in words[4:8])
+    return Pinhole(fx, fy, cx, cy, (int(words[2]), int(words[3])))
+
+
+def _lines(path: Path) -> list[list[str]]:
+    return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]

@@ -1,0 +1,138 @@
+"""An annotated frame that is still on disk: where its files are, what camera took it, and how its depth is decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import OPENCV_OFFSET, Camera, FocalSource
+from m3d_cli.datasets.depth_files import DepthRule
+from m3d_cli.datasets.sample import Sample
+from m3d_cli.depthmap import DepthMap
+from m3d_cli.errors import CalibrationError, DatasetError
+from m3d_cli.photo import Photo
+
+
+@dataclass(frozen=True, slots=True)
+class Pinhole:
+    """Intrinsics in our pixel convention, and the size they belong to where the data set says one."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    size: tuple[int, int] | None = None
+    focal_source: FocalSource = FocalSource.CALIBRATION
+    focal_rel_sigma: float = 0.005
+
+    @classmethod
+    def opencv(cls, numbers: Iterable[float], size: tuple[int, int] | None = None) -> Pinhole:
+        """From fx, fy, cx, cy that count from the centre of the top-left pixel."""
+        fx, fy, cx, cy = numbers
+        return cls(fx, fy, cx + OPENCV_OFFSET, cy + OPENCV_OFFSET, size)
+
+    def camera(self, path: Path, width: int, height: int) -> Camera:
+        """The camera of a picture of that size; raises DatasetError where it belongs to another."""
+        if self.size is not None and self.size != (width, height):
+            raise DatasetError(
+                f"{path}: {width} x {height} pixels, its intrinsics are for {self.size[0]} x {self.size[1]}",
+                hint="intrinsics belong to one size: restore the picture or correct them together",
+            )
+        numbers = (self.fx, self.fy, self.cx, self.cy)
+        try:
+            return Camera(width, height, *numbers, self.focal_source, self.focal_rel_sigma)
+        except CalibrationError as error:
+            raise DatasetError(f"{path}: {error.message}", hint="correct its intrinsics") from error
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One frame of a layout; nothing is decoded before ``read``.
+
+    ``name`` is its path without ending, in forward slashes: predictions are named like it. ``read_depth`` gives float32
+    metres along z, NaN unknown, +inf sky; ``fits_depth`` brings depth of another size to the picture's by its nearest
+    pixels.
+    """
+
+    name: str
+    source: str
+    image: Path
+    depth: Path
+    pinhole: Pinhole
+    sparse: bool
+    read_image: Callable[[], NDArray[np.uint8]]
+    read_depth: Callable[[], NDArray[np.float32]]
+    read_normals: Callable[[], NDArray[np.float32]] | None = None
+    split: str = ""
+    fits_depth: bool = False
+
+    def truth(self) -> NDArray[np.float32]:
+        """True depth (H, W); the picture is only decoded where its size decides."""
+        depth = self.read_depth()
+        return self._fitted(depth, self.read_image().shape[:2]) if self.fits_depth else depth
+
+    def read(self) -> Sample:
+        """Picture, depth and, where there are some, normals; raises DatasetError naming the file that does not fit."""
+        image, depth = self.read_image(), self.read_depth()
+        if self.fits_depth:
+            depth = self._fitted(depth, image.shape[:2])
+        height, width = image.shape[:2]
+        if depth.shape != (height, width):
+            raise DatasetError(
+                f"{self.depth}: {depth.shape[1]} x {depth.shape[0]} pixels, its picture {self.image.name} has "
+                f"{width} x {height}",
+                hint="depth and picture must share one size",
+            )
+        camera = self.pinhole.camera(self.image, width, height)
+        normals = self.read_normals() if self.read_normals is not None else None
+        return Sample(
+            Photo(self.image, image, camera), DepthMap(depth, camera, None, normals), self.source, self.sparse
+        )
+
+    def _fitted(self, depth: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+        if depth.shape == size:
+            return depth
+        return np.asarray(cv2.resize(depth, (size[1], size[0]), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
+
+
+def frame_of_files(
+    name: str,
+    source: str,
+    image: Path,
+    depth: Path,
+    pinhole: Pinhole,
+    rule: DepthRule,
+    *,
+    sparse: bool = False,
+    mask: Path | None = None,
+    split: str = "",
+    fits_depth: bool = False,
+) -> Frame:
+    """The usual frame: a picture and a depth file; ``mask`` is a file that is 0 where depth does not hold."""
+    read_depth = partial(rule.read, depth, mask)
+    return Frame(
+        name, source, image, depth, pinhole, sparse, partial(read_picture, image), read_depth, None, split, fits_depth
+    )
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """8-bit RGB (H, W, 3) as stored, its EXIF orientation left alone: depth and intrinsics belong to these pixels."""
+    try:
+        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
+    except OSError as error:
+        raise DatasetError(f"{path}: the picture cannot be read ({error.strerror})", hint="restore the file") from error
+    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
+    if image is None:
+        raise DatasetError(f"{path}: not a picture", hint="restore the file")
+    return np.asarray(image, dtype=np.uint8)
+
+
+def stem_below(root: Path, path: Path) -> str:
+    """The name of a file below ``root`` without its ending, in forward slashes."""
+    return path.relative_to(root).with_suffix("").as_posix()

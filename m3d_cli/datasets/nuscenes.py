@@ -1,0 +1,68 @@
+"""nuScenes with its LiDAR exported to sparse depth PNGs: ``samples/CAMERA/NAME.jpg``, ``depth/CAMERA/NAME.png`` and the
+tables ``v1.0-*/sample_data.json`` and ``calibrated_sensor.json``, which hold each picture's intrinsics.
+
+Depth is in 1/200 m, as Metric3D exports it; a file ``depth_scale.txt`` beside it says otherwise.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from m3d_cli.datasets.depth_files import RULES, DepthRule
+from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
+from m3d_cli.errors import DatasetError
+
+_HINT = "needs samples/CAMERA/*.jpg, depth/CAMERA/*.png and v1.0-*/{sample_data,calibrated_sensor}.json"
+
+
+def find_nuscenes(root: Path) -> tuple[Frame, ...]:
+    """Frames with exported depth below ``root``."""
+    tables = sorted(root.glob("v1.0-*"))
+    if not tables:
+        raise DatasetError(f"{root}: no tables of nuScenes", hint=_HINT)
+    pinholes = read_pinholes(tables[0])
+    rule = _rule(root / "depth" / "depth_scale.txt")
+    return tuple(_frame(root, path, pinholes, rule) for path in sorted((root / "depth").glob("*/*.png")))
+
+
+def _frame(root: Path, depth: Path, pinholes: Mapping[str, Pinhole], rule: DepthRule) -> Frame:
+    image = root / "samples" / depth.parent.name / f"{depth.stem}.jpg"
+    key = image.relative_to(root).as_posix()
+    if key not in pinholes:
+        raise DatasetError(f"{image}: no intrinsics in sample_data.json", hint=_HINT)
+    return frame_of_files(stem_below(root, image), "nuscenes", image, depth, pinholes[key], rule, sparse=True)
+
+
+def read_pinholes(folder: Path) -> dict[str, Pinhole]:
+    """Intrinsics by file name, in OpenCV's pixel convention; only cameras have some."""
+    sensors = {row["token"]: row.get("camera_intrinsic") for row in _table(folder / "calibrated_sensor.json")}
+    found = {}
+    for row in _table(folder / "sample_data.json"):
+        matrix = sensors.get(row["calibrated_sensor_token"])
+        if matrix:
+            numbers = (matrix[0][0], matrix[1][1], matrix[0][2], matrix[1][2])
+            size = (int(row["width"]), int(row["height"])) if row.get("width") else None
+            found[str(row["filename"])] = Pinhole.opencv(numbers, size)
+    return found
+
+
+def _table(path: Path) -> Sequence[Mapping[str, Any]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: not a table of nuScenes ({error})", hint=_HINT) from error
+    if not isinstance(rows, list):
+        raise DatasetError(f"{path}: not a table of nuScenes", hint=_HINT)
+    return rows
+
+
+def _rule(path: Path) -> DepthRule:
+    if not path.is_file():
+        return RULES["nuscenes"]
+    try:
+        return DepthRule(float(path.read_text(encoding="utf-8")), RULES["nuscenes"].raw_limit)
+    except ValueError as error:
+        raise DatasetError(f"{path}: not a number", hint="PNG units a metre") from error

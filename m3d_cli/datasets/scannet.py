@@ -1,0 +1,47 @@
+"""ScanNet as its reader exports it: ``SCENE/color/N.jpg``, ``SCENE/depth/N.png``, ``SCENE/intrinsic/*.txt``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from m3d_cli.datasets.depth_files import DepthRule
+from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
+from m3d_cli.errors import DatasetError
+
+RULE = DepthRule(1000, 65500)
+COLOUR_SIZE = (1296, 968)
+
+
+def find_scannet(root: Path) -> tuple[Frame, ...]:
+    """Frames of all scenes below ``root``; depth (640 x 480) is brought to the picture's size by nearest pixels."""
+    pictures = sorted(root.rglob("color/*.jpg"), key=lambda path: (path.parent, len(path.stem), path.stem))
+    pinholes = {folder: _pinhole(folder) for folder in {path.parent.parent for path in pictures}}
+    return tuple(_frame(root, path, pinholes[path.parent.parent]) for path in pictures)
+
+
+def _frame(root: Path, image: Path, pinhole: Pinhole) -> Frame:
+    depth = image.parent.parent / "depth" / f"{image.stem}.png"
+    return frame_of_files(stem_below(root, image), "scannet", image, depth, pinhole, RULE, fits_depth=True)
+
+
+def _pinhole(scene: Path) -> Pinhole:
+    """The colour camera's; the size they belong to is in ``SCENE.txt``, else the sensor's own."""
+    path = scene / "intrinsic" / "intrinsic_color.txt"
+    try:
+        matrix = np.loadtxt(path, dtype=np.float64)
+        numbers = (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
+    except (OSError, ValueError, IndexError) as error:
+        raise DatasetError(f"{path}: no 4 x 4 matrix of intrinsics ({error})", hint="export the scene again") from error
+    return Pinhole.opencv((float(number) for number in numbers), _size(scene))
+
+
+def _size(scene: Path) -> tuple[int, int]:
+    header = scene / f"{scene.name}.txt"
+    if not header.is_file():
+        return COLOUR_SIZE
+    lines = [line.split("=") for line in header.read_text(encoding="utf-8").splitlines() if "=" in line]
+    facts = {name.strip(): value.strip() for name, value in lines}
+    width, height = facts.get("colorWidth", ""), facts.get("colorHeight", "")
+    return (int(width), int(height)) if width.isdigit() and height.isdigit() else COLOUR_SIZE

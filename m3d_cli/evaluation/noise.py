@@ -1,0 +1,128 @@
+"""How the errors of a network's depth behave: what `measure` needs to say how sure it is.
+
+The error of ln depth has three parts: one common to the picture (scale), one that things at different depths do not
+share (object), and one that changes along a surface (shape): two places on one surface a distance d apart differ by
+sigma sqrt(2 (1 - exp(-d / reach))). Spreads are robust, as depth edges must not speak for surfaces.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import Camera
+
+# Patches tried in a picture, their sides in long sides of the picture, and places looked at in each.
+PATCHES = 400
+SIDES = (0.015, 0.35)
+PLACES = 60
+# A patch is one plane when this share of its places lies on it, within so much of the depth.
+FLAT_SHARE, FLAT = 0.95, 0.015
+# Limits of the classes of distance, in long sides of the picture.
+CLASSES = np.geomspace(0.01, 0.3, 12)
+# Weight (patches' worth of pairs) that a class needs.
+LEAST_WEIGHT = 3.0
+# Standard deviation of a normal distribution in units of its median absolute deviation.
+MAD = 1.4826
+_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PictureErrors:
+    """Of one picture: median error, robust spread of the rest, and along surfaces the sum of root differences and the
+    weight for each class of distance.
+    """
+
+    scale: float
+    spread: float
+    roots: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorModel:
+    """Standard deviations of ln depth's errors, and the reach of the shape error in long sides."""
+
+    scale_sigma: float
+    object_sigma: float
+    shape_sigma: float
+    shape_reach: float
+
+
+def picture_errors(prediction: NDArray[np.float32], truth: NDArray[np.float32], camera: Camera) -> PictureErrors:
+    """Errors ln(prediction / truth) of metres (H, W), where both are known."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        errors = np.log(prediction.astype(np.float64) / truth)
+    errors[~np.isfinite(errors)] = np.nan
+    scale = float(np.nanmedian(errors))
+    rng = np.random.default_rng(_SEED)
+    roots, weights = np.zeros(len(CLASSES) - 1), np.zeros(len(CLASSES) - 1)
+    for _ in range(PATCHES):
+        found = _patch(errors, truth, camera, rng)
+        if found is not None:
+            roots, weights = roots + found[0], weights + found[1]
+    return PictureErrors(scale, MAD * float(np.nanmedian(np.abs(errors - scale))), roots, weights)
+
+
+def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
+    """The error model of several pictures, each of the same weight."""
+    scale = float(np.sqrt(np.mean([picture.scale**2 for picture in pictures])))
+    spread = float(np.sqrt(np.mean([picture.spread**2 for picture in pictures])))
+    roots = np.sum([picture.roots for picture in pictures], axis=0)
+    weights = np.sum([picture.weights for picture in pictures], axis=0)
+    known = weights > LEAST_WEIGHT
+    # Fourth power of the mean root (Cressie and Hawkins, 1980) estimates the mean square without its outliers.
+    level = (roots[known] / weights[known]) ** 4 / 0.457 / 2
+    sigma, reach = _fitted(np.sqrt(CLASSES[:-1] * CLASSES[1:])[known], level)
+    return ErrorModel(scale, float(np.sqrt(max(spread**2 - sigma**2, 0))), sigma, reach)
+
+
+def _patch(
+    errors: NDArray[np.float64], truth: NDArray[np.float32], camera: Camera, rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Root differences by class within a random flat patch, weighing one in all; None where it is not flat."""
+    long_side = max(truth.shape)
+    side = int(long_side * np.exp(rng.uniform(*np.log(SIDES))))
+    if not 4 < side < min(truth.shape):
+        return None
+    top, left = rng.integers(0, truth.shape[0] - side), rng.integers(0, truth.shape[1] - side)
+    chosen = rng.permutation(side * side)[:PLACES]
+    rows, columns = top + chosen // side, left + chosen % side
+    known = np.isfinite(errors[rows, columns])
+    if known.mean() < FLAT_SHARE:
+        return None
+    rows, columns = rows[known], columns[known]
+    if not _is_flat(truth, camera, rows, columns):
+        return None
+    first, second = np.triu_indices(len(rows), 1)
+    apart = np.hypot(rows[first] - rows[second], columns[first] - columns[second]) / long_side
+    roots = np.sqrt(np.abs(errors[rows[first], columns[first]] - errors[rows[second], columns[second]]))
+    number = np.digitize(apart, CLASSES) - 1
+    inside = (number >= 0) & (number < len(CLASSES) - 1)
+    total = max(1, int(inside.sum()))
+    count = len(CLASSES) - 1
+    sums = np.bincount(number[inside], roots[inside], minlength=count)
+    return sums / total, np.bincount(number[inside], minlength=count) / total
+
+
+def _is_flat(truth: NDArray[np.float32], camera: Camera, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> bool:
+    x, y = camera.slopes()
+    rays = np.stack([x[0, columns], y[rows, 0], np.ones(len(rows))], axis=1).astype(np.float64)
+    inverse = 1 / truth[rows, columns].astype(np.float64)
+    plane = np.linalg.lstsq(rays, inverse, rcond=None)[0]
+    return bool(np.mean(np.abs(rays @ plane / inverse - 1) < FLAT) >= FLAT_SHARE)
+
+
+def _fitted(apart: NDArray[np.float64], level: NDArray[np.float64]) -> tuple[float, float]:
+    """Sigma and reach of half the mean square difference, least squares in relative terms over a list of reaches."""
+    best = (np.inf, 0.0, 1.0)
+    for reach in np.geomspace(0.01, 1.0, 150):
+        ratio = (1 - np.exp(-apart / reach)) / level
+        variance = ratio.sum() / (ratio**2).sum()
+        misfit = float(((variance * ratio - 1) ** 2).sum())
+        if misfit < best[0]:
+            best = (misfit, float(np.sqrt(variance)), float(reach))
+    return best[1], best[2]

@@ -1,0 +1,160 @@
+"""Depth maps against annotated frames, one by one and summed up; needs no network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.datasets.frame import Frame
+from m3d_cli.errors import DatasetError
+from m3d_cli.evaluation.alignment import DEFAULT_ALIGNMENTS, LEAST_DEPTH, Alignment, align
+from m3d_cli.evaluation.extras import Extra, extra_scores
+from m3d_cli.evaluation.metrics import DepthScores, MeanScores, mean_of_means, mean_scores, score
+from m3d_cli.evaluation.presets import EVERYTHING, Preset
+
+# Gives the metric depth (H, W) of a frame, NaN unknown.
+Predict = Callable[[Frame], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How scores are made: which pixels count, what is forgiven, and what else is measured."""
+
+    preset: Preset = EVERYTHING
+    alignments: tuple[Alignment, ...] = DEFAULT_ALIGNMENTS
+    extras: tuple[Extra, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ImageScores:
+    """Scores of one frame: true pixels that count, the share of them that was predicted, scores by alignment.
+
+    Without a true pixel that counts there are no scores.
+    """
+
+    name: str
+    source: str
+    pixels: int
+    coverage: float
+    by_alignment: tuple[tuple[Alignment, DepthScores], ...]
+    extras: tuple[tuple[str, float], ...] = ()
+
+    def scores(self, alignment: Alignment) -> DepthScores:
+        """The scores under ``alignment``."""
+        return dict(self.by_alignment)[alignment]
+
+
+@dataclass(frozen=True, slots=True)
+class SourceScores:
+    """Mean scores of one source by alignment; ``images`` have scores, ``skipped`` had no true pixel that counts."""
+
+    source: str
+    images: int
+    by_alignment: tuple[tuple[Alignment, MeanScores], ...]
+    skipped: int = 0
+
+    def scores(self, alignment: Alignment) -> MeanScores:
+        """The scores under ``alignment``."""
+        return dict(self.by_alignment)[alignment]
+
+
+def counted_pixels(
+    prediction: NDArray[np.float32], truth: NDArray[np.float32], preset: Preset = EVERYTHING
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+    """Predicted and true metres (N,) where the truth counts, and the share of them that was predicted at all.
+
+    A pixel predicted unknown (not finite, or not positive) counts as predicted at the picture's largest known depth; a
+    picture with nothing predicted as LEAST_DEPTH all over. Leaving them out would reward a network for silence.
+    """
+    mask = preset.mask(truth)
+    resized = _resized(prediction, truth.shape)[mask].astype(np.float64)
+    known = np.isfinite(resized) & (resized > 0)
+    covered = np.count_nonzero(known)
+    if covered < len(resized):
+        far = float(resized[known].max()) if covered else LEAST_DEPTH
+        resized = np.where(known, resized, far)
+    return resized, truth[mask].astype(np.float64), covered / max(1, len(resized))
+
+
+def score_depth(
+    prediction: NDArray[np.float32],
+    truth: NDArray[np.float32],
+    protocol: Protocol = Protocol(),
+) -> tuple[DepthScores, ...]:
+    """Scores of one depth map by alignment; raises DatasetError where no pixel counts."""
+    predicted, true, _ = counted_pixels(prediction, truth, protocol.preset)
+    return tuple(score(align(predicted, true, alignment), true) for alignment in protocol.alignments)
+
+
+def score_frame(frame: Frame, prediction: NDArray[np.float32], protocol: Protocol) -> ImageScores:
+    """Scores of a prediction of ``frame``; raises DatasetError naming the frame where its files do not fit."""
+    truth = frame.truth()
+    try:
+        predicted, true, coverage = counted_pixels(prediction, truth, protocol.preset)
+    except DatasetError as error:
+        raise DatasetError(f"{frame.depth}: {error.message}", hint=error.hint) from error
+    pairs = ((a, score(align(predicted, true, a), true)) for a in protocol.alignments) if len(true) else ()
+    extras = extra_scores(frame, _resized(prediction, truth.shape), truth, protocol.preset, protocol.extras)
+    return ImageScores(frame.name, frame.source, len(true), coverage, tuple(pairs), extras)
+
+
+def score_frames(
+    frames: Iterable[Frame], predict: Predict, protocol: Protocol, workers: int = 1
+) -> Iterator[ImageScores]:
+    """Scores in the order of ``frames``, by threads; few frames are in memory at a time, however many there are."""
+
+    def work(frame: Frame) -> ImageScores:
+        return score_frame(frame, predict(frame), protocol)
+
+    if workers <= 1:
+        yield from map(work, frames)
+        return
+    waiting: deque[Future[ImageScores]] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for frame in frames:
+            waiting.append(pool.submit(work, frame))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def by_source(images: Sequence[ImageScores], alignments: Sequence[Alignment]) -> list[SourceScores]:
+    """Mean scores of each source, in the order in which they come; raises DatasetError for one without any score."""
+    groups: dict[str, list[ImageScores]] = {}
+    for image in images:
+        groups.setdefault(image.source, []).append(image)
+    return [summary(group, alignments, source) for source, group in groups.items()]
+
+
+def summary(images: Sequence[ImageScores], alignments: Sequence[Alignment], name: str = "all") -> SourceScores:
+    """Mean scores over pictures; raises DatasetError where none has a pixel that counts."""
+    scored = [image for image in images if image.by_alignment]
+    if not scored:
+        raise DatasetError(f"{name}: no picture has a pixel of known depth that counts", hint="m3d datasets check DIR")
+    means = tuple((a, mean_scores([image.scores(a) for image in scored])) for a in alignments)
+    return SourceScores(name, len(scored), means, len(images) - len(scored))
+
+
+def mean_over_sources(scores: Sequence[SourceScores], alignment: Alignment) -> MeanScores:
+    """Every source weighs the same, however many pictures it has."""
+    return mean_of_means([source.scores(alignment) for source in scores])
+
+
+def worst(images: Iterable[ImageScores], count: int, alignment: Alignment) -> list[ImageScores]:
+    """The ``count`` pictures of largest AbsRel, worst first."""
+    scored = [image for image in images if image.by_alignment]
+    return sorted(scored, key=lambda image: (-image.scores(alignment).abs_rel, image.name))[:count]
+
+
+def _resized(prediction: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    if prediction.shape == size:
+        return prediction
+    resized = cv2.resize(prediction, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+    return np.asarray(resized, dtype=np.float32)
