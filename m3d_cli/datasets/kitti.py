@@ -6,7 +6,7 @@ A list is any ``*eigen*.txt`` below the folder, in either of the two common form
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from m3d_cli.errors import DatasetError
 RULE = DepthRule(256, 65500)
 CALIBRATION = "calib_cam_to_cam.txt"
 SIDES = {"l": "image_02", "r": "image_03", "2": "image_02", "3": "image_03"}
+_FORMS = "lines are: picture depth focal, or: date/drive number side"
 _HINT = "needs DATE/DRIVE/image_02/data/*.png, DATE/calib_cam_to_cam.txt and (train|val)/DRIVE/proj_depth/groundtruth"
 
 
@@ -28,21 +29,28 @@ def find_kitti(root: Path) -> tuple[Frame, ...]:
     if not depths or not drives:
         raise DatasetError(f"{root}: no annotated depth or no raw drive of KITTI", hint=_HINT)
     lists = sorted(root.rglob("*eigen*.txt"))
-    listed = [key for file in lists for key in read_list(file)]
+    listed = [key for file in lists for key in _with_depth(file, depths)]
     split = "eigen" if lists else ""
-    keys: Iterable[tuple[str, str, str]] = [key for key in listed if key in depths] if lists else depths
+    keys: Iterable[tuple[str, str, str]] = listed if lists else depths
     return tuple(_frame(drives, key, depths[key], split or _half(depths[key])) for key in dict.fromkeys(keys))
 
 
-def read_list(file: Path) -> list[tuple[str, str, str]]:
-    """Drive, camera folder and number of every line; lines without annotated depth are left out."""
+def _with_depth(file: Path, depths: Mapping[tuple[str, str, str], Path]) -> list[tuple[str, str, str]]:
+    """The frames of a list that were annotated; raises DatasetError where the list names depth that is not there."""
+    listed = read_list(file)
+    lost = [key for key, has_depth in listed if has_depth and key not in depths]
+    if lost:
+        raise DatasetError(f"{file}: depth of {len(lost)} frames is not there, such as {'/'.join(lost[0])}", hint=_HINT)
+    return [key for key, _ in listed if key in depths]
+
+
+def read_list(file: Path) -> list[tuple[tuple[str, str, str], bool]]:
+    """Drive, camera folder and number of every line, and whether the line names annotated depth."""
     lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     try:
-        return [_listed(words) for words in lines if "None" not in words]
+        return [(_listed(words), bool(Path(words[0]).suffix) and words[1] != "None") for words in lines]
     except (IndexError, KeyError, ValueError) as error:
-        raise DatasetError(
-            f"{file}: not a list of KITTI frames ({error!r})", hint="see m3d_cli/datasets/kitti.py"
-        ) from error
+        raise DatasetError(f"{file}: not a list of KITTI frames ({error!r})", hint=_FORMS) from error
 
 
 def _listed(words: list[str]) -> tuple[str, str, str]:

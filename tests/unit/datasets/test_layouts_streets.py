@@ -66,6 +66,13 @@ def test_kitti_takes_the_eigen_split_from_its_list(tmp_path: Path, line: str) ->
     assert (frame.depth.stem, frame.split) == ("0000000006", "eigen")
 
 
+def test_depth_that_a_list_names_must_be_there(tmp_path: Path) -> None:
+    line = f"{DATE}/{DRIVE}/image_02/data/0000000007.png {DRIVE}/proj_depth/groundtruth/image_02/0000000007.png 721.5\n"
+    text(kitti(tmp_path) / "eigen_test_files.txt", line)
+    with pytest.raises(DatasetError, match=r"depth of 1 frames is not there, such as .*0000000007"):
+        found("kitti", tmp_path)
+
+
 def test_kitti_names_what_is_missing(tmp_path: Path) -> None:
     root = kitti(tmp_path)
     text(root / "eigen.txt", "only two\n")

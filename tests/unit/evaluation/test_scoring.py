@@ -154,6 +154,7 @@ def test_of_other_layouts_every_picture_weighs_the_same(frames: tuple[Frame, ...
 
     images = tuple(score_frames(frames, constant, Protocol()))
     by_image, by_source_ = (Run(layout, "model", "m", Protocol(), images) for layout in ("nyu", "rgbd"))
+    assert [json.loads(json_line(run))["mean_over"] for run in (by_image, by_source_)] == ["images", "sources"]
     assert by_image.mean(Alignment.NONE).abs_rel == pytest.approx((0.8 + 1 + 0) / 3)
     assert by_source_.mean(Alignment.NONE).abs_rel == pytest.approx((0.8 + 0.5) / 2)
     assert text_table(by_image).splitlines()[-1].startswith("all")
