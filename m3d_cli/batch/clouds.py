@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.batch.plan import OutputFormat
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.errors import OutputError
+from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.outputs.mesh import Mesh, encode_glb
 from m3d_cli.outputs.ply import encode_pcd, encode_ply, encode_xyz
 from m3d_cli.outputs.splat import encode_cloud_preview
@@ -35,6 +36,12 @@ class CloudStyle:
     voxel: float | None = None
     outliers: bool = False
     normals: bool = False
+
+    def __post_init__(self) -> None:
+        if self.voxel is not None and not (math.isfinite(self.voxel) and self.voxel > 0):
+            raise UsageError(f"--voxel {self.voxel} is not a positive number of metres")
+        if self.min_confidence is not None and not 0 <= self.min_confidence <= 1:
+            raise UsageError(f"--min-confidence {self.min_confidence} is not between 0 and 1")
 
     def choice(self, cell: float) -> CloudFilter:
         """Which pixels become points when one pixel of the network covers ``cell`` pixels of the photo."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -21,10 +21,10 @@ from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
 from m3d_cli.batch.tasks import Task
 from m3d_cli.errors import M3dError
-from m3d_cli.files.load import load
+from m3d_cli.files.load import UNDISTORTED, load
 from m3d_cli.measure.drawing import LONGEST, annotated, jpeg_of
 from m3d_cli.measure.noise import DepthNoise
-from m3d_cli.measure.report import CameraNote, ModelNote, PhotoReport, answer, encode_report
+from m3d_cli.measure.report import CameraNote, ModelNote, PhotoReport, Row, answer, encode_report
 from m3d_cli.measure.wish import Wish
 from m3d_cli.outputs.atomic import write_bytes
 from m3d_cli.outputs.preview import PreviewStyle, render_preview
@@ -32,6 +32,8 @@ from m3d_cli.outputs.preview import PreviewStyle, render_preview
 REPORT_SUFFIX = ".measure.json"
 PICTURE_SUFFIX = ".measured.jpg"
 DEPTH_SUFFIX = ".depth.jpg"
+
+STRAIGHTENED = "the lens was straightened: points count in the straightened picture, not in the file's"
 
 
 class MeasureJob(Job):
@@ -84,11 +86,17 @@ class Sight:
             camera=_camera_note(self.finished),
             model=_model_note(self.finished),
             reference=found.reference,
-            measurements=found.rows,
+            measurements=tuple(map(self._told, found.rows)),
             m3d_version=__version__,
             notes=(*self.finished.camera.warnings, *self.finished.notes, *self.notes),
         )
         return Measured(report, found.error)
+
+    def _told(self, row: Row) -> Row:
+        """A row with the warning that its points are not those of the file, where the lens was straightened."""
+        if UNDISTORTED not in self.finished.notes or row.error is not None:
+            return row
+        return replace(row, warnings=(*row.warnings, STRAIGHTENED))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

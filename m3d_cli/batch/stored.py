@@ -12,9 +12,9 @@ from m3d_cli.batch.products import Finished
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.tasks import Task
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.errors import NoInputError
+from m3d_cli.errors import NoInputError, OutputError
 from m3d_cli.files.discover import PhotoFile
-from m3d_cli.files.load import load
+from m3d_cli.files.load import UNDISTORTED, load
 from m3d_cli.outputs.stored import SIDECAR_SUFFIX, StoredDepth, load_depth, stored_sidecars, stored_source
 
 
@@ -35,7 +35,13 @@ def read_back(task: Task, settings: Settings) -> Finished:
     stored = load_depth(stored_source(photo.path, photo.relative, settings.stored or Path()))
     image = None
     if not _is_depth(photo, stored):
-        image = load(photo.path, settings.camera, relative=photo.relative).image
+        loaded = load(photo.path, settings.camera, relative=photo.relative)
+        if (UNDISTORTED in loaded.notes) != (UNDISTORTED in stored.sidecar.notes):
+            raise OutputError(
+                f"{photo.path}: its depth was made with another lens model than is given now",
+                hint="give the same --intrinsics as m3d depth had, or none if it had none",
+            )
+        image = loaded.image
     return Finished(
         name=stored.photo,
         depth=_limited(stored.depth, settings.max_depth),

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
+from m3d_cli.errors import OutputError
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -31,6 +33,8 @@ def write_line(line: str) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         leave_closed_pipe()
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}", hint="make room there") from error
 
 
 def write_bytes(*pieces: bytes | memoryview) -> None:
@@ -43,6 +47,8 @@ def write_bytes(*pieces: bytes | memoryview) -> None:
         sys.stdout.buffer.flush()
     except BrokenPipeError:
         leave_closed_pipe()
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}", hint="make room there") from error
 
 
 def one_line(text: str) -> str:

@@ -242,6 +242,7 @@ def measure(
         exif_json=exif_json,
         sensor_db=sensor_db,
     )
+    options.refuse_focal(camera, depth)
     from m3d_cli.batch.settings import Settings
 
     network, chosen = options.choose_network(model, weights, depth, talk)

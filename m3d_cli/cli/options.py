@@ -308,6 +308,14 @@ def choose_model(name: str | None, talk: Talk) -> str:
     return chosen
 
 
+def refuse_focal(camera: CameraOptions, depth: Path | None) -> None:
+    """Raise UsageError for a focal length given beside depth, which has its own in the sidecar."""
+    from m3d_cli.files.focal import UserFocal
+
+    if depth is not None and camera.user != UserFocal():
+        raise UsageError("--depth knows its focal length, another one cannot be given", hint="run m3d depth with it")
+
+
 def choose_network(
     model: str | None, weights: Path | None, depth: Path | None, talk: Talk
 ) -> tuple[ModelSpec, ChosenWeights]:
@@ -316,6 +324,8 @@ def choose_network(
     from m3d_cli.models.spec import LITE, model_spec
 
     if depth is not None:
+        if model is not None or weights is not None:
+            raise UsageError("--depth is there already: no network runs", hint="leave --model and --weights out")
         return LITE, ChosenWeights(None, "")
     spec = model_spec(choose_model(model, talk))
     return spec, choose_weights(spec, weights)

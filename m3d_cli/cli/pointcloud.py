@@ -148,6 +148,7 @@ def pointcloud(
         sensor_db=sensor_db,
         require_focal=require_focal,
     )
+    options.refuse_focal(camera, depth)
     from m3d_cli.batch.clouds import CloudStyle
     from m3d_cli.batch.plan import parse_formats, plan
     from m3d_cli.batch.settings import Settings

@@ -107,7 +107,7 @@ def _flat(scene: Scene, plan: Plan) -> None:
     plan.planes.append(name)
     plan.quantity = lambda state: dimensions.distance_of_camera(state.planes[name])
     plan.method = "robust plane; the camera's distance from it"
-    plan.fixed["residual rms (m)"] = plane.rms
+    plan.numbers["residual rms (m)"] = lambda _: plane.rms
     plan.fixed["share of the region on it"] = plane.inliers
     ground = scene.ground()
     if plan.measure.kind is Kind.PLANE:
@@ -125,7 +125,7 @@ def _area(scene: Scene, plan: Plan) -> None:
     count = len(plan.elements)
     plan.quantity = lambda state: dimensions.area(state.points[:count])
     plan.method = "rays of the corners on the polygon's plane"
-    plan.fixed["residual rms (m)"] = plane.rms
+    plan.numbers["residual rms (m)"] = lambda _: plane.rms
 
 
 def _gap(scene: Scene, plan: Plan) -> None:

@@ -22,9 +22,13 @@ MOST_SAMPLES = 4000
 # Points whose errors are followed into the plane's covariance.
 TRACED = 49
 TRIALS = 256
-# Inliers are within this share of the depth, and at least within the noise of the residuals.
+# Inliers are within this share of the depth, or within this many median residuals of all that are not wild.
 INLIER = 0.02
+NOISE_BAND = 3.0
+WILD = 0.2
 LEAST_POINTS = 12
+# Standard deviation of a region's pixels in its narrow direction.
+LEAST_SPREAD = 1.0
 _SEED = 20230721
 
 
@@ -63,6 +67,7 @@ def fit_plane(depth: DepthMap, region: NDArray[np.bool_], noise: DepthNoise, nam
     x, y = depth.camera.slopes()
     rays = np.stack([x[0, columns], y[rows, 0], np.ones(len(rows))], axis=1).astype(np.float64)
     inverse = 1 / depth.depth[rows, columns].astype(np.float64)
+    _check_extent(np.stack([columns, rows], axis=1).astype(np.float64), name)
     inside = _consensus(rays, inverse)
     if inside.sum() < LEAST_POINTS:
         raise MeasureError(f"{name}: the region holds no plane", hint="choose a flat region")
@@ -88,20 +93,32 @@ def ground_region(depth: DepthMap) -> NDArray[np.bool_]:
     return region
 
 
+def _check_extent(pixels: NDArray[np.float64], name: str) -> None:
+    """Raise MeasureError for a region that is a line: it could lie on any plane through it."""
+    spread = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False) / np.sqrt(len(pixels))
+    if spread[-1] < LEAST_SPREAD:
+        raise MeasureError(f"{name}: the region is too thin to tell a plane", hint="choose a region with some area")
+
+
 def _consensus(rays: NDArray[np.float64], inverse: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Which points lie on the plane that three of them span and most agree with."""
     rng = np.random.default_rng(_SEED)
     best = np.zeros(len(rays), dtype=np.bool_)
+    found: NDArray[np.float64] | None = None
     for _ in range(TRIALS):
         three = rng.choice(len(rays), 3, replace=False)
         try:
-            q = np.linalg.solve(rays[three], inverse[three])
+            q = np.asarray(np.linalg.solve(rays[three], inverse[three]), dtype=np.float64)
         except np.linalg.LinAlgError:
             continue
         inside = np.abs(rays @ q - inverse) < INLIER * inverse
         if inside.sum() > best.sum():
-            best = inside
-    return best
+            best, found = inside, q
+    if found is None:
+        return best
+    # Noise wider than the band must not thin out a plane: the band follows the residuals' own spread.
+    residuals = np.abs(rays @ found / inverse - 1)
+    return np.asarray(residuals < max(INLIER, NOISE_BAND * float(np.median(residuals[residuals < WILD]))))
 
 
 def _covariance(

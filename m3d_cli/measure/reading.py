@@ -20,7 +20,7 @@ WINDOW_SHARE = 0.004
 LEAST_REACH = 2
 # Sorted depths that differ by more than this from one to the next lie on two sides of an edge.
 SPLIT = 0.06
-# A side of an edge counts when it holds this share of the window.
+# The other side of an edge counts when it holds this share of the window.
 LEAST_SIDE = 0.12
 # Pixels a fit needs; with fewer known ones the window tells only its median.
 LEAST_FIT = 6
@@ -122,10 +122,10 @@ def _own_side(
     cut = float(ordered[int(ratios.argmax())])
     near = known & (values <= cut)
     far = known & ~near
-    if min(near.sum(), far.sum()) < LEAST_SIDE * known.sum():
-        return (near if near.sum() > far.sum() else far), None
     is_near = bool(near[row, column]) if wanted is None else wanted is Side.NEAR
     own, other = (near, far) if is_near else (far, near)
+    if other.sum() < LEAST_SIDE * known.sum():
+        return own, None
     return own, float(np.median(values[other]))
 
 

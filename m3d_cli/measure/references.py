@@ -39,8 +39,7 @@ def scale_of(scene: Scene) -> Scale | None:
     lone = Uncertain(scene.depth.camera, scene.noise, elements, scene.used_planes(elements), len(references))
     each = [lone.split(_log_factor(ref, 2 * i, i)) for i, ref in enumerate(references)]
     own = np.array([_own_sigma(split) for split in each])
-    values = np.array([split.value for split in each])
-    warnings = _disagreements(references, values, own)
+    warnings = _disagreements(references, lone)
     weights = own**-2 / (own**-2).sum()
     together = lone.split(_log_mean(references, weights, 0))
     return Scale(math.exp(together.value), _own_sigma(together), references, weights, warnings)
@@ -83,18 +82,26 @@ def _own_sigma(split: Split) -> float:
     return max(own, 1e-6)
 
 
-def _disagreements(
-    references: Sequence[Reference], values: NDArray[np.float64], sigmas: NDArray[np.float64]
-) -> tuple[str, ...]:
+def _disagreements(references: Sequence[Reference], lone: Uncertain) -> tuple[str, ...]:
+    """What the worst pair of references says against each other; raises MeasureError for a contradiction.
+
+    Pairs are judged by the error of their difference: the scale cancels in it, a wrong focal length does not where
+    one lies across and one along the view.
+    """
     worst, pair = 0.0, ("", "")
-    for i in range(len(references)):
-        for j in range(i):
-            apart = abs(values[i] - values[j]) / math.hypot(sigmas[i], sigmas[j])
+    for i, one in enumerate(references):
+        for j, other in enumerate(references[:i]):
+            split = lone.split(_difference(_log_factor(one, 2 * i, i), _log_factor(other, 2 * j, j)))
+            apart = abs(split.value) / max(split.sigma, 1e-6)
             if apart > worst:
-                worst, pair = apart, (references[j].name, references[i].name)
+                worst, pair = apart, (other.name, one.name)
     if worst > CONTRADICTORY:
         raise MeasureError(
             f"{pair[0]} and {pair[1]} contradict each other by {worst:.1f} standard deviations",
             hint="check their points and lengths",
         )
     return (f"{pair[0]} and {pair[1]} disagree by {worst:.1f} standard deviations",) if worst > SUSPICIOUS else ()
+
+
+def _difference(one: Quantity, other: Quantity) -> Quantity:
+    return lambda state: one(state) - other(state)

@@ -58,7 +58,10 @@ class Scene:
         measure = self._by_name.get(name)
         if measure is None or measure.kind not in (Kind.PLANE, Kind.AREA, Kind.GROUND):
             planes = [m.name for m in self.request.measures if m.kind in (Kind.PLANE, Kind.AREA, Kind.GROUND)]
-            raise MeasureError(f"{asker}: there is no plane named {name}", hint=f"planes are: {', '.join(planes)}")
+            raise MeasureError(
+                f"{asker}: there is no plane named {name}",
+                hint=f"planes are: {', '.join(planes)}" if planes else f'add --plane "{name}=u1,v1 u2,v2 u3,v3"',
+            )
         return region_of(self.depth, measure.points)
 
     def fit(self, name: str, corners: tuple[Pick, ...], asker: str) -> Plane:

@@ -170,7 +170,7 @@ def parse_csv(text: str, place: str, unit: str | None = None) -> Sheet:
 def _rows(text: str, place: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Line numbers and the filled cells of each row."""
     try:
-        reader = csv.DictReader(io.StringIO(text), strict=True)
+        reader = csv.DictReader(io.StringIO(text), strict=True, delimiter=_delimiter(text))
         for row in reader:
             if None in row:
                 raise UsageError(f"{place}: line {reader.line_num} has more cells than the header")
@@ -179,6 +179,12 @@ def _rows(text: str, place: str) -> Iterator[tuple[int, dict[str, str]]]:
                 yield reader.line_num, cells
     except csv.Error as error:
         raise UsageError(f"{place}: not CSV ({error})") from error
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the names of the header: spreadsheets of many countries write semicolons."""
+    header = text.partition("\n")[0]
+    return max(",;\t", key=header.count)
 
 
 def _wish(photo: SheetPhoto, file: SheetFile, place: str, unit: str | None) -> Wish:

@@ -70,8 +70,8 @@ class Solution:
 def solve(depth: DepthMap, request: Request, noise: DepthNoise, photo: str) -> Solution:
     """Measure what ``request`` wants on ``depth``.
 
-    Raises FocalError when the focal length is assumed and neither a reference nor the request makes up for it, and
-    MeasureError when the references themselves cannot be used.
+    Raises FocalError when the focal length is assumed and neither a reference nor the request makes up for it. Where
+    the references cannot be used, only angles are measured.
     """
     if depth.camera.focal_source is FocalSource.ASSUMED and not (request.references or request.allow_assumed_focal):
         raise FocalError(
@@ -79,14 +79,24 @@ def solve(depth: DepthMap, request: Request, noise: DepthNoise, photo: str) -> S
             hint="give --focal or --focal-35mm, a reference (--ref), or --allow-assumed-focal",
         )
     scene = Scene(depth, request, noise)
-    scale = scale_of(scene)
+    scale, broken = _scale(scene)
     results: list[Measurement | Refusal] = []
     for measure in request.measures:
+        if broken is not None and measure.kind.power:
+            results.append(Refusal(measure.name, broken))
+            continue
         try:
             results.extend(_finish(scene, plan, scale) for plan in make(scene, measure))
         except MeasureError as error:
             results.append(Refusal(measure.name, error))
     return Solution(tuple(results), scale)
+
+
+def _scale(scene: Scene) -> tuple[Scale | None, MeasureError | None]:
+    try:
+        return scale_of(scene), None
+    except MeasureError as error:
+        return None, error
 
 
 def _finish(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:

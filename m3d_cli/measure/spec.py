@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -196,20 +197,30 @@ def _side(text: str) -> Side | None:
 
 
 def parse_reference(text: str, number: int) -> Reference:
-    """``"u1,v1 u2,v2 = 0.297 m"`` or ``card:"u1,v1 u2,v2"`` (also ``a4``, ``letter``, ``euro``, ...)."""
+    """``"u1,v1 u2,v2 = 0.297 m"`` or ``card:"u1,v1 u2,v2"`` (also ``a4``, ``letter``, ...).
+
+    ``on PLANE`` at the end puts it on a plane.
+    """
     name = f"reference {number}"
+    text, on = _plane_of(text)
     label, separator, rest = text.partition(":")
     if separator and label.strip().lower() in OBJECTS:
         kind = label.strip().lower()
         length, tolerance = OBJECTS[kind]
-        return Reference(kind, _two(parse_points(rest.strip().strip('"'), name), name), length, tolerance)
+        return Reference(kind, _two(parse_points(rest.strip().strip('"'), name), name), length, tolerance, on)
     points, separator, size = text.partition("=")
     if not separator:
         raise UsageError(
             f"{name}: {text!r} has no length",
             hint=f'"u1,v1 u2,v2 = 0.297 m", or one of {", ".join(OBJECTS)}: card:"u1,v1 u2,v2"',
         )
-    return Reference(name, _two(parse_points(points, name), name), parse_length(size, name))
+    return Reference(name, _two(parse_points(points, name), name), parse_length(size, name), on=on)
+
+
+def _plane_of(text: str) -> tuple[str, str | None]:
+    """The text without ``on PLANE`` at its end, and the plane."""
+    found = re.fullmatch(r"(.*)\son\s+(\S.*?)\s*", text, re.DOTALL)
+    return (found[1], found[2]) if found else (text, None)
 
 
 def parse_length(text: str, name: str) -> float:

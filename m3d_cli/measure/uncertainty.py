@@ -28,6 +28,8 @@ Vector = NDArray[np.float64]
 Z_95 = 1.96
 # Step of the central differences, in standard deviations.
 _STEP = 0.02
+# What is left of a term that cancels, relative to the value.
+_CANCELLED = 1e-6
 # Half widths of a log-normal interval beyond this say nothing but that the value is unknown.
 _MOST_LOG = 3.0
 # How far gravity may be from the picture's vertical when no ground says, degrees.
@@ -159,7 +161,8 @@ class Uncertain:
             slope = (above - below) / (2 * _STEP)
             curvature = (above + below - 2 * value) / _STEP**2
             squares[term] += slope**2 + curvature**2 / 2
-        return Split(value, {term: math.sqrt(s) for term, s in squares.items()})
+        least = (_CANCELLED * value) ** 2
+        return Split(value, {term: math.sqrt(s) if s > least else 0.0 for term, s in squares.items()})
 
     def draw(self, quantity: Quantity, count: int, rng: np.random.Generator) -> Vector:
         """``count`` values of ``quantity`` under random errors."""

@@ -48,12 +48,16 @@ Asked = Measure | Refused
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What is wanted of one photo, in order; ``size`` is that of the picture its points were picked on, where known."""
+    """What is wanted of one photo, in order; ``size`` is that of the picture its points were picked on, where known.
+
+    ``others`` are the wishes it was joined from where their sizes differ: each is fitted by its own.
+    """
 
     asked: tuple[Asked, ...] = ()
     references: tuple[Reference, ...] = ()
     allow_assumed_focal: bool = False
     size: tuple[int, int] | None = None
+    others: tuple[Wish, ...] = ()
 
     @property
     def measures(self) -> tuple[Measure, ...]:
@@ -62,8 +66,13 @@ class Wish:
 
     def fitted(self, width: int, height: int) -> Wish:
         """The same with points of a picture of that size; raises MeasureError where the shapes differ."""
+        if self.others:
+            first, *rest = (wish.fitted(width, height) for wish in self.others)
+            for wish in rest:
+                first = first.joined(wish)
+            return first
         if self.size is None or self.size == (width, height):
-            return self
+            return dataclasses.replace(self, size=None)
         across, down = width / self.size[0], height / self.size[1]
         if abs(across / down - 1) > 0.01:
             raise MeasureError(
@@ -84,8 +93,13 @@ class Wish:
             (*self.asked, *other.asked),
             (*self.references, *other.references),
             self.allow_assumed_focal or other.allow_assumed_focal,
-            self.size or other.size,
+            self.size if self.size == other.size else None,
+            () if self.size == other.size and not (self.others or other.others) else (*self._parts, *other._parts),
         )
+
+    @property
+    def _parts(self) -> tuple[Wish, ...]:
+        return self.others or (self,)
 
 
 def ask(name: str, kind: Kind, points: Sequence[Pick], **more: object) -> Asked:

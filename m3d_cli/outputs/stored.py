@@ -106,13 +106,18 @@ def stored_sidecars(folder: Path) -> Iterator[Path]:
 
 
 def find_sidecar(folder: Path, relative: PurePath) -> Path:
-    """The sidecar in ``folder`` of the photo with this relative name; raises OutputError where there is none."""
+    """The sidecar in ``folder`` of the photo with this relative name; raises OutputError where there is none.
+
+    A photo given by itself, without its folder, is looked for by its name; one with a folder only there: trees of
+    cameras repeat their names.
+    """
     stem = relative.with_name(relative.stem)
-    mirrored = [folder / f"{name}{SIDECAR_SUFFIX}" for name in (relative, stem, relative.name, stem.name)]
+    mirrored = [folder / f"{name}{SIDECAR_SUFFIX}" for name in (relative, stem)]
     for path in mirrored:
         if path.is_file() and PurePath(read_sidecar(path).photo).name == relative.name:
             return path
-    found = [path for path in stored_sidecars(folder) if _tells_photo(path) == relative.name]
+    is_alone = len(relative.parts) == 1
+    found = [path for path in stored_sidecars(folder) if _tells_photo(path) == relative.name] if is_alone else []
     if len(found) == 1:
         return found[0]
     why = "no depth" if not found else f"{len(found)} depth maps"

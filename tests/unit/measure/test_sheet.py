@@ -17,7 +17,7 @@ from m3d_cli.measure.sheet import parse_csv, parse_toml, schema, sheet_of, valid
 from m3d_cli.measure.sheet_file import read_sheet
 from m3d_cli.measure.sheet_toml import encode_toml
 from m3d_cli.measure.spec import Kind
-from m3d_cli.measure.wish import Refused, name_of, parse_flag
+from m3d_cli.measure.wish import Refused, Wish, ask, name_of, parse_flag
 
 TOML = """
 unit = "cm"
@@ -245,3 +245,19 @@ def test_any_text_is_read_or_refused(text):
     ):
         with suppress(M3dError):
             read(text, "f")
+
+
+def test_points_of_each_entry_are_fitted_by_its_own_picture_size():
+    plain = Wish((ask("a", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),))
+    double = Wish((ask("b", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),), size=(1280, 854))
+    for joined in (plain.joined(double), double.joined(plain)):
+        fitted = joined.fitted(640, 427)
+        points = {one.name: [(p.u, p.v) for p in one.points] for one in fitted.measures}
+        assert points == {"a": [(300, 400), (420, 400)], "b": [(150, 200), (210, 200)]}
+
+
+def test_semicolons_of_other_countries_spreadsheets_are_read():
+    rows = 'photo,name,kind,points\np.jpg,door,distance,"1,2 3,4"\n'
+    commas = parse_csv(rows, "s.csv")
+    semicolons = parse_csv("photo;name;kind;points\r\np.jpg;door;distance;1,2 3,4\r\n", "s.csv")
+    assert commas == semicolons

@@ -13,7 +13,6 @@ from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import FocalError
 from m3d_cli.measure.makers import make
 from m3d_cli.measure.noise import DepthNoise
-from m3d_cli.measure.reading import MeasureError
 from m3d_cli.measure.references import reference_elements, scale_of, scaled
 from m3d_cli.measure.scene import Scene
 from m3d_cli.measure.solve import Measurement, solve
@@ -156,9 +155,30 @@ def test_references_that_disagree_are_told_of_and_contradictions_refused(world):
         return solve(depth, Request((width,), references), NOISE, "p")
 
     assert not solved(0.602).scale.warnings
-    assert "a and b disagree by" in solved(0.67).results[0].warnings[-1]
-    with pytest.raises(MeasureError, match="a and b contradict each other"):
-        solved(1.2)
+    assert "a and b disagree by" in solved(0.625).results[0].warnings[-1]
+    (refused,) = solved(1.2).results
+    assert "a and b contradict each other" in refused.error.message
+
+
+def test_a_wrong_focal_length_is_no_contradiction_between_a_width_and_a_depth(world):
+    scene = room(world, 0.25, FocalSource.ASSUMED)
+    depth = scene.map(scene.camera)
+    longer = DepthMap((depth.depth * np.float32(1.2)).astype(np.float32), depth.camera)
+    across = Reference("across", (scene.pick(-0.25, 0.96, 2.6), scene.pick(0.35, 0.96, 2.6)), 0.6 * 1.2)
+    along = Reference("along", (scene.pick(-2, 0.3, 4.0), scene.pick(-2, 0.3, 4.9)), 0.9)
+    request = Request((requests(scene)["width"],), (across, along), allow_assumed_focal=True)
+    (found,) = solve(longer, request, DepthNoise(0.1, 0.005, 1.0, 800, 0.005), "p").results
+    assert isinstance(found, Measurement), found.error
+
+
+def test_a_reference_in_the_sky_still_lets_angles_be_measured(world):
+    scene = world().plane([0, 0, 1], 3.0, lambda p: p[..., 1] > -0.2)
+    sky = Reference("sky", (scene.pick(0, -0.8, 3), scene.pick(0.3, -0.8, 3)), 1.0)
+    corner = Measure("corner", Kind.ANGLE, tuple(scene.pick(x, y, 3) for x, y in ((0.5, 0.2), (0, 0.2), (0, 0.6))))
+    line = Measure("line", Kind.DISTANCE, corner.points[:2])
+    angle, refused = solve(scene.map(), Request((corner, line), (sky,)), NOISE, "p").results
+    assert angle.value == pytest.approx(90, abs=0.2)
+    assert "sky: the depth at" in refused.error.message
 
 
 def test_two_references_are_surer_than_one(world):

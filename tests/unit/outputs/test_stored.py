@@ -42,7 +42,9 @@ def test_every_name_leads_to_the_same_depth(written):
 
 
 def test_a_photo_finds_its_sidecar(written):
-    assert find_sidecar(written, PurePosixPath("x/palace.jpg")).name == "palace.json"
+    assert find_sidecar(written, PurePosixPath("palace.jpg")).name == "palace.json"
+    with pytest.raises(OutputError, match=r"no depth of x/palace\.jpg"):
+        find_sidecar(written, PurePosixPath("x/palace.jpg"))  # another folder's palace.jpg is another photo
     with pytest.raises(OutputError, match="no depth of other"):
         find_sidecar(written, PurePosixPath("other.jpg"))
 
