@@ -133,7 +133,10 @@ def score(
         images = _score(frames, predict, protocol, workers or available_cores(), quiet=quiet)
         run = Run(layout, "pred", str(pred), protocol, images)
     else:
-        network, predict = _network(options.choose_model(model, talk), weights, device, precision, save_pred, layout)
+        from m3d_cli.evaluation.benchmark import kept_in
+
+        network = _network(options.choose_model(model, talk), weights, device, precision)
+        predict = network.load() if save_pred is None else kept_in(save_pred, network, layout, data)
         images = _score(frames, predict, protocol, 1, quiet=quiet)
         sha256, size = network.weights.sha256, network.input_size
         run = Run(layout, "model", network.spec.name, protocol, images, sha256, size)
@@ -209,13 +212,10 @@ def _frames(data: Path, layout: str, sources: str, limit: int | None) -> Sequenc
     return frames
 
 
-def _network(
-    name: str, weights: Path | None, device: str, precision: str, save_pred: Path | None, layout: str
-) -> tuple[Network, Predict]:
-    from m3d_cli.evaluation.benchmark import Network, kept_in
+def _network(name: str, weights: Path | None, device: str, precision: str) -> Network:
+    from m3d_cli.evaluation.benchmark import Network
 
-    network = Network.choose(name, weights, device, precision)
-    return network, network.load() if save_pred is None else kept_in(save_pred, network, layout)
+    return Network.choose(name, weights, device, precision)
 
 
 def _score(

@@ -80,7 +80,8 @@ def find_frames(layout: Layout, root: Path, choices: Sequence[SourceChoice] = ()
     """The frames of ``root`` that ``choices`` name, or all of the benchmark's split; raises DatasetError for none."""
     if not root.exists():
         raise DatasetError(f"{root}: no such folder", hint="name the folder that holds the data set")
-    frames = layout.find(root)
+    # Names come from folders, so "." and ".." must have their own.
+    frames = layout.find(root.resolve())
     if not frames:
         raise DatasetError(f"{root}: no frames of layout {layout.name}", hint=f"it looks like {layout.shape}")
     if choices:

@@ -62,12 +62,13 @@ def predicting(predictor: Predictor) -> Predict:
     return predict
 
 
-def kept_in(folder: Path, network: Network, layout: str) -> Predict:
+def kept_in(folder: Path, network: Network, layout: str, data: Path) -> Predict:
     """Predictions kept in ``folder``: what is found there is read, and the network only loaded when one is missing.
 
-    Raises DatasetError for a folder of another network's, other weights' or another layout's.
+    Raises DatasetError for a folder of another network's, other weights', another layout's or other ``data``.
     """
-    _claim(folder, {"layout": layout, "model": network.spec.name, "weights_sha256": network.weights.sha256})
+    made_by = {"layout": layout, "data": str(data.resolve())}
+    _claim(folder, {**made_by, "model": network.spec.name, "weights_sha256": network.weights.sha256})
     return keeping(folder, network.load)
 
 

@@ -83,8 +83,20 @@ def bootstrap_t(
     rng = np.random.default_rng(seed)
     parts = [_studentised(values, mean, min(_CHUNK, resamples - done), rng) for done in range(0, resamples, _CHUNK)]
     tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(parts), (tail, 1 - tail))
+    scores = np.concatenate(parts)
+    if not np.isfinite(scores).all():
+        # So many pictures score the same that resamples without spread come up: their means must do.
+        return _percentile(values, resamples, seed, tail)
+    low, high = np.quantile(scores, (tail, 1 - tail))
     return mean - float(high) * error, mean - float(low) * error
+
+
+def _percentile(values: NDArray[np.float64], resamples: int, seed: int, tail: float) -> tuple[float, float]:
+    rng = np.random.default_rng(seed)
+    sizes = [min(_CHUNK, resamples - done) for done in range(0, resamples, _CHUNK)]
+    means = [values[rng.integers(0, len(values), (size, len(values)))].mean(axis=1) for size in sizes]
+    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
+    return float(low), float(high)
 
 
 def _studentised(
@@ -92,10 +104,8 @@ def _studentised(
 ) -> NDArray[np.float64]:
     drawn = values[rng.integers(0, len(values), (resamples, len(values)))]
     errors = drawn.std(axis=1, ddof=1) / math.sqrt(len(values))
-    # A resample of one value again and again has no spread: as far out as it gets, on its own side.
     with np.errstate(divide="ignore", invalid="ignore"):
-        scores = (drawn.mean(axis=1) - mean) / errors
-    return np.asarray(np.nan_to_num(scores, nan=0.0), dtype=np.float64)
+        return np.asarray((drawn.mean(axis=1) - mean) / errors, dtype=np.float64)
 
 
 def _values(rows: Sequence[Mapping[str, Any]], metric: str, align: str) -> dict[str, float]:

@@ -65,10 +65,12 @@ def open_predictions(
     return PredictionFolder(root, files, png_scale)
 
 
-def read_prediction(path: Path, png_scale: float | None = None) -> NDArray[np.float32]:
-    """Metres (H, W) of one file: a PNG by the scale inside it, else by ``png_scale``; npy and npz are metres."""
+def read_prediction(path: Path, scale: float | None = None) -> NDArray[np.float32]:
+    """Metres (H, W) of one file, NaN unknown: a PNG by the scale inside it, else by ``scale``; npy and npz are metres,
+    or whole numbers of ``scale`` a metre.
+    """
     if path.suffix.lower() == ".png":
-        return _read_png(path, png_scale)
+        return _read_png(path, scale)
     try:
         values = _first_array(path)
     except (OSError, ValueError, EOFError, IndexError, BadZipFile) as error:
@@ -76,7 +78,12 @@ def read_prediction(path: Path, png_scale: float | None = None) -> NDArray[np.fl
     depth = np.squeeze(values)
     if depth.ndim != 2 or depth.dtype.kind not in "fiu":
         raise DatasetError(f"{path}: a prediction is one number a pixel, got {values.dtype} {values.shape}", hint=_HINT)
-    return np.ascontiguousarray(depth, dtype=np.float32)
+    if depth.dtype.kind in "iu" and scale is None:
+        raise UsageError(f"{path}: whole numbers are no metres", hint="--pred-scale UNITS_A_METRE")
+    metres = np.ascontiguousarray(depth, dtype=np.float32) / np.float32(scale if depth.dtype.kind in "iu" else 1)
+    # Marks of the unknown must not be blended with depth when the map is resized.
+    with np.errstate(invalid="ignore"):
+        return np.asarray(np.where(np.isfinite(metres) & (metres > 0), metres, np.nan), dtype=np.float32)
 
 
 def save_prediction(root: Path, frame: Frame, depth: NDArray[np.float32]) -> None:
@@ -125,6 +132,7 @@ def _unique_ends(frames: Sequence[Frame]) -> frozenset[str]:
 
 def _names(frame: Frame, data: Path, unique: frozenset[str]) -> Iterator[str]:
     names = [frame.name]
+    data = data.resolve()  # as the frames are
     if frame.image.is_relative_to(data):
         names.append(stem_below(data, frame.image))
     if _end(frame.name) in unique:

@@ -80,3 +80,10 @@ def test_a_file_that_holds_no_scores_is_named(tmp_path: Path) -> None:
         (tmp_path / "scores.jsonl").write_text(content)
         with pytest.raises(DatasetError, match=r"scores\.jsonl"):
             read_image_lines(tmp_path)
+
+
+def test_pictures_that_score_the_same_give_a_finite_interval() -> None:
+    difference = np.zeros(30)
+    difference[:3] = 0.1
+    low, high = bootstrap_t(difference, 2000)
+    assert 0 <= low < difference.mean() < high < 0.1

@@ -86,7 +86,7 @@ def test_a_prediction_that_is_no_depth_map_is_named(tmp_path: Path) -> None:
 
 
 def test_maps_with_an_axis_of_one_and_of_any_precision_are_taken(tmp_path: Path) -> None:
-    for kind in (np.float16, np.float64, np.int32):
+    for kind in (np.float16, np.float64):
         np.save(tmp_path / "a.npy", np.full((1, 4, 5, 1), 2, dtype=kind))
         depth = read_prediction(tmp_path / "a.npy")
         assert (depth.dtype, depth.shape, depth[0, 0]) == (np.float32, (4, 5), 2)
@@ -109,15 +109,22 @@ def test_kept_predictions_are_used_again_to_the_last_bit(frames: tuple[Frame, ..
 
 def test_a_folder_of_other_predictions_is_not_mixed_with(frames: tuple[Frame, ...], tmp_path: Path) -> None:
     network = Network.choose("m3d-test-lite", None, "cpu", "fp32")
-    kept_in(tmp_path / "pred", network, "rgbd")
-    kept_in(tmp_path / "pred", network, "rgbd")
+    kept_in(tmp_path / "pred", network, "rgbd", tmp_path)
+    kept_in(tmp_path / "pred", network, "rgbd", tmp_path)
     made_by = json.loads((tmp_path / "pred" / "m3d-predictions.json").read_text())
-    assert made_by == {"layout": "rgbd", "model": "m3d-test-lite", "weights_sha256": network.weights.sha256}
+    assert made_by == {
+        "layout": "rgbd",
+        "data": str(tmp_path.resolve()),
+        "model": "m3d-test-lite",
+        "weights_sha256": network.weights.sha256,
+    }
     with pytest.raises(DatasetError, match="made otherwise"):
-        kept_in(tmp_path / "pred", network, "nyu")
+        kept_in(tmp_path / "pred", network, "rgbd", tmp_path / "another scene")
+    with pytest.raises(DatasetError, match="made otherwise"):
+        kept_in(tmp_path / "pred", network, "nyu", tmp_path)
     write(tmp_path / "mine" / "a.npy")
     with pytest.raises(DatasetError, match="files of another kind"):
-        kept_in(tmp_path / "mine", network, "rgbd")
+        kept_in(tmp_path / "mine", network, "rgbd", tmp_path)
 
 
 def test_the_official_codes_depth_of_a_known_picture_scores_as_by_hand(tmp_path: Path) -> None:
@@ -151,3 +158,15 @@ def test_the_official_codes_depth_of_a_known_picture_scores_as_by_hand(tmp_path:
     assert scores.rmse == pytest.approx(np.sqrt(((t - p) ** 2).mean()), rel=1e-6)
     assert scores.sq_rel == pytest.approx(((t - p) ** 2 / t).mean(), rel=1e-6)
     assert scores.silog == pytest.approx((np.log(p) - np.log(t)).std(), abs=1e-6)
+
+
+def test_marks_of_the_unknown_and_whole_numbers_in_arrays(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.array([[1.5, 0, -1], [np.inf, np.nan, 2]], dtype=np.float32))
+    np.testing.assert_array_equal(
+        read_prediction(tmp_path / "a.npy"), np.array([[1.5, np.nan, np.nan], [np.nan, np.nan, 2]], dtype=np.float32)
+    )
+    np.save(tmp_path / "b.npy", np.array([[1500, 0], [1, 2]], dtype=np.uint16))
+    with pytest.raises(UsageError, match="whole numbers are no metres"):
+        read_prediction(tmp_path / "b.npy")
+    wanted = np.array([[1.5, np.nan], [0.001, 0.002]], dtype=np.float32)
+    np.testing.assert_array_equal(read_prediction(tmp_path / "b.npy", 1000), wanted)
