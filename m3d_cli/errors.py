@@ -73,6 +73,12 @@ class DatasetError(M3dError):
     exit_code = 4
 
 
+class TrainingError(M3dError):
+    """A training run that cannot go on."""
+
+    code = "TRAINING"
+
+
 class WeightsError(M3dError):
     """Model weights are missing, damaged or do not fit the architecture."""
 

@@ -24,7 +24,10 @@ def train(
     workers: Workers = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
-    """Train a network as CONFIG says; stopped and started again, it goes on from its last checkpoint."""
+    """Train a network as CONFIG says; stopped and started again, it goes on from its last checkpoint.
+
+    On several devices or machines: torchrun --nproc-per-node 8 -m m3d_cli train CONFIG --out RUN
+    """
     from tqdm import tqdm
 
     from m3d_cli.inference.device import choose_compute
@@ -33,7 +36,8 @@ def train(
     from m3d_cli.training.run import run_training
 
     settings = read_config(config)
-    with tqdm(total=settings.optimiser.steps, unit="step", disable=quiet or not is_talking_to_a_person()) as bar:
+    is_silent = quiet or not is_talking_to_a_person() or not _leads()
+    with tqdm(total=settings.optimiser.steps, unit="step", disable=is_silent) as bar:
 
         def report(progress: Progress) -> None:
             bar.update(progress.step - bar.n)
@@ -42,7 +46,8 @@ def train(
                 Talk(quiet=quiet).say(f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}")
 
         weights = run_training(settings, out, choose_compute(device, "fp32").device, workers or _cores(), report)
-    write_line(str(weights))
+    if _leads():
+        write_line(str(weights))
 
 
 @synth.command("assets")
@@ -76,6 +81,10 @@ def frames(
 
     samples = render_many(load_assets(library), range(seed, seed + count), width, height, workers or _cores())
     write_line(str(write_rgbd(samples, out).root))
+
+
+def _leads() -> bool:
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _cores() -> int:

@@ -22,6 +22,7 @@ TEST_CONFIG = LiteConfig(
     taps=(1, 2, 3, 4),
     channels=(32, 16, 16, 8),
     bins=24,
+    focal_bins=16,
 )
 
 

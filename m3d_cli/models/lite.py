@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import timm
 import torch
@@ -23,7 +24,8 @@ from m3d_cli.models.prediction import Prediction
 class LiteConfig:
     """Shape of a ``lite`` network; ``taps`` are the encoder blocks read, counted from 1.
 
-    ``channels`` are the decoder's widths at 1/14, 1/7, 2/7 and 4/7 of the input resolution.
+    ``channels`` are the decoder's widths at 1/14, 1/7, 2/7 and 4/7 of the input resolution. ``focal_bins`` are those
+    of the head that tells the focal length, 0 for none.
     """
 
     height: int = 252
@@ -36,6 +38,17 @@ class LiteConfig:
     bins: int = 64
     min_depth: float = 0.1
     max_depth: float = 250.0
+    focal_bins: int = 0
+
+
+class LiteOutput(NamedTuple):
+    """Log canonical depth and the confidence's logit (B, 1, 8 rows, 8 columns), and the logits (B, bins) of the focal
+    length, None without that head.
+    """
+
+    log_depth: Tensor
+    confidence_logit: Tensor
+    focal_logits: Tensor | None
 
 
 class ResidualUnit(nn.Module):
@@ -112,6 +125,43 @@ class LiteDecoder(nn.Module):
         return torch.cat([_upsampled(log_depth, size) + fine[:, :1], fine[:, 1:]], dim=1)
 
 
+class FocalHead(nn.Module):
+    """What the whole picture says about its focal length: logits (B, bins) over ln(focal / input diagonal).
+
+    It reads the class tokens and mean tokens of all taps and, since lines that run together are the strongest sign, the
+    tokens of the last tap weighted by where they lie.
+    """
+
+    def __init__(self, config: LiteConfig, width: int = 192, queries: int = 8) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.norms = nn.ModuleList(nn.LayerNorm(dim) for _ in config.taps)
+        self.query = nn.Conv1d(dim, queries, 1)
+        self.value = nn.Linear(dim, 32)
+        inputs = 2 * len(config.taps) * dim + queries * (32 + 2)
+        self.mlp = nn.Sequential(
+            nn.Linear(inputs, width), nn.GELU(), nn.Linear(width, width), nn.GELU(), nn.Linear(width, config.focal_bins)
+        )
+
+    def forward(self, features: list[tuple[Tensor, Tensor]], grid: tuple[int, int]) -> Tensor:
+        tokens = [norm(t) for norm, (t, _) in zip(self.norms, features, strict=True)]
+        classes = [norm(c) for norm, (_, c) in zip(self.norms, features, strict=True)]
+        weight = self.query(tokens[-1].transpose(1, 2)).float().softmax(dim=2)
+        place = _places(grid, weight.device)
+        pooled = torch.cat([weight @ self.value(tokens[-1]).float(), weight @ place], dim=2).flatten(1)
+        summary = torch.cat([*classes, *(t.mean(dim=1) for t in tokens)], dim=1).float()
+        logits: Tensor = self.mlp(torch.cat([summary, pooled], dim=1))
+        return logits.float()
+
+
+def _places(grid: tuple[int, int], device: torch.device) -> Tensor:
+    """(N, 2): where each patch lies, the centre of the picture being 0 and half its width 1."""
+    rows, columns = grid
+    v = (torch.arange(rows, device=device) + 0.5 - rows / 2) * 2 / columns
+    u = (torch.arange(columns, device=device) + 0.5 - columns / 2) * 2 / columns
+    return torch.stack(torch.meshgrid(v, u, indexing="ij"), dim=-1).flatten(0, 1)
+
+
 class Lite(nn.Module):
     """Normalised pictures (B, 3, config.height, config.width) -> `Prediction` at the same size."""
 
@@ -130,14 +180,15 @@ class Lite(nn.Module):
         )
         self.encoder.norm = nn.Identity()
         self.decoder = LiteDecoder(self.config)
+        self.focal_head = FocalHead(self.config) if self.config.focal_bins else None
 
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""
         return self.config.height // self.config.patch, self.config.width // self.config.patch
 
-    def log_depth_and_confidence(self, x: Tensor) -> Tensor:
-        """(B, 2, 8 rows, 8 columns): log canonical depth and the confidence's logit, before the last upsampling."""
+    def raw(self, x: Tensor) -> LiteOutput:
+        """What the network computes before the last upsampling, which training looks at."""
         if x.shape[1:] != (3, self.config.height, self.config.width):
             raise UsageError(f"lite takes (B, 3, {self.config.height}, {self.config.width}), got {tuple(x.shape)}")
         taps = [tap - 1 for tap in self.config.taps]
@@ -145,15 +196,19 @@ class Lite(nn.Module):
             x, indices=taps, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
         )
         features = [(tokens, prefix[:, 0]) for tokens, prefix in pairs]
-        output: Tensor = self.decoder(x, features, self.grid)
-        return output
+        output = self.decoder(x, features, self.grid)
+        focal = self.focal_head(features, self.grid) if self.focal_head is not None else None
+        return LiteOutput(output[:, :1].float(), output[:, 1:].float(), focal)
 
     def forward(self, x: Tensor) -> Prediction:
-        output = _upsampled(self.log_depth_and_confidence(x), (self.config.height, self.config.width))
+        raw = self.raw(x)
+        size = (self.config.height, self.config.width)
         low, high = math.log(self.config.min_depth), math.log(self.config.max_depth)
         # Clamped twice: exp(log(0.1)) rounds to just below 0.1, which would read as outside the range.
-        depth = output[:, :1].float().clamp(low, high).exp().clamp(self.config.min_depth, self.config.max_depth)
-        return Prediction(depth=depth, confidence=output[:, 1:].float().sigmoid())
+        log_depth = _upsampled(raw.log_depth, size).clamp(low, high)
+        depth = log_depth.exp().clamp(self.config.min_depth, self.config.max_depth)
+        confidence = _upsampled(raw.confidence_logit, size).sigmoid()
+        return Prediction(depth=depth, confidence=confidence, focal_logits=raw.focal_logits)
 
 
 def _upsampled(x: Tensor, size: tuple[int, int]) -> Tensor:

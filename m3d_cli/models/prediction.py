@@ -8,18 +8,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# Focal length / diagonal of the first and of the last bin: from 127 to 7 degrees across the diagonal.
+FOCAL_RANGE = (0.25, 8.0)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prediction:
     """Canonical depth (B, 1, H, W) in canonical metres and the raw confidence (B, 1, H, W), higher is better.
 
     ``normals`` (B, 3, H, W) and their concentration ``normal_kappa`` (B, 1, H, W) are None for networks without them.
+    ``focal_logits`` (B, bins) are over ln(focal length / diagonal of the network's input), `FOCAL_RANGE` wide; None for
+    networks that do not tell it.
     """
 
     depth: Tensor
     confidence: Tensor
     normals: Tensor | None = None
     normal_kappa: Tensor | None = None
+    focal_logits: Tensor | None = None
 
     @classmethod
     def joined(cls, pieces: Sequence[Prediction]) -> Prediction:
@@ -29,6 +35,7 @@ class Prediction:
             confidence=torch.cat([piece.confidence for piece in pieces]),
             normals=_joined([piece.normals for piece in pieces]),
             normal_kappa=_joined([piece.normal_kappa for piece in pieces]),
+            focal_logits=_joined([piece.focal_logits for piece in pieces]),
         )
 
 

@@ -73,8 +73,9 @@ def fit(model: nn.Module, content: object, name: str) -> dict[str, Tensor]:
 
 
 def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the network's tensors as fp16 safetensors."""
-    state = {key: value.detach().cpu().to(torch.float16).contiguous() for key, value in model.state_dict().items()}
+    """Write the network's tensors as safetensors, numbers with a fraction in fp16."""
+    own = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
+    state = {key: value.half() if value.is_floating_point() else value for key, value in own.items()}
     part = path.with_suffix(".part")
     save_file(state, part)
     part.replace(path)

@@ -1,23 +1,26 @@
-"""Random crops, zooms, rolls, mirrors and light, on the device, with the label transform keeping depth metric.
+"""Random crops, zooms, rolls and mirrors, on the device, and the canonical transforms (arXiv 2307.10984, section 3.1).
 
 Zoom, crop, mirror and a roll about the optical axis change which camera took the picture, never how far things are: the
-label stays in metres and becomes canonical by f_c / (f * r), r the zoom (arXiv 2307.10984, section 3.1, CSTM_label).
+label stays in metres, the camera follows. A label becomes canonical by f_c / f, f being the focal length in pixels of
+the network's input. With CSTM_label any zoom may be drawn. CSTM_image draws the one that gives f = rho f_c, rho being
+the random resize after it, so that the label is divided by rho and by nothing else. Without a transform the label stays
+metric.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from m3d_cli.models.spec import ModelSpec
 from m3d_cli.training.config import AugmentSection
 from m3d_cli.training.dataset import Frames
-
-# Rec. 601 luma, for the grey version that saturation blends with.
-LUMA = (0.299, 0.587, 0.114)
+from m3d_cli.training.draws import Draws
 
 # Width / height of photos, from a telephone held upright to a panoramic strip.
 LETTERBOX_ASPECTS = (0.56, 3.4)
@@ -43,27 +46,44 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Network-ready pictures (B, 3, H, W) in 0..1, target depth (B, 1, H, W) metres (NaN unknown, inf sky), focal
-    (B,) px.
+    """Network-ready pictures (B, 3, H, W) in 0..1 and target depth (B, 1, H, W) metres (NaN unknown, inf sky).
 
-    ``inside`` (B, 1, H, W) is false on the border that surrounds the picture.
+    ``focal``, ``cx``, ``cy`` (B,) are the camera in pixels of the network's input; ``inside`` (B, 1, H, W) is false on
+    the border that surrounds the picture.
     """
 
     image: Tensor
     depth: Tensor
     focal: Tensor
+    cx: Tensor
+    cy: Tensor
     inside: Tensor
 
+    def depth_factor(self, spec: ModelSpec, transform: str) -> Tensor:
+        """f / f_c (B, 1, 1, 1), by which metric depth is more than what the network predicts; 1 without a transform."""
+        if transform == "none":
+            return torch.ones_like(self.focal)[:, None, None, None]
+        return (self.focal / spec.canonical.focal)[:, None, None, None]
 
-def draw_view(frames: Frames, height: int, width: int, settings: AugmentSection, generator: torch.Generator) -> View:
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The batch in ``count`` equal parts, fewer where it is too small."""
+        pieces = [getattr(self, field.name).tensor_split(min(count, len(self.focal))) for field in fields(self)]
+        return (Batch(*tensors) for tensors in zip(*pieces, strict=True))
+
+
+def draw_view(frames: Frames, spec: ModelSpec, settings: AugmentSection, draws: Draws) -> View:
     """A random view per frame; the crop stays inside the picture where the picture is larger than it."""
-    uniform = torch.rand((6, len(frames.focal)), generator=generator).to(frames.focal.device)
-    window_width, window_height, shaped = _draw_window(frames, height, width, settings, generator)
+    uniform = draws.uniform(5).to(frames.focal.device)
+    height, width = spec.canonical.height, spec.canonical.width
+    window_width, window_height, shaped = _draw_window(frames, height, width, settings, draws)
     across, down = window_width / frames.width, window_height / frames.height
     # A shaped window is filled, as a photo of that shape would fill it; otherwise the whole picture fits.
     fit = torch.where(shaped, torch.maximum(across, down), torch.minimum(across, down))
-    low, high = math.log(settings.zoom_low), math.log(settings.zoom_high)
-    zoom = fit * (low + (high - low) * uniform[0]).exp()
+    low, high = settings.zoom_low, settings.zoom_high
+    if settings.transform == "image":
+        fit = spec.canonical.focal / frames.focal
+        low, high = settings.resize_low, settings.resize_high
+    zoom = fit * (math.log(low) + math.log(high / low) * uniform[0]).exp()
     return View(
         zoom=zoom,
         centre_u=_centre(frames.width, window_width / zoom, uniform[1]),
@@ -75,8 +95,18 @@ def draw_view(frames: Frames, height: int, width: int, settings: AugmentSection,
     )
 
 
+def plain_view(frames: Frames, spec: ModelSpec, settings: AugmentSection) -> View:
+    """What the network is shown outside training: the whole picture, or as much of it as the image transform leaves."""
+    height, width = spec.canonical.height, spec.canonical.width
+    zoom = torch.minimum(height / frames.height, width / frames.width)
+    if settings.transform == "image":
+        zoom = spec.canonical.focal / frames.focal
+    zeros, ones = torch.zeros_like(zoom), torch.ones_like(zoom)
+    return View(zoom, frames.width / 2, frames.height / 2, zeros, ones, ones * width, ones * height)
+
+
 def _draw_window(
-    frames: Frames, height: int, width: int, settings: AugmentSection, generator: torch.Generator
+    frames: Frames, height: int, width: int, settings: AugmentSection, draws: Draws
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Width and height (B,) of the part of the network's input that shows the picture, and where it has a shape of its
     own.
@@ -85,7 +115,7 @@ def _draw_window(
     full = torch.full((count,), float(width), device=device), torch.full((count,), float(height), device=device)
     if settings.letterbox == 0:
         return *full, torch.zeros(count, dtype=torch.bool, device=device)
-    uniform = torch.rand((2, count), generator=generator).to(device)
+    uniform = draws.uniform(2).to(device)
     low, high = (math.log(aspect) for aspect in LETTERBOX_ASPECTS)
     aspect = torch.exp(low + (high - low) * uniform[0])
     shaped = uniform[1] < settings.letterbox
@@ -94,10 +124,11 @@ def _draw_window(
     return window_width, window_height, shaped
 
 
-def look(frames: Frames, view: View, height: int, width: int) -> Batch:
-    """Pictures and metric depth of ``frames`` seen through ``view``; sampling is bilinear for light, nearest for
-    depth.
+def look(frames: Frames, view: View, spec: ModelSpec) -> Batch:
+    """Pictures and metric depth of ``frames`` seen through ``view`` at the size of the network's input; sampling is
+    bilinear for light, nearest for depth.
     """
+    height, width = spec.canonical.height, spec.canonical.width
     u, v = _stored_positions(frames, view, height, width)
     inside = (u >= 0) & (v >= 0) & (u < frames.width[:, None, None]) & (v < frames.height[:, None, None])
     inside &= _within(view.window_width, width)[:, None, :] & _within(view.window_height, height)[:, :, None]
@@ -109,37 +140,14 @@ def look(frames: Frames, view: View, height: int, width: int) -> Batch:
     batch = torch.arange(len(u), device=u.device)[:, None, None]
     depth = frames.depth[batch, v_index, u_index].float()
     depth = torch.where(inside, depth, torch.nan)
-    return Batch(image, depth[:, None], frames.focal * view.zoom, inside[:, None])
+    cx, cy = _principal_point(frames, view, height, width)
+    return Batch(image, depth[:, None], frames.focal * view.zoom, cx, cy, inside[:, None])
 
 
-def relight(image: Tensor, settings: AugmentSection, generator: torch.Generator) -> Tensor:
-    """Gamma, gain, colour cast, contrast, saturation, grey pictures and noise, drawn anew for every picture."""
-    count = len(image)
-    uniform = torch.rand((10, count, 1, 1, 1), generator=generator).to(image.device)
-    touched = uniform[0] < settings.photometric
-    out = image.clamp(1e-4, 1) ** torch.exp((2 * uniform[1] - 1) * 0.35)
-    cast = torch.rand((count, 3, 1, 1), generator=generator).to(image.device)
-    out = out * torch.exp((2 * uniform[2] - 1) * 0.3) * (0.9 + 0.2 * cast)
-    mean = out.mean(dim=(1, 2, 3), keepdim=True)
-    out = mean + (out - mean) * (0.7 + 0.6 * uniform[3])
-    luma = torch.tensor(LUMA, device=image.device)[None, :, None, None]
-    grey = (out * luma).sum(dim=1, keepdim=True)
-    saturation = torch.where(uniform[4] < 0.08, 0.0, 0.5 + uniform[5])
-    out = grey + (out - grey) * saturation
-    out = torch.where(uniform[6] < 0.15, _blurred(out), out)
-    sigma = 0.03 * uniform[7] ** 2
-    out = out + sigma * torch.randn(out.shape, generator=_device_generator(generator, image), device=image.device)
-    return torch.where(touched, out, image).clamp(0, 1)
-
-
-def _device_generator(generator: torch.Generator, image: Tensor) -> torch.Generator:
-    seed = int(torch.randint(2**31, (1,), generator=generator))
-    return torch.Generator(device=image.device).manual_seed(seed)
-
-
-def _blurred(image: Tensor) -> Tensor:
-    small = F.interpolate(image, scale_factor=0.5, mode="bilinear", align_corners=False)
-    return F.interpolate(small, image.shape[-2:], mode="bilinear", align_corners=False)
+def _principal_point(frames: Frames, view: View, height: int, width: int) -> tuple[Tensor, Tensor]:
+    """Where the optical axis meets the network's input; the roll is about it and leaves it."""
+    cx = width / 2 + view.mirror * view.zoom * (frames.cx - view.centre_u)
+    return cx, height / 2 + view.zoom * (frames.cy - view.centre_v)
 
 
 def _within(window: Tensor, size: int) -> Tensor:

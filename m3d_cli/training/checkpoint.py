@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import nn
 from torch.optim import Optimizer
 
 from m3d_cli.errors import UsageError, WeightsError
-from m3d_cli.models.lite import Lite
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class RunState:
-    """Everything a run owns besides its data."""
+    """Everything a run owns besides its data, how many steps were skipped and the best validation score among it."""
 
-    model: Lite
-    average: Lite
+    model: nn.Module
+    average: nn.Module
     optimiser: Optimizer
-    generator: torch.Generator
+    skipped: int = 0
+    best: float = math.inf
 
 
 def save_checkpoint(path: Path, step: int, state: RunState, digest: str) -> None:
@@ -33,7 +34,8 @@ def save_checkpoint(path: Path, step: int, state: RunState, digest: str) -> None
         "model": state.model.state_dict(),
         "average": state.average.state_dict(),
         "optimiser": state.optimiser.state_dict(),
-        "generator": state.generator.get_state(),
+        "skipped": state.skipped,
+        "best": state.best,
     }
     part = path.with_suffix(".part")
     with part.open("wb") as file:
@@ -55,8 +57,7 @@ def load_checkpoint(path: Path, state: RunState, digest: str) -> int:
         state.model.load_state_dict(content["model"])
         state.average.load_state_dict(content["average"])
         state.optimiser.load_state_dict(content["optimiser"])
-        generator: Tensor = content["generator"]
-        state.generator.set_state(generator)
+        state.skipped, state.best = int(content["skipped"]), float(content["best"])
     except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
         raise WeightsError(
             f"{path}: this checkpoint does not fit the run ({error})", hint="delete it to start the run anew"

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from m3d_cli.datasets.layouts import LAYOUTS
 from m3d_cli.datasets.synthetic import SCENES
 from m3d_cli.errors import UsageError
 
@@ -56,22 +57,52 @@ class RgbdGroup(_Section):
     exclude: tuple[str, ...] = ()
 
 
-Group = Annotated[SyntheticGroup | RgbdGroup, Field(discriminator="kind")]
+class LayoutGroup(_Section):
+    """Frames of a public data set in the folders it came in (`datasets.layouts.LAYOUTS`), of ``split`` where there are
+    several.
+    """
+
+    kind: Literal["layout"]
+    weight: float = Field(gt=0)
+    layout: str
+    root: Path
+    split: str = ""
+
+    @field_validator("layout")
+    @classmethod
+    def _known_layout(cls, value: str) -> str:
+        if value not in LAYOUTS:
+            raise ValueError(f"no layout named {value}: choose from {', '.join(LAYOUTS)}")
+        return value
+
+
+Group = Annotated[SyntheticGroup | RgbdGroup | LayoutGroup, Field(discriminator="kind")]
 
 
 class DataSection(_Section):
-    """Groups are drawn by weight, sources inside a group by the square root of their frame counts."""
+    """Groups are drawn by weight; sources inside a group by the square root of their frame counts, or as the frames
+    come (``natural``).
+    """
 
+    proportions: Literal["root", "natural"] = "root"
     canvas_width: int = Field(448, ge=32)
     canvas_height: int = Field(336, ge=32)
     groups: tuple[Group, ...] = Field(min_length=1)
 
 
 class AugmentSection(_Section):
-    """Random zoom (relative to fitting the whole picture), roll about the optical axis, mirror, light.
+    """The canonical transform, then random zoom (relative to fitting the whole picture), roll about the optical axis,
+    mirror, light.
 
-    ``letterbox`` is the share of pictures cut to the shape of upright or panoramic photos, with border around them.
+    ``transform``: CSTM_label, CSTM_image, or none (arXiv 2307.10984, section 3.1); with CSTM_image the zoom is what
+    brings the focal length to the canonical one times a random resize. ``letterbox`` is the share of pictures cut to
+    the shape of upright or panoramic photos, with border around them; ``soften`` and ``compress`` the shares that lose
+    pixels and that are stored as JPEG.
     """
+
+    transform: Literal["label", "image", "none"] = "label"
+    resize_low: float = Field(0.85, gt=0)
+    resize_high: float = Field(1.15, gt=0)
 
     zoom_low: float = Field(0.9, gt=0)
     zoom_high: float = Field(1.7, gt=0)
@@ -79,24 +110,48 @@ class AugmentSection(_Section):
     flip: float = Field(0.5, ge=0, le=1)
     letterbox: float = Field(0.0, ge=0, le=1)
     photometric: float = Field(0.8, ge=0, le=1)
+    soften: float = Field(0.15, ge=0, le=1)
+    compress: float = Field(0.1, ge=0, le=1)
 
 
 class LossSection(_Section):
-    """Weights of the loss terms."""
+    """Weights of the loss terms, by the names of `training.objective`; 0 leaves one out.
 
-    log_l1: float = 1.0
-    scale_invariant_log: float = 0.5
-    rpnl: float = 0.5
-    gradient: float = 0.5
-    confidence: float = 0.1
-    sky: float = 0.1
+    The defaults suit lite. What the published networks were trained with is in ``configs/vit-small.toml``.
+    """
+
+    log_l1: float = Field(1.0, ge=0)
+    scale_invariant_log: float = Field(0.5, ge=0)
+    l1_sequence: float = Field(0.0, ge=0)
+    rpnl: float = Field(0.5, ge=0)
+    hdn: float = Field(0.0, ge=0)
+    virtual_normal: float = Field(0.0, ge=0)
+    normal: float = Field(0.0, ge=0)
+    consistency: float = Field(0.0, ge=0)
+    gradient: float = Field(0.5, ge=0)
+    confidence: float = Field(0.1, ge=0)
+    sky: float = Field(0.1, ge=0)
+    sky_regularisation: float = Field(0.0, ge=0)
+    focal: float = Field(0.0, ge=0)
     rpnl_crops: int = Field(32, gt=0)
+
+    def weights(self) -> dict[str, float]:
+        """Weight by name."""
+        return {name: float(value) for name, value in self if name != "rpnl_crops"}
+
+    @model_validator(mode="after")
+    def _something_is_learned(self) -> LossSection:
+        if not any(self.weights().values()):
+            raise ValueError("all losses have weight 0")
+        return self
 
 
 class OptimiserSection(_Section):
     """AdamW with a linear warm-up and polynomial decay; the encoder learns at its own rate, 0 freezes it.
 
-    ``frozen_blocks`` keeps the encoder's first blocks, and the embedding before them, as they start.
+    ``frozen_blocks`` keeps the encoder's first blocks, and the embedding before them, as they start. A step looks at
+    ``batch_size`` pictures, ``accumulate`` parts one after the other where memory is short. ``ema_decay`` 0 gives the
+    weights as they are. After ``patience`` steps in a row whose loss or gradient is not finite the run stops.
     """
 
     steps: int = Field(gt=0)
@@ -106,15 +161,47 @@ class OptimiserSection(_Section):
     layer_decay: float = Field(0.85, gt=0, le=1)
     frozen_blocks: int = Field(0, ge=0)
     weight_decay: float = Field(0.01, ge=0)
+    encoder_weight_decay: float | None = Field(None, ge=0)
+    epsilon: float = Field(1e-8, gt=0)
     warmup_steps: int = Field(200, ge=0)
     power: float = Field(0.9, gt=0)
+    least_rate: float = Field(0.0, ge=0)
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
+    accumulate: int = Field(1, gt=0)
+    patience: int = Field(20, gt=0)
+
+    @model_validator(mode="after")
+    def _parts_are_equal(self) -> OptimiserSection:
+        if self.batch_size % self.accumulate:
+            raise ValueError(f"batch_size {self.batch_size} cannot be cut into {self.accumulate} equal parts")
+        return self
+
+
+class ValidationSection(_Section):
+    """Every ``every`` steps the averaged network is scored on frames of split ``val`` below ``root``, and on all frames
+    of the sources ``held_out``; the best weights are kept beside the last ones.
+    """
+
+    every: int = Field(gt=0)
+    root: Path
+    held_out: tuple[str, ...] = ()
+
+
+class InputSection(_Section):
+    """Size of the network's input and canonical focal length in its pixels, where they are not the model's own."""
+
+    height: int = Field(gt=0)
+    width: int = Field(gt=0)
+    focal: float = Field(gt=0)
 
 
 class TrainConfig(_Section):
     """One training run; ``autocast`` computes the network in bf16, which also AMX-capable CPUs do several times
     faster.
+
+    It starts from random weights, from the encoder of ``initial_encoder``, or from all of ``initial_weights``, which
+    may be a published checkpoint.
     """
 
     model: str = "lite"
@@ -124,6 +211,8 @@ class TrainConfig(_Section):
     autocast: bool = True
     checkpoint_every: int = Field(500, gt=0)
     log_every: int = Field(20, gt=0)
+    input: InputSection | None = None
+    validation: ValidationSection | None = None
     data: DataSection
     augment: AugmentSection = Field(default_factory=lambda: AugmentSection.model_validate({}))
     loss: LossSection = Field(default_factory=lambda: LossSection.model_validate({}))
@@ -155,5 +244,16 @@ def _explain(error: ValidationError) -> str:
 
 
 def _known_keys() -> list[str]:
-    sections = (TrainConfig, DataSection, AugmentSection, LossSection, OptimiserSection, SyntheticGroup, RgbdGroup)
+    sections = (
+        TrainConfig,
+        InputSection,
+        ValidationSection,
+        DataSection,
+        AugmentSection,
+        LossSection,
+        OptimiserSection,
+        SyntheticGroup,
+        RgbdGroup,
+        LayoutGroup,
+    )
     return sorted({name for section in sections for name in section.model_fields})

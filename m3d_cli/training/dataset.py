@@ -51,7 +51,7 @@ class Frames:
 @dataclass(frozen=True, slots=True, eq=False)
 class FrameStore:
     """All frames of a run; ``source`` indexes ``names`` and says which data set a frame came from, ``group`` which
-    group of the config it belongs to.
+    group of the config it belongs to, ``paths`` what file it is.
     """
 
     image: Tensor
@@ -60,6 +60,7 @@ class FrameStore:
     source: NDArray[np.int64]
     names: tuple[str, ...]
     group: NDArray[np.int64]
+    paths: tuple[str, ...]
 
     def __len__(self) -> int:
         return len(self.source)
@@ -106,7 +107,8 @@ def open_store(folder: Path) -> FrameStore:
     geometry = torch.tensor(index["geometry"], dtype=torch.float32)
     source = np.asarray(index["source"], dtype=np.int64)
     group = np.asarray(index["group"], dtype=np.int64)
-    return FrameStore(torch.from_numpy(image), torch.from_numpy(depth), geometry, source, tuple(index["names"]), group)
+    names, paths = tuple(index["names"]), tuple(index["paths"])
+    return FrameStore(torch.from_numpy(image), torch.from_numpy(depth), geometry, source, names, group, paths)
 
 
 def _write_store(
@@ -123,6 +125,7 @@ def _write_store(
     source: list[int] = []
     groups: list[int] = []
     names: dict[str, int] = {}
+    paths: list[str] = []
     skipped = 0
     for group, sample in samples:
         if not np.isfinite(sample.truth.depth).any():
@@ -137,6 +140,7 @@ def _write_store(
             geometry.append([camera.width, camera.height, camera.focal, camera.cx, camera.cy])
             source.append(names.setdefault(sample.source, len(names)))
             groups.append(group)
+            paths.append(str(sample.photo.path))
     if skipped:
         logger.warning("%d frames without any known depth were left out", skipped)
     image.flush()
@@ -149,6 +153,7 @@ def _write_store(
         "source": source,
         "names": list(names),
         "group": groups,
+        "paths": paths,
     }
     # The index makes a store complete, so it comes last and whole.
     part = folder / f"{INDEX}.part"
@@ -199,15 +204,17 @@ def _resized_depth(depth: NDArray[np.float32], target: Camera, sparse: bool) -> 
     return out
 
 
-def source_weights(store: FrameStore, weights: Sequence[float]) -> Tensor:
-    """Probability of each frame (N,): groups by ``weights``, sources inside by the square root of their counts."""
+def source_weights(store: FrameStore, weights: Sequence[float], proportions: str = "root") -> Tensor:
+    """Probability of each frame (N,): groups by ``weights``, sources inside by the square root of their counts or, with
+    ``natural`` proportions, by their counts.
+    """
     probability = np.zeros(len(store))
     for group, weight in enumerate(weights):
         members = store.group == group
         if not members.any():
             raise DatasetError(f"group {group + 1} of the training data has no usable frame")
         counts = np.bincount(store.source[members], minlength=len(store.names))
-        share = np.sqrt(counts)
+        share = counts.astype(float) if proportions == "natural" else np.sqrt(counts)
         per_frame = share / np.maximum(counts, 1) / share.sum()
         probability[members] = weight * per_frame[store.source[members]]
     return torch.from_numpy(probability)

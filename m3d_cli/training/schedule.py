@@ -11,17 +11,22 @@ from m3d_cli.training.config import OptimiserSection
 
 
 def rate_factor(step: int, settings: OptimiserSection) -> float:
-    """Linear warm-up, then (1 - t/T)^power down to 0."""
+    """Linear warm-up from the first step on, then (1 - t/T)^power down to ``least_rate`` of the full rate.
+
+    The published schedule begins its warm-up after a first step at the full rate; this one does not.
+    """
     if step < settings.warmup_steps:
         return (step + 1) / settings.warmup_steps
     progress = (step - settings.warmup_steps) / max(1, settings.steps - settings.warmup_steps)
-    return float((1 - min(1.0, progress)) ** settings.power)
+    decayed = float((1 - min(1.0, progress)) ** settings.power)
+    return settings.least_rate + (1 - settings.least_rate) * decayed
 
 
 def make_optimiser(model: nn.Module, settings: OptimiserSection) -> AdamW:
     """AdamW in groups: the encoder's blocks at decaying rates, the decoder at the full one; vectors without decay.
 
-    Groups are formed by module, from parameters' full names, never by a part of a name that another module may carry.
+    Groups are formed by module, from parameters' full names: the published code looks for "encoder" anywhere in a name
+    and so trains the decoder's context encoder at the encoder's rate.
     """
     blocks = 1 + max((int(m[1]) for m in map(_BLOCK.match, dict(model.named_parameters())) if m), default=-1)
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -29,11 +34,18 @@ def make_optimiser(model: nn.Module, settings: OptimiserSection) -> AdamW:
         rate = _rate(name, blocks, settings)
         parameter.requires_grad_(rate > 0)
         if rate > 0:
-            decay = settings.weight_decay if parameter.ndim > 1 else 0.0
+            decay = _decay(name, settings) if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return AdamW(
-        [{"params": p, "lr": rate, "base_lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()]
+        [{"params": p, "lr": rate, "base_lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
+        eps=settings.epsilon,
     )
+
+
+def _decay(name: str, settings: OptimiserSection) -> float:
+    if name.startswith("encoder.") and settings.encoder_weight_decay is not None:
+        return settings.encoder_weight_decay
+    return settings.weight_decay
 
 
 _BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")

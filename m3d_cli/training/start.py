@@ -1,109 +1,103 @@
-"""What a run starts from: frames gathered by the config's groups, and a network with its initial weights."""
+"""The network a run starts from, and the spec of what it becomes."""
 
 from __future__ import annotations
 
 import copy
-import hashlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import torch
-from pydantic import BaseModel
 from timm.layers import resample_abs_pos_embed
-from torch import Tensor
+from torch import Tensor, nn
 
-from m3d_cli.datasets.assets import load_assets
-from m3d_cli.datasets.rgbd import RgbdFolder, open_rgbd_tree
-from m3d_cli.datasets.sample import Sample
-from m3d_cli.datasets.synthetic import MIXTURE, render_many
-from m3d_cli.errors import DatasetError, UsageError, WeightsError
-from m3d_cli.models import create_model, load_weights
-from m3d_cli.models.lite import Lite
-from m3d_cli.training.config import DataSection, Group, RgbdGroup, SyntheticGroup, TrainConfig
-from m3d_cli.training.dataset import FrameStore, build_store, source_weights
-from m3d_cli.training.encoder_onnx import read_encoder
+from m3d_cli.errors import WeightsError
+from m3d_cli.models.create import TEST_CONFIG
+from m3d_cli.models.lite import Lite, LiteConfig
+from m3d_cli.models.metric3d import Metric3DConvNext, Metric3DVit, build_network
+from m3d_cli.models.spec import LITE, TEST_LITE, ModelSpec, model_spec
+from m3d_cli.models.weights import load_weights, read_tensors
+from m3d_cli.training.config import TrainConfig
+from m3d_cli.training.encoder_file import read_encoder
 
-# The most entries one RGB-D frame takes in the store: itself and three tiles.
-ENTRIES_PER_FRAME = 4
+POSITIONS = "encoder.pos_embed"
+FOCAL_BINS = 64
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TrainingData:
-    """Stored frames and how often each is drawn."""
-
-    store: FrameStore
-    probability: Tensor
-
-
-def gather(data: DataSection, folder: Path, workers: int) -> TrainingData:
-    """Read or render every group into a store below ``folder``."""
-    canvas = (data.canvas_width, data.canvas_height)
-    capacity = sum(_capacity(group) for group in data.groups)
-    samples = (
-        (number, sample) for number, group in enumerate(data.groups) for sample in _samples(group, canvas, workers)
+def spec_of(config: TrainConfig) -> ModelSpec:
+    """The spec of the config's model, with the input of the run."""
+    spec = model_spec(config.model)
+    if config.input is None:
+        return spec
+    wanted = config.input
+    return replace(
+        spec, canonical=replace(spec.canonical, focal=wanted.focal, height=wanted.height, width=wanted.width)
     )
-    store = build_store(samples, capacity, canvas, folder, digest_of(data))
-    return TrainingData(store, source_weights(store, [group.weight for group in data.groups]))
 
 
-def digest_of(settings: BaseModel) -> str:
-    """Hash of a part of the config: equal settings make equal data and equal runs."""
-    return hashlib.sha256(settings.model_dump_json().encode()).hexdigest()[:16]
-
-
-def initial_model(config: TrainConfig) -> Lite:
-    """The network of the config with seeded decoder weights, and encoder or whole weights from files where given."""
+def initial_model(config: TrainConfig) -> nn.Module:
+    """The network of the config, seeded, with encoder or whole weights from files where given."""
     torch.manual_seed(config.seed)
-    model = create_model(config.model)
-    if not isinstance(model, Lite):
-        raise UsageError(f"model {config.model}: only lite networks can be trained yet")
+    model = _seeded(config)
     if config.initial_encoder is not None:
         _load_encoder(model, config.initial_encoder)
     if config.initial_weights is not None:
-        load_weights(model, config.initial_weights)
+        _load_whole(model, config.initial_weights)
     return model
 
 
-def averaged_copy(model: Lite) -> Lite:
+def averaged_copy(model: nn.Module) -> nn.Module:
     """A copy that follows ``model`` by exponential averaging and is never trained itself."""
     return copy.deepcopy(model).requires_grad_(False).eval()
 
 
-def _load_encoder(model: Lite, path: Path) -> None:
+def _seeded(config: TrainConfig) -> nn.Module:
+    if config.model not in (LITE.name, TEST_LITE.name):
+        model_spec(config.model)
+        return build_network(config.model)
+    shape = LiteConfig() if config.model == LITE.name else TEST_CONFIG
+    spec = spec_of(config).canonical
+    bins = (shape.focal_bins or FOCAL_BINS) if config.loss.focal > 0 else 0
+    return Lite(replace(shape, height=spec.height, width=spec.width, focal_bins=bins))
+
+
+def _load_whole(model: nn.Module, path: Path) -> None:
+    """All weights of a file. A lite of another input size gives its positions resampled; a head for the focal length
+    that one of the two lacks stays as it is.
+    """
+    if not isinstance(model, Lite):
+        load_weights(model, path)
+        return
+    state = read_tensors(path)
+    if not isinstance(state, dict) or POSITIONS not in state:
+        raise WeightsError(f"{path}: not weights of lite")
+    head = {key: value for key, value in model.state_dict().items() if key.startswith("focal_head.")}
+    kept = {key: value.float() for key, value in state.items() if head or not key.startswith("focal_head.")}
+    load_weights(model, {**head, **kept, POSITIONS: _positions(kept[POSITIONS], model)})
+
+
+def _load_encoder(model: nn.Module, path: Path) -> None:
+    assert isinstance(model, Lite | Metric3DConvNext | Metric3DVit)  # noqa: S101 - what `_seeded` makes
     state = read_encoder(path)
     wanted = model.encoder.state_dict()
-    pos_embed = resample_abs_pos_embed(state["pos_embed"], list(model.grid), num_prefix_tokens=1)
-    state["pos_embed"] = pos_embed
-    missing = sorted(wanted.keys() - state.keys())
+    if isinstance(model, Metric3DVit):
+        state = {key.replace("patch_embed.proj.", "patch_embed."): value for key, value in state.items()}
+        # DINOv2 without registers starts them anew.
+        state.setdefault("register_tokens", wanted["register_tokens"])
+    if isinstance(model, Lite):
+        state["pos_embed"] = _positions(state["pos_embed"], model)
+    missing = sorted(key for key in wanted if key not in state or state[key].shape != wanted[key].shape)
     if missing:
-        raise WeightsError(f"{path}: keys missing for the encoder: {', '.join(missing[:5])}")
+        raise WeightsError(f"{path}: not the encoder of {type(model).__name__}: {', '.join(missing[:5])}")
     model.encoder.load_state_dict({key: state[key] for key in wanted})
 
 
-def _capacity(group: Group) -> int:
-    if isinstance(group, SyntheticGroup):
-        return group.count
-    return ENTRIES_PER_FRAME * sum(len(folder) for folder in _folders(group))
-
-
-def _samples(group: Group, canvas: tuple[int, int], workers: int) -> Iterator[Sample]:
-    if isinstance(group, SyntheticGroup):
-        seeds = range(group.seed, group.seed + group.count)
-        mixture = MIXTURE if group.scenes is None else group.scenes
-        yield from render_many(load_assets(group.assets), seeds, canvas[0], canvas[1], workers, mixture)
-        return
-    for folder in _folders(group):
-        for index, frame in enumerate(folder.frames):
-            if frame.split != "val":
-                yield folder.read(index)
-
-
-def _folders(group: RgbdGroup) -> tuple[RgbdFolder, ...]:
-    folders = open_rgbd_tree(group.root)
-    known = {folder.source for folder in folders}
-    unknown = (set(group.sources) | set(group.exclude)) - known
-    if unknown:
-        raise DatasetError(f"{group.root}: no source named {', '.join(sorted(unknown))}")
-    chosen = set(group.sources or known) - set(group.exclude)
-    return tuple(folder for folder in folders if folder.source in chosen)
+def _positions(table: Tensor, model: Lite) -> Tensor:
+    """A position embedding for the network's grid, from one for a grid of the same shape or for a square."""
+    cells = table.shape[1] - 1
+    rows, columns = model.grid
+    if cells == rows * columns:
+        return table
+    high = round((cells * rows / columns) ** 0.5)
+    old = [high, cells // high] if high * (cells // high) == cells else None
+    resampled: Tensor = resample_abs_pos_embed(table.float(), [rows, columns], old_size=old, num_prefix_tokens=1)
+    return resampled

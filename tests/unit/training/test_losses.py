@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from m3d_cli.models.prediction import FOCAL_RANGE
 from m3d_cli.training import losses
 
 RTOL = 1e-4
@@ -20,10 +21,6 @@ def case(seed: int = 0) -> tuple[Tensor, Tensor, Tensor]:
     target = 0.5 + 5 * torch.rand((2, 1, 40, 56), generator=generator)
     mask = torch.rand((2, 1, 40, 56), generator=generator) > 0.3
     return prediction, target, mask
-
-
-def rpnl(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    return losses.random_proposal_normalisation(prediction, target, mask, torch.Generator().manual_seed(5), crops=6)
 
 
 def log_difference(prediction: Tensor, target: Tensor, mask: Tensor, picture: int) -> NDArray[np.float64]:
@@ -50,34 +47,6 @@ def test_full_focus_forgives_any_scale() -> None:
     assert float(value) < 2e-3  # the square root's epsilon
 
 
-def test_rpnl_normalises_each_crop_by_median_and_mean_deviation() -> None:
-    prediction, target, mask = case()
-    generator = torch.Generator().manual_seed(5)
-    rows, columns = losses._lattice(prediction.shape[-2:], 6, generator)
-    values = []
-    for picture in range(2):
-        for crop in range(6):
-            index = np.ix_(rows[crop, :, 0].numpy(), columns[crop, 0].numpy())
-            m = mask[picture, 0].numpy()[index]
-            if m.sum() < losses.RPNL_LEAST:
-                continue
-            p, t = prediction[picture, 0].numpy()[index][m], target[picture, 0].numpy()[index][m]
-            values.append(np.abs(normalised(p) - normalised(t)).mean())
-    assert float(rpnl(prediction, target, mask)) == pytest.approx(np.mean(values), rel=1e-3)
-
-
-def normalised(x: NDArray[np.float32]) -> NDArray[np.float32]:
-    median = np.sort(x)[(len(x) - 1) // 2]
-    deviation = np.abs(x - median).mean() + losses.RPNL_FLOOR * abs(median) + 1e-6
-    return (x - median) / deviation
-
-
-def test_rpnl_forgives_scale_and_shift() -> None:
-    _, target, mask = case()
-    assert float(rpnl(2 * target + 1, target, mask)) < 0.02
-    assert float(rpnl(target.flip(3), target, mask)) > 0.3
-
-
 def test_gradient_sees_edges_not_scale() -> None:
     _, target, mask = case()
     assert float(losses.gradient(2 * target, target, mask)) == pytest.approx(0, abs=1e-5)
@@ -92,6 +61,68 @@ def test_confidence_aims_at_one_minus_the_relative_error() -> None:
     assert float(worse) == pytest.approx(0.25, rel=RTOL)
 
 
+def test_the_sequence_weighs_later_estimates_more_by_the_published_rule() -> None:
+    small, large = losses.sequence_weights(5), losses.sequence_weights(9)
+    assert small[-1] == large[-1] == 1
+    assert small[-2] == pytest.approx(0.674, abs=5e-4)
+    assert large[-2] == pytest.approx(0.821, abs=5e-4)
+    assert small[0] == pytest.approx(small[1] ** 2 / small[2])
+    assert losses.sequence_weights(1) == (1,)
+
+
+def test_l1_sequence_is_error_plus_confidence_error_of_every_estimate() -> None:
+    prediction, target, mask = case()
+    other, _, _ = case(3)
+    confidences = [torch.full_like(target, 0.4), torch.full_like(target, 0.7)]
+    expected = 0.0
+    for weight, depth, said in zip((0.9**15, 1.0), (other, prediction), confidences, strict=True):
+        for picture in range(2):
+            p, t, m, c = (x[picture, 0].double().numpy() for x in (depth, target, mask, said))
+            error = np.abs(p - t)
+            near = (m > 0) & (error < t)
+            expected += weight / 2 * (error[m > 0].mean() + np.abs(c - (1 - error / t))[near].mean())
+    value = losses.l1_sequence([other, prediction], confidences, target, mask)
+    assert float(value) == pytest.approx(expected, rel=RTOL)
+
+
+def test_the_goal_of_the_confidence_does_not_pull_the_depth() -> None:
+    prediction, target, mask = case()
+    prediction.requires_grad_()
+    confidence = torch.full_like(target, 0.4)
+    losses.l1_sequence([prediction], [confidence], target, mask).backward()
+    sign = torch.where(mask, (prediction.detach() - target).sign(), 0.0)
+    per_picture = sign / mask.sum(dim=(1, 2, 3), keepdim=True) / 2
+    assert prediction.grad is not None
+    assert torch.allclose(prediction.grad, per_picture)
+
+
+def test_sky_regularisation_is_the_distance_to_200_and_to_a_normal_that_faces_us() -> None:
+    is_sky = torch.zeros(1, 1, 2, 2, dtype=torch.bool)
+    is_sky[..., 0, :] = True
+    depth = torch.tensor([[[[150.0, 190.0], [3.0, 4.0]]]])
+    normals = torch.zeros(1, 3, 2, 2)
+    normals[:, 2] = torch.tensor([[-1.0, 0.0], [1.0, 1.0]])
+    assert float(losses.sky_regularisation(depth, None, is_sky)) == pytest.approx(30)
+    assert float(losses.sky_regularisation(depth, normals, is_sky)) == pytest.approx(30.5)
+    assert float(losses.sky_regularisation(depth, normals, torch.zeros_like(is_sky))) == 0
+
+
+def test_the_focal_loss_is_least_where_the_distribution_lies_on_the_truth() -> None:
+    low, high = np.log(FOCAL_RANGE)
+    centres = np.linspace(low, high, 40)
+    ratio = torch.tensor([0.9, 2.0])
+
+    def logits(shift: float) -> Tensor:
+        away = (torch.tensor(centres)[None] - ratio.double().log()[:, None] - shift) / ((high - low) / 39 * 1.5)
+        return (-0.5 * away**2).float()
+
+    values = [float(losses.focal_cross_entropy(logits(shift), ratio)) for shift in (-0.3, 0.0, 0.3)]
+    assert min(values) == values[1]
+    goal = torch.softmax(logits(0.0).double(), dim=1)
+    entropy = -(goal * goal.log()).sum(dim=1).mean()
+    assert values[1] == pytest.approx(float(entropy), rel=RTOL)
+
+
 def test_sky_is_free_beyond_the_limit_and_costs_its_log_below() -> None:
     is_sky = torch.ones(1, 1, 4, 4, dtype=torch.bool)
     assert float(losses.sky(torch.full((1, 1, 4, 4), 200.0), 150, is_sky)) == 0
@@ -99,7 +130,11 @@ def test_sky_is_free_beyond_the_limit_and_costs_its_log_below() -> None:
     assert float(near) == pytest.approx(np.log(10), rel=RTOL)
 
 
-@pytest.mark.parametrize("loss", [losses.log_l1, losses.scale_invariant_log, losses.gradient, rpnl])
+def sequence(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    return losses.l1_sequence([prediction], [torch.full_like(prediction, 0.5)], target, mask)
+
+
+@pytest.mark.parametrize("loss", [losses.log_l1, losses.scale_invariant_log, losses.gradient, sequence])
 def test_a_masked_pixel_changes_nothing(loss: Loss) -> None:
     prediction, target, mask = case()
     spoiled_target = torch.where(mask, target, torch.nan)
@@ -107,7 +142,7 @@ def test_a_masked_pixel_changes_nothing(loss: Loss) -> None:
     assert float(loss(spoiled, spoiled_target, mask)) == pytest.approx(float(loss(prediction, target, mask)), rel=1e-6)
 
 
-@pytest.mark.parametrize("loss", [losses.log_l1, losses.scale_invariant_log, losses.gradient, rpnl])
+@pytest.mark.parametrize("loss", [losses.log_l1, losses.scale_invariant_log, losses.gradient, sequence])
 def test_gradients_are_finite_where_nothing_is_known(loss: Loss) -> None:
     prediction, target, mask = case()
     prediction.requires_grad_()

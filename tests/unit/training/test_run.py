@@ -1,21 +1,46 @@
-"""Whole training runs of the tiny network on frames made by the test."""
+"""Whole training runs of the tiny networks on frames made by the test."""
 
+import csv
+import logging
+import os
+import pickle
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from m3d_cli import training
 from m3d_cli.camera import Camera
 from m3d_cli.datasets.rgbd import write_rgbd
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.errors import DatasetError, UsageError, WeightsError
+from m3d_cli.errors import DatasetError, TrainingError, UsageError, WeightsError
+from m3d_cli.models import create_model, load_weights
+from m3d_cli.models.lite import Lite
 from m3d_cli.photo import Photo
 from m3d_cli.training import loop
-from m3d_cli.training.config import AugmentSection, DataSection, OptimiserSection, RgbdGroup, TrainConfig
-from m3d_cli.training.dataset import build_store, fit_to_canvas, source_weights
+from m3d_cli.training.config import (
+    AugmentSection,
+    DataSection,
+    InputSection,
+    LayoutGroup,
+    LossSection,
+    OptimiserSection,
+    RgbdGroup,
+    TrainConfig,
+    ValidationSection,
+)
+from m3d_cli.training.dataset import build_store, fit_to_canvas, open_store, source_weights
+from m3d_cli.training.estimates import Estimates
+from m3d_cli.training.objective import LossTerms
 from m3d_cli.training.run import run_training
+from m3d_cli.training.start import initial_model, spec_of
 
 CPU = torch.device("cpu")
 
@@ -67,7 +92,7 @@ def test_a_resumed_run_ends_in_the_same_bytes(
     class Stopped(Exception):
         pass
 
-    draw = loop._draw
+    draw = loop._drawn
     calls = iter(range(100))
 
     def draw_until_stopped(*arguments: object) -> object:
@@ -76,7 +101,7 @@ def test_a_resumed_run_ends_in_the_same_bytes(
         return draw(*arguments)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(loop, "_draw", draw_until_stopped)
+        patch.setattr(loop, "_drawn", draw_until_stopped)
         with pytest.raises(Stopped):
             run_training(config, tmp_path / "parts", CPU, 1, lambda progress: None)
     parts = run_training(config, tmp_path / "parts", CPU, 1, lambda progress: None)
@@ -163,3 +188,165 @@ def test_groups_are_drawn_by_weight_and_sources_by_the_root_of_their_counts(tmp_
     assert probability[:4].sum() == pytest.approx(0.5 * 2 / 3)
     assert probability[4] == pytest.approx(0.5 / 3)
     assert probability[5] == pytest.approx(0.5)
+
+
+def with_steps(config: TrainConfig, **changes: object) -> TrainConfig:
+    return config.model_copy(update={"optimiser": config.optimiser.model_copy(update=changes)})
+
+
+def test_a_batch_in_parts_learns_what_the_whole_batch_teaches(config: TrainConfig, tmp_path: Path) -> None:
+    exact = config.model_copy(update={"autocast": False, "log_every": 1})
+    run_training(with_steps(exact, steps=3), tmp_path / "whole", CPU, 1, lambda progress: None)
+    run_training(with_steps(exact, steps=3, accumulate=2), tmp_path / "parts", CPU, 1, lambda progress: None)
+    assert logged_totals(tmp_path / "parts") == pytest.approx(logged_totals(tmp_path / "whole"), rel=5e-3)
+
+
+def test_two_processes_follow_the_curve_of_one(config: TrainConfig, tmp_path: Path) -> None:
+    exact = config.model_copy(update={"autocast": False, "log_every": 1})
+    run_training(exact, tmp_path / "one", CPU, 1, lambda progress: None)
+    path = tmp_path / "config.pkl"
+    path.write_bytes(pickle.dumps(exact))
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pickle, sys, torch\nfrom pathlib import Path\nfrom m3d_cli.training.run import run_training\n"
+        "torch.set_num_threads(1)\n"
+        "run_training(pickle.loads(Path(sys.argv[1]).read_bytes()), Path(sys.argv[2]), torch.device('cpu'), 1, print)\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", free_port()]
+    root = Path(training.__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, script, path, tmp_path / "two"], env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = logged_totals(tmp_path / "one"), logged_totals(tmp_path / "two")
+    assert len(two) == 12
+    assert two == pytest.approx(one, rel=5e-3)
+    assert (tmp_path / "two" / "m3d-test-lite.safetensors").exists()
+
+
+def free_port() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return str(probe.getsockname()[1])
+
+
+def test_frames_that_cannot_be_read_are_named_counted_and_left_out(
+    config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    [broken, *_] = sorted((tmp_path / "data" / "walls" / "depth").iterdir())
+    broken.write_bytes(b"not a picture")
+    with caplog.at_level(logging.WARNING):
+        run_training(config, tmp_path / "run", CPU, 1, lambda progress: None)
+    assert broken.name in caplog.text
+    assert "1 of 6 frames could not be read" in caplog.text
+    assert len(open_store(tmp_path / "run" / "store")) == 5
+
+
+def test_a_run_that_turns_not_finite_stops_with_its_frames_named(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*arguments: object) -> LossTerms:
+        said = arguments[0]
+        assert isinstance(said, Estimates)
+        terms = {"log_l1": said.depths[0].mean() * torch.nan}
+        return LossTerms(terms, terms["log_l1"])
+
+    monkeypatch.setattr(loop, "objective", broken)
+    with pytest.raises(TrainingError, match=r"3 steps in a row .* frames: .*walls"), caplog.at_level(logging.WARNING):
+        run_training(with_steps(config, patience=3), tmp_path / "run", CPU, 1, lambda progress: None)
+    assert "step 1: the loss or its gradient is not finite" in caplog.text
+
+
+def test_a_single_step_that_is_not_finite_changes_no_weight(
+    config: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls = iter(range(100))
+    whole = loop.objective
+
+    def once(*arguments: object) -> LossTerms:
+        terms = whole(*arguments)  # type: ignore[arg-type]
+        return LossTerms(terms.terms, terms.total * torch.nan) if next(calls) == 0 else terms
+
+    monkeypatch.setattr(loop, "objective", once)
+    with caplog.at_level(logging.WARNING):
+        path = run_training(config, tmp_path / "run", CPU, 1, lambda progress: None)
+    assert "1 steps were skipped" in caplog.text
+    assert all(torch.isfinite(value).all() for value in load_file(path).values())
+
+
+def test_validation_scores_held_out_frames_keeps_the_best_and_paints_them(config: TrainConfig, tmp_path: Path) -> None:
+    validation = ValidationSection(every=4, root=tmp_path / "data")
+    run_training(config.model_copy(update={"validation": validation}), tmp_path / "run", CPU, 1, lambda progress: None)
+    rows = list(csv.DictReader((tmp_path / "run" / "validation.csv").read_text().splitlines()))
+    assert [row["step"] for row in rows] == ["4", "8", "12"]
+    assert all(0 < float(row["abs_rel"]) < 10 for row in rows)
+    assert (tmp_path / "run" / "m3d-test-lite-best.safetensors").exists()
+    panel = cv2.imread(str(tmp_path / "run" / "samples" / "0000012.png"))
+    assert panel.shape == (56, 3 * 84, 3)
+
+
+@pytest.mark.parametrize("model", ["m3d-test-convnext", "m3d-test-vit"])
+def test_the_published_architectures_train_with_all_their_losses(
+    config: TrainConfig, tmp_path: Path, model: str
+) -> None:
+    weights = {"l1_sequence": 0.5, "hdn": 0.5, "rpnl": 0.5, "virtual_normal": 1.0, "sky_regularisation": 0.001}
+    if model == "m3d-test-vit":
+        weights |= {"normal": 1.0, "consistency": 0.01}
+    off = dict.fromkeys(("log_l1", "scale_invariant_log", "gradient", "confidence", "sky"), 0.0)
+    changed = config.model_copy(update={"model": model, "loss": LossSection(**off, **weights)})
+    path = run_training(with_steps(changed, steps=8), tmp_path / "run", CPU, 1, lambda progress: None)
+    header, *rows = (tmp_path / "run" / "log.csv").read_text().splitlines()
+    assert set(header.split(",")) == {"step", "total", *weights}
+    assert all(np.isfinite(float(cell)) for row in rows for cell in row.split(","))
+    load_weights(create_model(model), path)
+    again = changed.model_copy(update={"initial_weights": path})
+    for key, value in initial_model(again).state_dict().items():
+        assert torch.equal(value.half(), load_file(path)[key].half())
+
+
+def test_a_loss_that_the_network_cannot_serve_is_refused(config: TrainConfig, tmp_path: Path) -> None:
+    wrong = config.model_copy(update={"loss": LossSection(normal=1.0)})
+    with pytest.raises(UsageError, match=r"loss\.normal needs a network that predicts normals"):
+        run_training(wrong, tmp_path / "run", CPU, 1, lambda progress: None)
+
+
+def test_several_layouts_are_mixed_in_one_run(config: TrainConfig, tmp_path: Path) -> None:
+    write_tum(tmp_path / "tum" / "freiburg1_desk")
+    groups = (*config.data.groups, LayoutGroup(kind="layout", weight=1, layout="tum", root=tmp_path / "tum"))
+    mixed = config.model_copy(update={"data": config.data.model_copy(update={"groups": groups})})
+    run_training(with_steps(mixed, steps=2), tmp_path / "run", CPU, 1, lambda progress: None)
+    store = open_store(tmp_path / "run" / "store")
+    assert store.group.tolist() == [0] * 6 + [1] * 2
+    assert source_weights(store, [1, 1]).numpy()[6:].sum() == pytest.approx(1)
+
+
+def write_tum(folder: Path) -> None:
+    rows = {"rgb": ["# time file"], "depth": ["# time file"]}
+    for kind in rows:
+        (folder / kind).mkdir(parents=True)
+    for index in range(2):
+        cv2.imwrite(str(folder / "rgb" / f"{index}.png"), np.full((480, 640, 3), 90, dtype=np.uint8))
+        cv2.imwrite(str(folder / "depth" / f"{index}.png"), np.full((480, 640), 10000, dtype=np.uint16))
+        for kind, lines in rows.items():
+            lines.append(f"{index}.0 {kind}/{index}.png")
+    for kind, lines in rows.items():
+        (folder / f"{kind}.txt").write_text("\n".join(lines))
+
+
+def test_lite_of_another_input_size_starts_from_smaller_weights(config: TrainConfig, tmp_path: Path) -> None:
+    path = run_training(config, tmp_path / "run", CPU, 1, lambda progress: None)
+    larger = config.model_copy(
+        update={
+            "initial_weights": path,
+            "input": InputSection(height=84, width=126, focal=90.0),
+            "loss": LossSection(focal=0.1),
+        }
+    )
+    model = initial_model(larger)
+    assert isinstance(model, Lite)
+    assert model.focal_head is not None
+    assert model.encoder.pos_embed.shape[1] == 1 + 6 * 9
+    saved = load_file(path)["decoder.refine.weight"].float()
+    assert torch.equal(model.decoder.refine.weight, saved)
+    assert spec_of(larger).canonical.focal == 90

@@ -1,4 +1,4 @@
-"""Read a DINOv2 ViT-S/14 encoder out of an ONNX graph into timm's layout, for the start of a training run.
+"""Read an encoder for the start of a training run; a DINOv2 ViT-S/14 also out of an ONNX graph.
 
 Exporters fold linear weights into nameless MatMul operands, in whatever order the modules ran (key before query,
 say). Each is named here by the bias that the graph adds to its product.
@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from torch import Tensor
 
 from m3d_cli.errors import WeightsError
+from m3d_cli.models.convert import unwrapped
+from m3d_cli.models.weights import read_tensors
 
 PREFIX = "backbone.embeddings."
 LAYER = "backbone.encoder.layer."
@@ -22,12 +23,13 @@ LAST_LINEAR = "mlp.fc2"
 
 
 def read_encoder(path: Path) -> dict[str, Tensor]:
-    """State dict for timm's ``vit_small_patch14_dinov2`` from an ``.onnx`` or a ``.safetensors`` file.
+    """Encoder weights: timm's names from safetensors or a checkpoint of timm or DINOv2, or a DINOv2 ViT-S/14 from
+    ``.onnx`` under the names of timm's ``vit_small_patch14_dinov2``.
 
-    Raises WeightsError where the graph is not that architecture or `onnx` is missing.
+    Raises WeightsError where a graph is not that architecture or `onnx` is missing.
     """
-    if path.suffix == ".safetensors":
-        return {key: value.float() for key, value in load_file(path).items()}
+    if path.suffix != ".onnx":
+        return {key: value.float() for key, value in unwrapped(read_tensors(path)).items()}
     arrays = _initialisers(path)
     if f"{LAYER}0.{LAST_LINEAR}.weight" not in arrays:
         raise WeightsError(f"{path}: not a DINOv2 ViT as transformers exports it")

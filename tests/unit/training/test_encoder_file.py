@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from m3d_cli.errors import WeightsError
-from m3d_cli.training.encoder_onnx import read_encoder
+from m3d_cli.training.encoder_file import read_encoder
 
 onnx = pytest.importorskip("onnx")
 
