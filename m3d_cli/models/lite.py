@@ -189,16 +189,24 @@ class Lite(nn.Module):
 
     def raw(self, x: Tensor) -> LiteOutput:
         """What the network computes before the last upsampling, which training looks at."""
+        features = self._features(x)
+        output = self.decoder(x, features, self.grid)
+        focal = self.focal_head(features, self.grid) if self.focal_head is not None else None
+        return LiteOutput(output[:, :1].float(), output[:, 1:].float(), focal)
+
+    def focal_logits(self, x: Tensor) -> Tensor | None:
+        """The head for the focal length alone, at two thirds of the cost; None for a network without it."""
+        return None if self.focal_head is None else self.focal_head(self._features(x), self.grid)
+
+    def _features(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Tokens (B, N, C) and class token (B, C) of every tap."""
         if x.shape[1:] != (3, self.config.height, self.config.width):
             raise UsageError(f"lite takes (B, 3, {self.config.height}, {self.config.width}), got {tuple(x.shape)}")
         taps = [tap - 1 for tap in self.config.taps]
         pairs = self.encoder.forward_intermediates(
             x, indices=taps, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
         )
-        features = [(tokens, prefix[:, 0]) for tokens, prefix in pairs]
-        output = self.decoder(x, features, self.grid)
-        focal = self.focal_head(features, self.grid) if self.focal_head is not None else None
-        return LiteOutput(output[:, :1].float(), output[:, 1:].float(), focal)
+        return [(tokens, prefix[:, 0]) for tokens, prefix in pairs]
 
     def forward(self, x: Tensor) -> Prediction:
         raw = self.raw(x)

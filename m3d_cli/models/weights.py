@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m3d_cli.errors import M3dError, WeightsError
+from m3d_cli.models.compact import SCALE, compacted, expanded
 from m3d_cli.models.registry import BUNDLED, WeightsFile, sha256_of, verify
 
 __all__ = [
@@ -64,21 +65,25 @@ def fit(model: nn.Module, content: object, name: str) -> dict[str, Tensor]:
 
     try:
         state = unwrapped(content)
-        if is_official(state):
-            state = to_own(model, state)
+        state = to_own(model, state) if is_official(state) else expanded(state)
     except M3dError as error:
         raise WeightsError(f"{name}: {error.message}", hint=error.hint) from error
     _check_keys(name, model.state_dict(), state)
     return state
 
 
-def save_weights(model: nn.Module, path: Path) -> None:
-    """Write the network's tensors as safetensors, numbers with a fraction in fp16."""
+def save_weights(model: nn.Module, path: Path, *, compact: bool = False) -> None:
+    """Write the network's tensors as safetensors: fp16, or, ``compact``, matrices and kernels in 8 bits."""
     own = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
-    state = {key: value.half() if value.is_floating_point() else value for key, value in own.items()}
+    packed = compacted(own) if compact else own
+    state = {key: value.half() if _is_halved(key, value) else value for key, value in packed.items()}
     part = path.with_suffix(".part")
     save_file(state, part)
     part.replace(path)
+
+
+def _is_halved(key: str, value: Tensor) -> bool:
+    return value.is_floating_point() and not key.endswith(SCALE)
 
 
 def read_tensors(path: Path, name: str = "") -> object:

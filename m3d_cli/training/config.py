@@ -201,7 +201,7 @@ class TrainConfig(_Section):
     faster.
 
     It starts from random weights, from the encoder of ``initial_encoder``, or from all of ``initial_weights``, which
-    may be a published checkpoint.
+    may be a published checkpoint. ``compact`` writes the weights in 8 bits instead of 16.
     """
 
     model: str = "lite"
@@ -209,6 +209,7 @@ class TrainConfig(_Section):
     initial_weights: Path | None = None
     seed: int = 0
     autocast: bool = True
+    compact: bool = False
     checkpoint_every: int = Field(500, gt=0)
     log_every: int = Field(20, gt=0)
     input: InputSection | None = None

@@ -36,7 +36,7 @@ def run_training(
     network = train(Run(config, spec, data, out, team, report, judge), initial_model(config))
     path = out / f"{config.model}.safetensors"
     if team.leads:
-        save_weights(network, path)
+        save_weights(network, path, compact=config.compact)
     team.wait()
     return path
 

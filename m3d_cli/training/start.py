@@ -11,6 +11,8 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor, nn
 
 from m3d_cli.errors import WeightsError
+from m3d_cli.models.compact import expanded
+from m3d_cli.models.convert import unwrapped
 from m3d_cli.models.create import TEST_CONFIG
 from m3d_cli.models.lite import Lite, LiteConfig
 from m3d_cli.models.metric3d import Metric3DConvNext, Metric3DVit, build_network
@@ -67,8 +69,8 @@ def _load_whole(model: nn.Module, path: Path) -> None:
     if not isinstance(model, Lite):
         load_weights(model, path)
         return
-    state = read_tensors(path)
-    if not isinstance(state, dict) or POSITIONS not in state:
+    state = expanded(unwrapped(read_tensors(path)))
+    if POSITIONS not in state:
         raise WeightsError(f"{path}: not weights of lite")
     head = {key: value for key, value in model.state_dict().items() if key.startswith("focal_head.")}
     kept = {key: value.float() for key, value in state.items() if head or not key.startswith("focal_head.")}
