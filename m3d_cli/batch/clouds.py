@@ -66,12 +66,13 @@ class CloudMaker:
         self._cell = cell
         self._about = about
         self._cloud: PointCloud | None = None
+        self._mesh: Mesh | None = None
 
     def encode(self, kind: OutputFormat) -> tuple[bytes | memoryview, ...]:
         """The bytes of one of CLOUD_FORMATS."""
         if kind is OutputFormat.GLB:
-            mesh = Mesh.from_depth(self._depth, self._style.choice(self._cell))
-            return (encode_glb(mesh, self._image, self._about),)
+            about = self._about | {"axes": axes_note(self._style, kind), "stride": str(self.mesh.stride)}
+            return (encode_glb(self.mesh, self._image, about),)
         comments = [f"{name} {value}" for name, value in self._about.items()]
         if kind is OutputFormat.PLY:
             return encode_ply(self.cloud, comments)
@@ -80,6 +81,20 @@ class CloudMaker:
         if kind is OutputFormat.XYZ:
             return (encode_xyz(self.cloud),)
         return (encode_cloud_preview(self.cloud),)
+
+    @property
+    def points(self) -> int | None:
+        """How many points the cloud holds, or the mesh where that has fewer; None when neither was made."""
+        made = [len(self._cloud)] if self._cloud is not None else []
+        made += [self._mesh.size] if self._mesh is not None else []
+        return min(made, default=None)
+
+    @property
+    def mesh(self) -> Mesh:
+        """The mesh of the depth grid."""
+        if self._mesh is None:
+            self._mesh = Mesh.from_depth(self._depth, self._style.choice(self._cell))
+        return self._mesh
 
     @property
     def cloud(self) -> PointCloud:

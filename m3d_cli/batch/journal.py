@@ -54,7 +54,7 @@ class Outcome:
     """What became of one photo: a line on stdout under ``--json`` and, but for skipped ones, in the journal.
 
     ``outputs`` are relative to the run folder, ``sizes`` their bytes. ``at`` is the Unix time at which it
-    ended, ``seconds`` the CPU seconds that the photo's thread spent in each stage.
+    ended, ``points`` those of a cloud, ``seconds`` the CPU seconds that the photo's thread spent in each stage.
     """
 
     path: str
@@ -74,6 +74,7 @@ class Outcome:
     at: float | None = None
     seconds: tuple[tuple[str, float], ...] = ()
     error: Failure | None = None
+    points: int | None = None
 
     def line(self) -> str:
         """One line of JSON without its end."""
@@ -144,6 +145,11 @@ class Journal:
     def owns(self, output: Path) -> bool:
         """Whether a run in this folder wrote, or began to write, ``output``."""
         return os.path.relpath(output, self.folder) in self._writer
+
+    def standing(self, suffix: str) -> tuple[Path, ...]:
+        """Outputs of finished photos that end in ``suffix`` and are there."""
+        done = (name for name, key in self._writer.items() if key in self._done and name.endswith(suffix))
+        return tuple(path for path in (self.folder / name for name in done) if path.is_file())
 
     def started(self, path: str, key: str, outputs: Sequence[Path]) -> None:
         """Say that ``outputs`` are about to be written.
@@ -269,6 +275,7 @@ def _parse(line: bytes) -> Outcome | None:
             scale_trust=content.get("scale_trust"),
             median_m=content.get("median_m"),
             model=content.get("model"),
+            points=content.get("points"),
             warnings=tuple(content.get("warnings", ())),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from m3d_cli import __version__
 from m3d_cli.batch.journal import Journal, Outcome, Status
 from m3d_cli.batch.measuring import MeasureJob, MeasureRun, look, render_depth, wish_key
 from m3d_cli.batch.plan import plan
@@ -18,14 +17,9 @@ from m3d_cli.batch.tasks import Shared, Task, tasks
 from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.files.discover import PhotoFile
 from m3d_cli.measure.drawing import annotated, jpeg_of
-from m3d_cli.measure.html_page import Illustrated, html_page
-from m3d_cli.measure.report import PhotoReport, decode_report, encode_report, refused_report
-from m3d_cli.measure.tables import encode_markdown, encode_table
+from m3d_cli.measure.html_page import Illustrated
+from m3d_cli.measure.report import PhotoReport, decode_report, refused_report
 from m3d_cli.measure.wish import Wish
-from m3d_cli.outputs.atomic import atomic_write
-
-REPORT_NAME = "measurements"
-FORMATS = ("html", "json", "csv", "tsv", "md")
 
 Wishes = Mapping[PurePosixPath, Wish]
 
@@ -121,46 +115,3 @@ def report_of(job: MeasureJob, outcome: Outcome | None, wish: Wish) -> PhotoRepo
         return refused_report(name, wish, PhotoError(f"{job.photo.path}: not measured yet", hint="run again"))
     failure = outcome.error
     return refused_report(name, wish, PhotoError(failure.message, hint=failure.hint, code=failure.code))
-
-
-def write_reports(out: Path, formats: Sequence[str], pages: Callable[[], Iterable[Illustrated]]) -> tuple[Path, ...]:
-    """The reports of a whole run in ``out``; ``pages`` gives the photos anew at each call. Raises OutputError."""
-    reports = [page.report for page in pages()]
-    written = []
-    for kind in formats:
-        path = out / f"{REPORT_NAME}.{kind}"
-        with atomic_write(path) as file:
-            for piece in encode_reports(kind, reports, pages, is_run=True):
-                file.write(piece.encode("utf-8", "backslashreplace"))
-        written.append(path)
-    return tuple(written)
-
-
-def encode_reports(
-    kind: str, reports: Sequence[PhotoReport], pages: Callable[[], Iterable[Illustrated]], *, is_run: bool
-) -> Iterator[str]:
-    """One of FORMATS in pieces; as JSON a photo by itself is an object, a run always a list."""
-    if kind == "html":
-        yield from html_page(pages(), reports, __version__)
-    elif kind == "csv":
-        yield encode_table(reports, ",")
-    elif kind == "tsv":
-        yield encode_table(reports, "\t")
-    elif kind == "md":
-        yield encode_markdown(reports)
-    elif len(reports) == 1 and not is_run:
-        yield encode_report(reports[0])
-    else:
-        yield "[\n" + ",\n".join(encode_report(report).rstrip() for report in reports) + "\n]\n"
-
-
-def pictures_of(job: MeasureJob, report: PhotoReport) -> Illustrated:
-    """The report with what stands in its folder."""
-    return Illustrated(report, _bytes(job.picture), _bytes(job.depth_picture))
-
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli import __version__
-from m3d_cli.batch.journal import Outcome, Status
+from m3d_cli.batch.journal import Journal, Outcome, Status
 from m3d_cli.batch.plan import Job
 from m3d_cli.batch.products import Finished
 from m3d_cli.batch.run import Run, SharedEngine, prepare
@@ -20,9 +20,11 @@ from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
 from m3d_cli.batch.tasks import Task
-from m3d_cli.errors import M3dError
-from m3d_cli.files.load import UNDISTORTED, load
+from m3d_cli.errors import M3dError, OutputError
+from m3d_cli.files.decode import decode
+from m3d_cli.files.load import UNDISTORTED, read_camera
 from m3d_cli.measure.drawing import LONGEST, annotated, jpeg_of
+from m3d_cli.measure.lens import Lens
 from m3d_cli.measure.noise import DepthNoise
 from m3d_cli.measure.report import CameraNote, ModelNote, PhotoReport, Row, answer, encode_report
 from m3d_cli.measure.wish import Wish
@@ -33,7 +35,11 @@ REPORT_SUFFIX = ".measure.json"
 PICTURE_SUFFIX = ".measured.jpg"
 DEPTH_SUFFIX = ".depth.jpg"
 
-STRAIGHTENED = "the lens was straightened: points count in the straightened picture, not in the file's"
+# What a report says of points where the lens was straightened: with the photo at hand, and from its depth alone.
+STRAIGHTENED = (
+    "lens distortion was removed for measuring: points are pixels of the photo, the depth is drawn straightened"
+)
+ON_STRAIGHT = "without the photo, points count in its straightened picture"
 
 
 class MeasureJob(Job):
@@ -64,12 +70,16 @@ class MeasureJob(Job):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sight:
-    """A photo with its depth, ready to be measured; ``image`` (H, W, 3) may be smaller than the depth."""
+    """A photo with its depth, ready to be measured; ``image`` (H, W, 3) may be smaller than the depth.
+
+    With a ``lens``, the image and all points are the photo's, and the depth is that of its straightened picture.
+    """
 
     photo: str
     finished: Finished
     image: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
+    lens: Lens | None = None
 
     @property
     def noise(self) -> DepthNoise:
@@ -80,7 +90,7 @@ class Sight:
 
     def measured(self, wish: Wish) -> Measured:
         """The answer to ``wish``, as a report."""
-        found = answer(self.finished.depth, wish, self.noise, self.photo)
+        found = answer(self.finished.depth, wish, self.noise, self.photo, self.lens)
         report = PhotoReport(
             photo=self.photo,
             camera=_camera_note(self.finished),
@@ -88,15 +98,20 @@ class Sight:
             reference=found.reference,
             measurements=tuple(map(self._told, found.rows)),
             m3d_version=__version__,
-            notes=(*self.finished.camera.warnings, *self.finished.notes, *self.notes),
+            notes=(*self.finished.camera.warnings, *self._depth_notes, *self.notes),
         )
         return Measured(report, found.error)
 
+    @property
+    def _depth_notes(self) -> tuple[str, ...]:
+        notes = self.finished.notes
+        return notes if self.lens is None else tuple(STRAIGHTENED if n == UNDISTORTED else n for n in notes)
+
     def _told(self, row: Row) -> Row:
-        """A row with the warning that its points are not those of the file, where the lens was straightened."""
-        if UNDISTORTED not in self.finished.notes or row.error is not None:
+        """A row with the warning that its points are not those of the photo, where only the straightened depth is."""
+        if self.lens is not None or UNDISTORTED not in self.finished.notes or row.error is not None:
             return row
-        return replace(row, warnings=(*row.warnings, STRAIGHTENED))
+        return replace(row, warnings=(*row.warnings, ON_STRAIGHT))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,25 +127,34 @@ def look(task: Task, settings: Settings, engine: SharedEngine, *, whole: bool = 
 
     Its picture may be a reduced copy unless the ``whole`` of it is wanted.
     """
+    if settings.stored is not None:
+        return _look_back(task, settings)
     photo = task.job.photo
     name = str(photo.relative)
-    if settings.stored is not None:
-        finished = read_back(task, settings)
-        image = finished.image
-        if image is None:
-            return Sight(finished.name, finished, render_depth(finished))
-        return Sight(name, finished, image, _size_notes(image, finished))
     loaded, canonical = prepare(task, settings)
     made = engine.get().compute(canonical, settings.wanted)
     finished = Finished.computed(name, settings, loaded, canonical, made)
-    full = load(
-        photo.path,
-        settings.camera,
-        relative=photo.relative,
-        estimate=loaded.estimate,
-        at_least=None if whole else _shown_size(loaded.camera.width, loaded.camera.height),
-    )
-    return Sight(name, finished, full.image)
+    at_least = None if whole else _shown_size(loaded.camera.width, loaded.camera.height)
+    return Sight(name, finished, decode(photo.path, at_least).image, lens=Lens.of(loaded.estimate.camera))
+
+
+def _look_back(task: Task, settings: Settings) -> Sight:
+    """The photo of ``task``, or where it is not there its depth in colours, with stored depth."""
+    finished = read_back(task, settings)
+    photo, image = task.job.photo, finished.image
+    if image is None:
+        return Sight(finished.name, finished, render_depth(finished))
+    notes, name = _size_notes(image, finished), str(photo.relative)
+    if UNDISTORTED not in finished.notes:
+        return Sight(name, finished, image, notes)
+    camera, _ = read_camera(photo.path, settings.camera, photo.relative)
+    lens = Lens.of(camera.resized(finished.camera.width, finished.camera.height))
+    if lens is None or not lens.fits(finished.depth.camera):
+        raise OutputError(
+            f"{photo.path}: its depth was made with another lens model than is given now",
+            hint="give the same --intrinsics as m3d depth had",
+        )
+    return Sight(name, finished, decode(photo.path).image, notes, lens)
 
 
 def render_depth(finished: Finished) -> NDArray[np.uint8]:
@@ -157,27 +181,29 @@ class MeasureRun(Run):
         self.journal.started(str(job.photo.path), task.key, job.outputs)
         with stages.measured("write"):
             write_measured(job, sight, measured.report)
-        return self._ended(task, sight, measured.report, stages)
+        return measured_outcome(task, self.journal, sight, measured.report, stages)
 
-    def _ended(self, task: Task, sight: Sight, report: PhotoReport, stages: Stages) -> Outcome:
-        camera = sight.finished.camera
-        return Outcome(
-            path=str(task.job.photo.path),
-            status=Status.DONE,
-            key=task.key,
-            outputs=self.journal.names(task.job.outputs),
-            sizes=tuple(output.stat().st_size for output in task.job.outputs),
-            width=camera.width,
-            height=camera.height,
-            focal_px=camera.focal_px,
-            focal_source=camera.focal_source,
-            focal_rel_sigma=camera.focal_rel_sigma,
-            scale_trust=camera.scale_trust,
-            model=sight.finished.model.name,
-            warnings=report.notes,
-            at=time.time(),
-            seconds=stages.seconds,
-        )
+
+def measured_outcome(task: Task, journal: Journal, sight: Sight, report: PhotoReport, stages: Stages) -> Outcome:
+    """What the journal keeps of a photo whose files are written."""
+    camera = sight.finished.camera
+    return Outcome(
+        path=str(task.job.photo.path),
+        status=Status.DONE,
+        key=task.key,
+        outputs=journal.names(task.job.outputs),
+        sizes=tuple(output.stat().st_size for output in task.job.outputs),
+        width=camera.width,
+        height=camera.height,
+        focal_px=camera.focal_px,
+        focal_source=camera.focal_source,
+        focal_rel_sigma=camera.focal_rel_sigma,
+        scale_trust=camera.scale_trust,
+        model=sight.finished.model.name,
+        warnings=report.notes,
+        at=time.time(),
+        seconds=stages.seconds,
+    )
 
 
 def write_measured(job: MeasureJob, sight: Sight, report: PhotoReport) -> None:

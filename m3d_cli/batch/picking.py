@@ -1,103 +1,181 @@
-"""What the pick page asks for: values of the points it holds, and files of them."""
+"""What the pick page asks for: what it begins with, values of the points it holds, and files of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from m3d_cli import __version__
-from m3d_cli.batch.measure_run import write_reports
-from m3d_cli.batch.measuring import MeasureJob, Sight, render_depth, write_measured
-from m3d_cli.errors import UsageError
-from m3d_cli.measure.drawing import annotated, jpeg_of
-from m3d_cli.measure.html_page import Illustrated
+from m3d_cli.batch.journal import Journal
+from m3d_cli.batch.measure_reports import write_reports
+from m3d_cli.batch.measure_run import measure_tasks
+from m3d_cli.batch.measuring import MeasureJob, Sight, measured_outcome, write_measured
+from m3d_cli.batch.settings import Settings
+from m3d_cli.batch.stages import Stages
+from m3d_cli.errors import M3dError, OutputError, UsageError
+from m3d_cli.measure.drawing import jpeg_of
+from m3d_cli.measure.pick_items import page_items, page_unit
 from m3d_cli.measure.pick_server import PickService
-from m3d_cli.measure.reading import Pick
 from m3d_cli.measure.report import plain
-from m3d_cli.measure.sheet import SheetFile, sheet_of, validated
+from m3d_cli.measure.sheet import Sheet, SheetFile, sheet_of, validated
+from m3d_cli.measure.sheet_file import read_sheet
 from m3d_cli.measure.sheet_toml import encode_toml
-from m3d_cli.measure.spec import OBJECTS, Measure
-from m3d_cli.measure.wish import Wish
+from m3d_cli.measure.spec import OBJECTS
+from m3d_cli.measure.wish import Refused, Wish, check_names, distinct, name_of, numbered
 from m3d_cli.outputs.atomic import write_bytes
 
 SHEET_SUFFIX = ".sizes.toml"
-FORMATS = ("html", "csv")
 _PLACE = "the page"
 
 
-def pick_service(
-    job: MeasureJob, sight: Sight, start: Wish, unit: str | None, *, allow_assumed_focal: bool
-) -> PickService:
-    """The service of one photo; ``start`` are measurements that are there from the beginning."""
-    camera = sight.finished.camera
-    info = {
-        "photo": sight.photo,
-        "width": camera.width,
-        "height": camera.height,
-        "camera": f"{camera.width} x {camera.height}, focal {camera.focal_px:.0f} px ({camera.focal_source})",
-        "assumed": camera.focal_source == "assumed",
-        "allow_assumed_focal": allow_assumed_focal,
-        "unit": unit or "m",
-        "objects": list(OBJECTS),
-        "items": _items(start),
-        "version": __version__,
-    }
+@dataclass(frozen=True, slots=True)
+class PickStart:
+    """What the page begins with: flags and ``listed``, what measurement files say of the photo.
 
-    def measure(content: Mapping[str, Any]) -> dict[str, Any]:
-        return plain(sight.measured(_wish(_file(content, sight.photo))).report)
+    ``saved`` is the content of the measurement file that Save replaces, where the page shows all of it.
+    """
 
-    def save(content: Mapping[str, Any]) -> dict[str, Any]:
-        return {"files": [str(path) for path in _save(job, sight, _file(content, sight.photo))]}
+    own: Wish
+    listed: Wish
+    sources: tuple[Path, ...]
+    saved: bytes | None
 
-    return PickService(jpeg_of(sight.image), info, measure, save)
+    @property
+    def not_shown(self) -> tuple[Refused, ...]:
+        """What is wanted and cannot be, which the page has no points of."""
+        return tuple(one for one in (*self.own.asked, *self.listed.asked) if isinstance(one, Refused))
+
+    def together(self, width: int, height: int) -> Wish:
+        """Both on a photo of that size, what is in both once; raises UsageError, and MeasureError for other shapes."""
+        parts = (self.own.fitted(width, height), self.listed.fitted(width, height))
+        asked = dict.fromkeys(one for part in parts for one in part.asked)
+        references = dict.fromkeys(one for part in parts for one in part.references)
+        surfaces = {one.on for part in parts for one in part.measures} | {one.on for one in references}
+        check_names([one for one in asked if name_of(one) in surfaces], "the flags and the measurement file")
+        is_allowed = any(part.allow_assumed_focal for part in parts)
+        return Wish(distinct(asked), numbered(tuple(references)), is_allowed)
 
 
-def _file(content: Mapping[str, Any], photo: str) -> SheetFile:
-    """A measurement file of one photo from what the page sent."""
-    known = {"unit", "allow_assumed_focal", "measure", "reference"}
-    if not content.keys() <= known:
-        raise UsageError(f"{_PLACE}: {', '.join(sorted(content.keys() - known))} is unknown")
-    whole = {name: content[name] for name in ("unit", "allow_assumed_focal") if name in content}
-    part = {name: content[name] for name in ("measure", "reference") if name in content}
-    return validated({**whole, "photo": [{"match": photo, **part}]}, _PLACE)
+def sheet_path(job: MeasureJob) -> Path:
+    """The measurement file that Save writes."""
+    return job.report.with_name(job.name.name + SHEET_SUFFIX)
+
+
+def pick_start(job: MeasureJob, own: Wish, specs: Sequence[Path], unit: str | None) -> PickStart:
+    """What flags and ``specs`` want of a photo; without specs, what the page saved of it before. Raises UsageError."""
+    saved = sheet_path(job)
+    sources = tuple(specs) or ((saved,) if saved.is_file() else ())
+    sheets = {path: read_sheet(path, unit) for path in sources}
+    whole = Sheet(tuple(entry for sheet in sheets.values() for entry in sheet.entries))
+    listed = whole.wish_for(job.photo.relative)
+    if listed is None and sources:
+        names = ", ".join(str(path) for path in sources)
+        raise UsageError(f"{names}: nothing in it is for {job.photo.relative}", hint="match = ... names the photo")
+    shown = next((sheet for path, sheet in sheets.items() if path.resolve() == saved.resolve()), None)
+    is_all = shown is not None and [entry.match for entry in shown.entries] == [str(job.photo.relative)]
+    start = PickStart(own, listed or Wish(), sources, saved.read_bytes() if is_all else None)
+    return start if not start.not_shown else PickStart(own, start.listed, sources, None)
+
+
+class Picker:
+    """One photo on the page: answers about the points there, and Save."""
+
+    def __init__(
+        self,
+        job: MeasureJob,
+        sight: Sight,
+        settings: Settings,
+        start: PickStart,
+        formats: Sequence[str],
+        *,
+        overwrite: bool,
+    ) -> None:
+        self._job = job
+        self._sight = sight
+        self._settings = settings
+        self._formats = tuple(formats)
+        self._overwrite = overwrite
+        self._saved = start.saved
+        camera = sight.finished.camera
+        self._start = start.together(camera.width, camera.height)
+
+    def service(self, unit: str | None) -> PickService:
+        """What the server needs; ``unit`` is the one to show, by default that of what is there."""
+        camera = self._sight.finished.camera
+        shown = unit or page_unit(self._start) or "m"
+        info = {
+            "photo": self._sight.photo,
+            "width": camera.width,
+            "height": camera.height,
+            "camera": f"{camera.width} x {camera.height}, focal {camera.focal_px:.0f} px ({camera.focal_source})",
+            "assumed": camera.focal_source == "assumed",
+            "allow_assumed_focal": self._start.allow_assumed_focal,
+            "unit": shown,
+            "objects": list(OBJECTS),
+            "items": page_items(self._start, shown),
+            "version": __version__,
+        }
+        return PickService(jpeg_of(self._sight.image), info, self.measured, self.save)
+
+    def measured(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The report of what the page holds, as plain data; raises UsageError."""
+        return plain(self._sight.measured(_wish(self._file(content))).report)
+
+    def save(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what the page holds: the measurement file, the photo's report, and those of its folder.
+
+        Raises OutputError where that would replace a file which the page did not load and ``replace`` is not said.
+        """
+        file = self._file({name: value for name, value in content.items() if name != "replace"})
+        wish = _wish(file)
+        if not wish.asked:
+            raise UsageError("there is nothing to save yet", hint="measure something first")
+        with Journal(self._job.out) as journal:
+            if not (content.get("replace") is True or self._overwrite):
+                self._refuse_unseen(journal)
+            self._saved = encode_toml(file).encode()
+            write_bytes(sheet_path(self._job), self._saved)
+            error = self._write(journal, wish)
+        if error is not None:
+            told = {"code": error.code, "message": error.message, "hint": error.hint}
+            return {"files": [str(sheet_path(self._job))], "error": told}
+        pages = write_reports(self._job.out, self._formats, {})
+        return {"files": [str(path) for path in (sheet_path(self._job), *self._job.outputs, *pages)]}
+
+    def _write(self, journal: Journal, wish: Wish) -> M3dError | None:
+        """The photo's report and pictures, in the journal; the error that keeps all of it from being measured."""
+        measured = self._sight.measured(wish)
+        if measured.error is not None:
+            return measured.error
+        wishes = {self._job.photo.relative: wish}
+        (task,) = measure_tasks([self._job], self._settings, journal, None, wishes, overwrite=True)
+        journal.started(str(self._job.photo.path), task.key, self._job.outputs)
+        write_measured(self._job, self._sight, measured.report)
+        journal.write(measured_outcome(task, journal, self._sight, measured.report, Stages()))
+        return None
+
+    def _refuse_unseen(self, journal: Journal) -> None:
+        sheet = sheet_path(self._job)
+        is_ours = self._saved is not None and sheet.is_file() and sheet.read_bytes() == self._saved
+        for path in (sheet, *self._job.outputs):
+            if path.exists() and not (is_ours and (path == sheet or journal.owns(path))):
+                raise OutputError(
+                    f"{path} is there already and is not what this page began with",
+                    hint="replace it, or start again with another --out",
+                    code="OUTPUT_EXISTS",
+                )
+
+    def _file(self, content: Mapping[str, Any]) -> SheetFile:
+        """A measurement file of one photo from what the page sent."""
+        known = {"unit", "allow_assumed_focal", "measure", "reference"}
+        if not content.keys() <= known:
+            raise UsageError(f"{_PLACE}: {', '.join(sorted(content.keys() - known))} is unknown")
+        whole = {name: content[name] for name in ("unit", "allow_assumed_focal") if name in content}
+        part = {name: content[name] for name in ("measure", "reference") if name in content}
+        return validated({**whole, "photo": [{"match": str(self._job.photo.relative), **part}]}, _PLACE)
 
 
 def _wish(file: SheetFile) -> Wish:
     return sheet_of(file, _PLACE).entries[0].wish
-
-
-def _save(job: MeasureJob, sight: Sight, file: SheetFile) -> Sequence[Path]:
-    """The measurement file, the report with its pictures, and the page and table of it; raises OutputError."""
-    wish = _wish(file)
-    if not wish.asked:
-        raise UsageError("there is nothing to save yet", hint="measure something first")
-    report = sight.measured(wish).report
-    sheet = job.report.with_name(job.name.name + SHEET_SUFFIX)
-    write_bytes(sheet, encode_toml(file).encode())
-    write_measured(job, sight, report)
-    camera = sight.finished.camera
-    picture = annotated(sight.image, (camera.width, camera.height), report)
-    depth = jpeg_of(render_depth(sight.finished))
-    pages = write_reports(job.out, FORMATS, lambda: [Illustrated(report, picture, depth)])
-    return (sheet, *job.outputs, *pages)
-
-
-def _items(start: Wish) -> list[dict[str, Any]]:
-    """Measurements and references given as flags, as the page keeps them."""
-    items: list[dict[str, Any]] = [
-        {"kind": str(one.kind), "name": one.name, "points": _pairs(one.points), "second": _pairs(one.second)}
-        | {"on": one.on or "", "length": "", "object": ""}
-        for one in start.asked
-        if isinstance(one, Measure) and one.points
-    ]
-    items += [
-        {"kind": "reference", "name": one.name, "points": _pairs(one.points), "second": []}
-        | {"on": "", "length": f"{one.length:.6g} m", "object": ""}
-        for one in start.references
-    ]
-    return [{"id": number, **item} for number, item in enumerate(items, 1)]
-
-
-def _pairs(points: Sequence[Pick]) -> list[tuple[float, float]]:
-    return [(pick.u, pick.v) for pick in points]

@@ -73,10 +73,18 @@ class Finished:
         )
 
 
-def write_products(job: Job, settings: Settings, finished: Finished, stages: Stages) -> DepthRecord:
+@dataclass(frozen=True, slots=True)
+class Products:
+    """What was written: the sidecar's record of the depth, and the points of the cloud where there is one."""
+
+    record: DepthRecord
+    points: int | None
+
+
+def write_products(job: Job, settings: Settings, finished: Finished, stages: Stages) -> Products:
     """Write every output of ``job``; raises OutputError."""
     clipped = 0
-    clouds = _cloud_maker(settings, finished)
+    clouds = cloud_maker(settings, finished)
     for kind in settings.formats:
         clipped += _write_product(job.output(kind), kind, settings, finished.depth, clouds, stages)
     with stages.measured("encode"):
@@ -84,15 +92,11 @@ def write_products(job: Job, settings: Settings, finished: Finished, stages: Sta
         data = encode_sidecar(_sidecar(job, settings, finished, record))
     with stages.measured("write"):
         write_bytes(job.sidecar, data)
-    return record
+    return Products(record, clouds.points)
 
 
-def cloud_bytes(kind: OutputFormat, settings: Settings, finished: Finished) -> tuple[bytes | memoryview, ...]:
-    """The bytes of one cloud, for a pipe."""
-    return _cloud_maker(settings, finished).encode(kind)
-
-
-def _cloud_maker(settings: Settings, finished: Finished) -> CloudMaker:
+def cloud_maker(settings: Settings, finished: Finished) -> CloudMaker:
+    """Clouds and meshes of a finished photo, with what they say of its camera and network."""
     camera, model = finished.camera, finished.model
     about = {
         "photo": finished.name,

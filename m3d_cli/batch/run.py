@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from m3d_cli.batch.clouds import CLOUD_FORMATS
 from m3d_cli.batch.journal import Failure, Journal, JournalError, Outcome, Status
 from m3d_cli.batch.plan import Job
-from m3d_cli.batch.products import Finished, cloud_bytes, write_products
+from m3d_cli.batch.products import Finished, Products, cloud_maker, write_products
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
@@ -31,7 +31,6 @@ from m3d_cli.inference.photo import (
 )
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
-from m3d_cli.outputs.sidecar import DepthRecord
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +134,8 @@ class Run:
         self._check_stop()
         finished = self._computed(task, stages) if self.settings.stored is None else read_back(task, self.settings)
         self.journal.started(str(task.job.photo.path), task.key, task.job.outputs)
-        record = write_products(task.job, self.settings, finished, stages)
-        return self._done(task, finished, record, stages)
+        products = write_products(task.job, self.settings, finished, stages)
+        return self._done(task, finished, products, stages)
 
     def _computed(self, task: Task, stages: Stages) -> Finished:
         with stages.measured("decode"):
@@ -147,7 +146,7 @@ class Run:
         stages.add("upsample", computed.upsample_seconds)
         return Finished.computed(str(task.job.photo.relative), self.settings, photo, canonical, computed)
 
-    def _done(self, task: Task, finished: Finished, record: DepthRecord, stages: Stages) -> Outcome:
+    def _done(self, task: Task, finished: Finished, products: Products, stages: Stages) -> Outcome:
         camera = finished.camera
         return Outcome(
             path=str(task.job.photo.path),
@@ -161,9 +160,14 @@ class Run:
             focal_source=camera.focal_source,
             focal_rel_sigma=camera.focal_rel_sigma,
             scale_trust=camera.scale_trust,
-            median_m=record.median_m,
+            median_m=products.record.median_m,
             model=finished.model.name,
-            warnings=(*camera.warnings, *_clipped(record.clipped_pixels, self.settings)),
+            points=products.points,
+            warnings=(
+                *camera.warnings,
+                *_clipped(products.record.clipped_pixels, self.settings),
+                *_emptied(products.points),
+            ),
             at=time.time(),
             seconds=stages.seconds,
         )
@@ -255,6 +259,12 @@ def _clipped(pixels: int, settings: Settings) -> tuple[str, ...]:
     return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
 
 
+def _emptied(points: int | None) -> tuple[str, ...]:
+    if points != 0:
+        return ()
+    return ("no point of the cloud is left after --max-depth, --min-confidence and the filters",)
+
+
 def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
     return Outcome(
         path=str(task.job.photo.path),
@@ -280,7 +290,9 @@ def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
     (kind,) = settings.formats
     warnings = finished.camera.warnings
     if kind in CLOUD_FORMATS:
-        return LoneFile(cloud_bytes(kind, settings, finished), warnings)
+        clouds = cloud_maker(settings, finished)
+        pieces = clouds.encode(kind)
+        return LoneFile(pieces, (*warnings, *_emptied(clouds.points)))
     data, clipped = encode_depth_png(finished.depth.depth, settings.png_scale)
     return LoneFile((data,), (*warnings, *_clipped(clipped, settings)))
 

@@ -33,11 +33,15 @@ def check(
 ) -> None:
     """Say what is wrong with a folder before a run starts; exit code 3 when something is."""
     from m3d_cli.datasets.check import check_frames
-    from m3d_cli.datasets.layouts import SourceChoice, find_frames, find_layout
+    from m3d_cli.datasets.layouts import find_layout
+    from m3d_cli.datasets.selection import SourceChoice, select_frames
 
     choices = [SourceChoice.parse(text) for text in sources.split(",") if text.strip()]
-    frames = find_frames(find_layout(layout), data, choices)[:limit]
+    selection = select_frames(find_layout(layout), data, choices, limit)
+    frames = selection.frames
     talk, count = Talk(quiet=quiet), 0
+    for note in selection.notes:
+        talk.warn(note)
     with progress(len(frames), quiet=quiet) as advance:
         for fault in check_frames(frames, advance):
             count += 1

@@ -91,7 +91,7 @@ def depth(
     from m3d_cli.models.spec import model_spec
     from m3d_cli.outputs.preview import PreviewStyle
 
-    spec = model_spec(options.choose_model(model, talk))
+    spec = model_spec(options.choose_model(model, talk, weights))
     settings = Settings(
         model=spec,
         weights=choose_weights(spec, weights),

@@ -17,10 +17,14 @@ from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.datasets.frame import Frame
+    from m3d_cli.datasets.selection import Selection
     from m3d_cli.evaluation.benchmark import Network
+    from m3d_cli.evaluation.compare import Comparison
     from m3d_cli.evaluation.results import Run
     from m3d_cli.evaluation.scoring import ImageScores, Predict, Protocol
 
+# Some frames could not be scored.
+FAILED_EXIT = 3
 FORMATS = ("text", "markdown", "csv", "json")
 _DATA = "Data"
 _SCORES = "Scores"
@@ -126,12 +130,13 @@ def score(
 
     talk = Talk(quiet=quiet)
     protocol = _protocol(preset, align, also)
-    frames = _frames(data, layout, sources, limit)
+    selection = _selection(data, layout, sources, limit)
+    frames = selection.frames
     predict: Predict
     if pred is not None:
         predict = open_predictions(pred, frames, data, pred_scale).read
         images = _score(frames, predict, protocol, workers or available_cores(), quiet=quiet)
-        run = Run(layout, "pred", str(pred), protocol, images)
+        run = Run(layout, "pred", str(pred), protocol, images, selection=selection)
     else:
         from m3d_cli.evaluation.benchmark import kept_in
 
@@ -139,13 +144,15 @@ def score(
         predict = network.load() if save_pred is None else kept_in(save_pred, network, layout, data)
         images = _score(frames, predict, protocol, 1, quiet=quiet)
         sha256, size = network.weights.sha256, network.input_size
-        run = Run(layout, "model", network.spec.name, protocol, images, sha256, size)
+        run = Run(layout, "model", network.spec.name, protocol, images, sha256, size, selection)
     _show(run, shape, with_published, talk)
     if out is not None:
         from m3d_cli.evaluation.report import write_report
 
         write_report(run, frames, predict, out, worst)
         talk.say(f"scores: {out}")
+    if any(image.error for image in images):
+        raise typer.Exit(FAILED_EXIT)
 
 
 @evaluate.command()
@@ -157,21 +164,32 @@ def compare(
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Bootstrap resamples.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
 ) -> None:
-    """Which of two runs is better, picture by picture: a paired bootstrap with its 95 % interval."""
+    """Which of two runs is better on the same pictures: a paired bootstrap over scenes with its 95 % interval."""
     from m3d_cli.evaluation.compare import compare as bootstrap
-    from m3d_cli.evaluation.compare import paired
+    from m3d_cli.evaluation.pairing import pair
     from m3d_cli.evaluation.results import read_image_lines
 
-    a, b = paired(read_image_lines(first), read_image_lines(second), metric, align)
-    found = bootstrap(a, b, metric, align, resamples)
+    found = bootstrap(pair(read_image_lines(first), read_image_lines(second), metric, align), resamples)
+    _warn_of_comparison(found)
     if as_json:
         write_line(json.dumps({**asdict(found), "files": [str(first), str(second)]}))
         return
     write_line(f"A  {first}  {metric} {found.a:.4f}")
     write_line(f"B  {second}  {metric} {found.b:.4f}")
     interval = f"{100 * found.confidence:.0f} % interval {found.low:+.4f} to {found.high:+.4f}"
-    write_line(f"B - A  {found.difference:+.4f}  {interval}, {found.images} pictures, alignment {align}")
+    units = f"{found.images} pictures in {found.clusters} scenes, mean over {found.mean_over}, alignment {align}"
+    write_line(f"B - A  {found.difference:+.4f}  {interval}, {units}")
     write_line(found.verdict)
+
+
+def _warn_of_comparison(found: Comparison) -> None:
+    """Tell what the verdict leaves out."""
+    talk = Talk()
+    for side, names in (("A", found.only_a), ("B", found.only_b)):
+        if names:
+            talk.warn(f"{len(names)} pictures are only in {side} and left out, such as {', '.join(names[:3])}")
+    if found.drawn == "pictures":
+        talk.warn(f"too few scenes ({found.clusters}) to speak of others: the interval holds for these only")
 
 
 def _check(data: Path | None, pred: Path | None, shape: str, *, alone: bool, pred_scale: float | None) -> None:
@@ -203,13 +221,14 @@ def _protocol(preset: str | None, align: str, also: str) -> Protocol:
     return Protocol(find_preset(preset), parse_alignments(align), parse_extras(also))
 
 
-def _frames(data: Path, layout: str, sources: str, limit: int | None) -> Sequence[Frame]:
-    from m3d_cli.datasets.layouts import SourceChoice, find_frames, find_layout, require_unique
+def _selection(data: Path, layout: str, sources: str, limit: int | None) -> Selection:
+    from m3d_cli.datasets.layouts import find_layout
+    from m3d_cli.datasets.selection import SourceChoice, require_unique, select_frames
 
     choices = [SourceChoice.parse(text) for text in sources.split(",") if text.strip()]
-    frames = find_frames(find_layout(layout), data, choices)[:limit]
-    require_unique(frames)
-    return frames
+    selection = select_frames(find_layout(layout), data, choices, limit)
+    require_unique(selection.frames)
+    return selection
 
 
 def _network(name: str, weights: Path | None, device: str, precision: str) -> Network:
@@ -233,6 +252,7 @@ def _score(
 
 def _show(run: Run, shape: str, with_published: bool, talk: Talk) -> None:
     """The result on standard output; how it was made, and what papers print, beside it."""
+    from m3d_cli.evaluation.doubts import doubts
     from m3d_cli.evaluation.report import published_table
     from m3d_cli.evaluation.results import json_line
     from m3d_cli.evaluation.tables import csv_table, markdown_table, protocol_lines, text_table
@@ -241,9 +261,8 @@ def _show(run: Run, shape: str, with_published: bool, talk: Talk) -> None:
     write_line(makers[shape](run).rstrip("\n"))
     for line in protocol_lines(run.protocol.preset, run.protocol.alignments):
         talk.say(line)
-    skipped = sum(not image.by_alignment for image in run.images)
-    if skipped:
-        talk.warn(f"{skipped} of {len(run.images)} pictures have no pixel that counts and are left out")
+    for doubt in doubts(run):
+        talk.warn(doubt)
     if not with_published:
         return
     published = published_table(run, in_markdown=shape == "markdown")

@@ -263,12 +263,13 @@ def measure(
         own=own,
         specs=tuple(spec or ()),
         unit=unit,
-        formats=checked_formats(report, is_folder=out is not None),
+        formats=checked_formats(report, is_folder=out is not None or pick),
         out=out,
         same_camera=same_camera,
         overwrite=overwrite,
         exit_zero=exit_zero,
         allow_assumed_focal=allow_assumed_focal,
+        is_lone=_is_lone(paths, depth, files_from),
     )
     _start(order, talk, pick=pick, no_browser=no_browser)
 
@@ -316,6 +317,15 @@ def _photos(
     listing = options.find_photos(paths, skip_folders=skip_folders, **choice)  # type: ignore[arg-type]
     (talk.say if listing.ignored else talk.detail)(listing.summary())
     return listing.photos
+
+
+def _is_lone(paths: list[str] | None, depth: Path | None, files_from: str | None) -> bool:
+    """Whether one photo or one depth file was given as such."""
+    if files_from is not None:
+        return False
+    if not paths:
+        return depth is not None and depth.is_file()
+    return len(paths) == 1 and Path(paths[0]).is_file()
 
 
 def _wants_help(args: list[str]) -> bool:

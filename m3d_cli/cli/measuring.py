@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from m3d_cli.cli.running import EngineChoice
     from m3d_cli.files.discover import PhotoFile
     from m3d_cli.inference.photo import Engine
-    from m3d_cli.measure.html_page import Illustrated
     from m3d_cli.measure.report import PhotoReport, Row
     from m3d_cli.measure.wish import Wish
 
@@ -37,7 +36,10 @@ LINES = "lines"
 
 @dataclass(frozen=True, slots=True)
 class MeasureOrder:
-    """What was asked for, checked; ``own`` is what the flags want of the one photo."""
+    """What was asked for, checked; ``own`` is what the flags want of the one photo.
+
+    ``is_lone`` says that the input is one file, neither a folder nor a list.
+    """
 
     photos: tuple[PhotoFile, ...]
     settings: Settings
@@ -51,6 +53,7 @@ class MeasureOrder:
     overwrite: bool
     exit_zero: bool
     allow_assumed_focal: bool
+    is_lone: bool
 
 
 def checked_unit(unit: str | None) -> None:
@@ -112,7 +115,7 @@ def measure_to_stdout(order: MeasureOrder, talk: Talk) -> None:
     told = list(_measured(order, wishes, pictures=kind == "html"))
     for one in told:
         _tell(one.report, one.error, talk)
-    _print(kind, told)
+    _print(kind, told, is_list=not order.is_lone)
     _leave(order, [one.report for one in told], [one.error for one in told if one.error is not None])
 
 
@@ -127,42 +130,39 @@ def _measured(order: MeasureOrder, wishes: dict[PurePosixPath, Wish], *, picture
         yield from measure_all(work, order.settings, engine, wishes, pictures=pictures)
 
 
-def _print(kind: str, told: Sequence[Told]) -> None:
-    from m3d_cli.batch.measure_run import encode_reports
+def _print(kind: str, told: Sequence[Told], *, is_list: bool) -> None:
+    from m3d_cli.batch.measure_reports import encode_reports
 
     reports = [one.report for one in told]
     if kind == LINES:
         for text in readable_lines(reports):
             write_line(text)
         return
-    for piece in encode_reports(kind, reports, lambda: [one.illustrated for one in told], is_run=False):
+    for piece in encode_reports(kind, reports, lambda: [one.illustrated for one in told], is_list=is_list):
         write_line(piece.removesuffix("\n"))
 
 
 def measure_into_folder(order: MeasureOrder, out: Path, talk: Talk) -> None:
     """Measure every photo that is not done yet, and write the reports of the whole run."""
     from m3d_cli.batch.journal import Journal
-    from m3d_cli.batch.measure_run import pictures_of, plan_measuring, report_of, write_reports
+    from m3d_cli.batch.measure_reports import write_reports
+    from m3d_cli.batch.measure_run import plan_measuring, report_of
 
     wishes = wishes_of(order, talk)
     jobs = plan_measuring(_wanted(order, wishes), out)
     outcomes: dict[PurePosixPath, Outcome] = {}
     with Journal(out) as journal:
         _run(order, jobs, journal, wishes, outcomes, talk)
-        known = {job.photo.relative: outcomes.get(job.photo.relative) for job in jobs}
-
-        def pages() -> Iterator[Illustrated]:
-            for job in jobs:
-                relative = job.photo.relative
-                yield pictures_of(job, report_of(job, known[relative], wishes[relative]))
-
-        written = write_reports(out, order.formats, pages)
-    reports = [report_of(job, known[job.photo.relative], wishes[job.photo.relative]) for job in jobs]
-    for job, report in zip(jobs, reports, strict=True):
-        outcome = known[job.photo.relative]
-        _tell(report, None if outcome is None or outcome.error is None else _error_of(outcome), talk)
+        known = [outcomes.get(job.photo.relative) for job in jobs]
+        reports = [report_of(job, end, wishes[job.photo.relative]) for job, end in zip(jobs, known, strict=True)]
+        ended = zip(jobs, known, reports, strict=True)
+        failed = {job.report: report for job, end, report in ended if end is None or end.error is not None}
+        written = write_reports(out, order.formats, failed)
+    for end, report in zip(known, reports, strict=True):
+        _tell(report, None if end is None or end.error is None else _error_of(end), talk)
     done = sum(row.error is None for report in reports for row in report.measurements)
-    talk.say(f"{len(jobs)} photos, {done} measurements: {', '.join(str(path) for path in written)}")
+    files = ", ".join(str(path) for path in written) or f"the reports in {out} stay as they are"
+    talk.say(f"{len(jobs)} photos, {done} measurements: {files}")
     errors = [_error_of(outcome) for outcome in outcomes.values() if outcome.error is not None]
     _leave(order, reports, errors)
 

@@ -296,12 +296,13 @@ Verbose = Annotated[
 ]
 
 
-def choose_model(name: str | None, talk: Talk) -> str:
-    """The network of a run; who named none is told when there is a better one than the bundled."""
-    if name is not None:
-        return name
+def choose_model(name: str | None, talk: Talk, weights: Path | None = None) -> str:
+    """The network of a run, or that of an ONNX file; who named none is told of a better one than the bundled."""
+    from m3d_cli.models.onnx_file import named_model
     from m3d_cli.models.registry import BEST_DEFAULT, BUNDLED_DEFAULT, default_model
 
+    if named := name or named_model(weights):
+        return named
     chosen = default_model()
     if chosen == BUNDLED_DEFAULT:
         talk.say(f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one")
@@ -327,7 +328,7 @@ def choose_network(
         if model is not None or weights is not None:
             raise UsageError("--depth is there already: no network runs", hint="leave --model and --weights out")
         return LITE, ChosenWeights(None, "")
-    spec = model_spec(choose_model(model, talk))
+    spec = model_spec(choose_model(model, talk, weights))
     return spec, choose_weights(spec, weights)
 
 

@@ -14,10 +14,22 @@ from m3d_cli.cli.running import STDOUT, EngineChoice, Order, run_into_folder, ru
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from m3d_cli.batch.plan import OutputFormat
     from m3d_cli.files.discover import PhotoFile
 
 _CLOUD = "Cloud"
 
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "--out",
+        "-o",
+        metavar="DIR",
+        envvar="M3D_OUT",
+        help="Folder that gets the results, laid out like the inputs; - writes one photo's PLY to stdout.",
+        rich_help_panel="Files",
+    ),
+]
 Depth = Annotated[
     Path | None,
     typer.Option(
@@ -93,7 +105,7 @@ def pointcloud(
     sensor_db: options.SensorDb = None,
     same_camera: options.SameCamera = False,
     require_focal: options.RequireFocal = False,
-    out: options.Out = None,
+    out: Out = None,
     formats: Formats = "ply",
     preview: Preview = False,
     keep_extension: options.KeepExtension = False,
@@ -136,6 +148,10 @@ def pointcloud(
         hidden=hidden,
         skip_folders=() if target == STDOUT else (Path(target),),
     )
+    from m3d_cli.batch.plan import parse_formats, plan
+
+    chosen_formats = parse_formats(formats + ",cloud-preview" if preview else formats)
+    _tell_mesh(chosen_formats, _only_of_points(context), talk)
     camera = options.camera_options(
         context,
         focal=focal,
@@ -150,7 +166,6 @@ def pointcloud(
     )
     options.refuse_focal(camera, depth)
     from m3d_cli.batch.clouds import CloudStyle
-    from m3d_cli.batch.plan import parse_formats, plan
     from m3d_cli.batch.settings import Settings
     from m3d_cli.pointcloud import parse_axes
 
@@ -158,7 +173,7 @@ def pointcloud(
     settings = Settings(
         model=spec,
         weights=chosen,
-        formats=parse_formats(formats + ",cloud-preview" if preview else formats),
+        formats=chosen_formats,
         cloud=CloudStyle(parse_axes(axes), not keep_edges, min_confidence, stride, voxel, remove_outliers, normals),
         max_depth=max_depth,
         precision=precision,
@@ -189,6 +204,25 @@ def _target(out: str | None, paths: list[str] | None, depth: Path | None) -> str
     if out is None:
         raise UsageError("no --out given", hint="m3d pointcloud PHOTOS --out DIR, or --out - for one PLY on stdout")
     return out
+
+
+def _only_of_points(context: typer.Context) -> tuple[str, ...]:
+    """Flags on the command line that a mesh does not follow."""
+    flags = {"voxel": "--voxel", "remove_outliers": "--remove-outliers", "normals": "--normals"}
+    if context.params.get("axes") != "opengl":
+        flags["axes"] = "--axes"
+    sources = {name: context.get_parameter_source(name) for name in flags}
+    return tuple(flags[name] for name, source in sources.items() if source is not None and source.name == "COMMANDLINE")
+
+
+def _tell_mesh(formats: tuple[OutputFormat, ...], flags: tuple[str, ...], talk: Talk) -> None:
+    """Say which ``flags`` a GLB does not follow; raises UsageError where nothing else is written."""
+    if "glb" not in formats or not flags:
+        return
+    told = f"{', '.join(flags)}: a GLB is a mesh of the depth grid in glTF's own axes and does not follow this"
+    if not any(kind in formats for kind in ("ply", "pcd", "xyz", "cloud-preview")):
+        raise UsageError(told, hint="leave it out, or write points: --format ply")
+    talk.warn(told)
 
 
 def _inputs(

@@ -30,6 +30,7 @@ class Tally:
         self._begin = time.monotonic()
         self._statuses: Counter[str] = Counter()
         self._assumed = 0
+        self._empty = 0
         self._warned = 0
         self._failures: Counter[int] = Counter()
 
@@ -38,8 +39,10 @@ class Tally:
         self._statuses[str(outcome.status)] += 1
         is_assumed = outcome.focal_source == "assumed"
         self._assumed += is_assumed
-        # The warning that goes with an assumed focal length is told once, below.
-        self._warned += len(outcome.warnings) > is_assumed
+        is_empty = outcome.points == 0
+        self._empty += is_empty
+        # The warnings that go with an assumed focal length and an empty cloud are told once, below.
+        self._warned += len(outcome.warnings) > is_assumed + is_empty
         if outcome.error is not None:
             self._failures[outcome.error.exit_code] += 1
 
@@ -54,10 +57,13 @@ class Tally:
         return exit_code_of(self._failures)
 
     def tell(self, talk: Talk) -> None:
-        """One warning about assumed focal lengths, one about the rest, and the summary."""
+        """One warning about assumed focal lengths, one about empty clouds, one about the rest, and the summary."""
         if self._assumed:
             share = f"{self._assumed} of {self.planned} photos"
             talk.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
+        if self._empty:
+            share = f"{self._empty} of {self.planned} photos"
+            talk.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence and --keep-edges")
         if self._warned:
             talk.say(f"{self._warned} photo{_s(self._warned)} with remarks: see the sidecars, or run with -v")
         talk.say(self.summary())

@@ -6,6 +6,7 @@ absolute. Where no scale is stated, the rule of the data set named by a folder o
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
 from functools import partial
@@ -49,21 +50,11 @@ def _frame(file: Path, entry: Mapping[str, Any]) -> Frame:
         Pinhole.opencv(float(number) for number in entry["cam_in"]),
         rule,
         sparse=_data_set(file, entry) in SPARSE,
+        scene=_name(entry["rgb"]).rpartition("/")[0],
     )
     if not entry.get("normal"):
         return frame
-    normal = _resolve(file, entry["normal"])
-    return Frame(
-        frame.name,
-        frame.source,
-        image,
-        depth,
-        frame.pinhole,
-        frame.sparse,
-        frame.read_image,
-        frame.read_depth,
-        partial(read_normals, normal),
-    )
+    return dataclasses.replace(frame, read_normals=partial(read_normals, _resolve(file, entry["normal"])))
 
 
 def _name(path: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.datasets.frame import Frame
+from m3d_cli.datasets.frame import Frame, same_shape
 from m3d_cli.datasets.pairs import agreement, depth_edges, picture_change
 from m3d_cli.errors import DatasetError
 
@@ -80,7 +80,7 @@ def _size_faults(frame: Frame, image: NDArray[np.uint8], depth: NDArray[np.float
     if not frame.fits_depth:
         yield Fault("size", str(frame.depth), there)
         return
-    if abs(depth.shape[1] / depth.shape[0] / (width / height) - 1) > 0.03:
+    if not same_shape(depth.shape, (height, width)):
         yield Fault("size", str(frame.depth), f"{there}, which is another shape")
 
 

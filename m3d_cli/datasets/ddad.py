@@ -6,6 +6,7 @@ Intrinsics are in OpenCV's pixel convention.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -16,11 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
+from m3d_cli.datasets.depth_files import read_numpy
 from m3d_cli.datasets.frame import Frame, Pinhole, read_picture, stem_below
 from m3d_cli.datasets.lidar import pose_matrix, project_points
 from m3d_cli.errors import DatasetError
 
 _HINT = "needs SCENE/scene_*.json with the files it names and SCENE/calibration/*.json"
+RULE = "depth: the sweep's points along the camera's axis, the nearest in a pixel"
 SPLITS = {"0": "train", "1": "val", "2": "test", "train": "train", "val": "val", "test": "test"}
 
 
@@ -62,15 +65,15 @@ def _sample(
         read_depth = partial(_depth, image, cloud, pinhole, camera_from_lidar)
         name = stem_below(root, image)
         read_image = partial(read_picture, image)
-        yield Frame(name, "ddad", image, cloud, pinhole, True, read_image, read_depth, split=split)
+        frame = Frame(name, "ddad", image, cloud, pinhole, True, read_image, read_depth)
+        yield dataclasses.replace(frame, split=split, scene=folder.name, rule=RULE)
 
 
 def _depth(image: Path, cloud: Path, pinhole: Pinhole, camera_from_lidar: NDArray[np.float64]) -> NDArray[np.float32]:
-    try:
-        with np.load(cloud, allow_pickle=False) as file:
-            points = np.asarray(file["data"], dtype=np.float64)[:, :3]
-    except (OSError, KeyError, ValueError, IndexError) as error:
-        raise DatasetError(f"{cloud}: not a LiDAR sweep ({error})", hint="restore the file") from error
+    sweep = read_numpy(cloud, "data")
+    if sweep.ndim != 2 or sweep.shape[1] < 3 or sweep.dtype.kind != "f":
+        raise DatasetError(f"{cloud}: not a LiDAR sweep but {sweep.dtype} {sweep.shape}", hint="restore the file")
+    points = sweep[:, :3].astype(np.float64)
     height, width = read_picture(image).shape[:2]
     camera: Camera = pinhole.camera(image, width, height)
     return project_points(points @ camera_from_lidar[:3, :3].T + camera_from_lidar[:3, 3], camera)

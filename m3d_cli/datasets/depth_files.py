@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from m3d_cli.errors import DatasetError
 
 _RESTORE = "restore the file or leave the frame out"
+# What numpy raises for a file that is cut short or damaged.
+_DAMAGED = (OSError, ValueError, EOFError, KeyError, IndexError, BadZipFile, zlib.error)
 _HDF5_ENDINGS = (".hdf5", ".h5", ".mat")
 
 
@@ -39,6 +42,18 @@ class DepthRule:
         if self.sky is not None:
             depth[raw == self.sky] = np.inf
         return depth
+
+    def words(self) -> str:
+        """The rule for people, as a result names it."""
+        parts = ["depth 0 or not a number"]
+        if np.isfinite(self.raw_limit):
+            parts.append(f"value above {self.raw_limit:g}")
+        if self.nearest > 0:
+            parts.append(f"depth up to {self.nearest:g} m")
+        if np.isfinite(self.farthest):
+            parts.append(f"depth beyond {self.farthest:g} m")
+        sky = f"; value {self.sky:g} is sky and does not count" if self.sky is not None else ""
+        return f"metres = value / {self.scale:g}; unknown: {', '.join(parts)}{sky}"
 
     def read(self, path: Path, mask: Path | None = None) -> NDArray[np.float32]:
         """Depth of a file in metres; where the file ``mask`` is 0 it is unknown."""
@@ -87,7 +102,7 @@ def read_raw(path: Path) -> NDArray[Any]:
     """The numbers of a depth or mask file, (H, W): PNG and TIFF of any depth, npy, npz, HDF5."""
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
-        values = _read_numpy(path)
+        values = read_numpy(path)
     elif suffix in _HDF5_ENDINGS:
         values = read_hdf5(path, "dataset")
     else:
@@ -103,7 +118,11 @@ def read_raw(path: Path) -> NDArray[Any]:
 
 def read_normals(path: Path) -> NDArray[np.float32]:
     """Three numbers a pixel, (H, W, 3), from npy, npz or HDF5."""
-    values = read_hdf5(path, "dataset") if path.suffix.lower() in _HDF5_ENDINGS else _read_numpy(path)
+    if path.suffix.lower() not in (".npy", ".npz", *_HDF5_ENDINGS):
+        raise DatasetError(
+            f"{path}: how a picture stores normals is not agreed on", hint="write them as npy: three numbers a pixel"
+        )
+    values = read_hdf5(path, "dataset") if path.suffix.lower() in _HDF5_ENDINGS else read_numpy(path)
     if values.ndim != 3 or values.shape[2] != 3:
         raise DatasetError(f"{path}: normals must be three numbers a pixel, got {values.shape}", hint=_RESTORE)
     return values.astype(np.float32)
@@ -128,15 +147,16 @@ def load_h5py(path: Path) -> Any:  # h5py is untyped
     return h5py
 
 
-def _read_numpy(path: Path) -> NDArray[Any]:
+def read_numpy(path: Path, key: str = "depth") -> NDArray[Any]:
+    """The array of an npy file; of an npz, the one called ``key``, else the first."""
     try:
         # numpy leaves a damaged archive open when it opens the file itself.
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return loaded
-            return np.asarray(loaded["depth" if "depth" in loaded else loaded.files[0]])
-    except (OSError, ValueError, EOFError, KeyError, IndexError, BadZipFile) as error:
+            return np.asarray(loaded[key if key in loaded else loaded.files[0]])
+    except _DAMAGED as error:
         raise DatasetError(f"{path}: not a readable numpy file ({error})", hint=_RESTORE) from error
 
 

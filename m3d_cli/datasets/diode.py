@@ -14,9 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.datasets.depth_files import RULES, read_normals
-from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
+from m3d_cli.datasets.frame import LOST_MASK, Frame, Pinhole, frame_of_files, stem_below
 
 PINHOLE = Pinhole(886.81, 927.06, 512.0, 384.0, (1024, 768))
+MASKED, UNMASKED = "mask NAME_depth_mask.npy", f"{LOST_MASK}: NAME_depth_mask.npy"
 # Towards DIODE's normals from ours: y and z point the other way.
 AXES = np.array([1, -1, -1], dtype=np.float32)
 
@@ -33,7 +34,9 @@ def _frame(root: Path, image: Path) -> Frame:
     split = next((part for part in (*parts, root.name) if part in ("train", "val", "test")), "")
     name = stem_below(root, image)
     held = mask if mask.is_file() else None
-    frame = frame_of_files(name, source, image, depth, PINHOLE, RULES["diode"], mask=held, split=split)
+    scene = image.parent.parent.name
+    frame = frame_of_files(name, source, image, depth, PINHOLE, RULES["diode"], mask=held, split=split, scene=scene)
+    frame = dataclasses.replace(frame, rule=f"{frame.rule}; {MASKED if held else UNMASKED}")
     return dataclasses.replace(frame, read_normals=partial(_normals, normal)) if normal.is_file() else frame
 
 

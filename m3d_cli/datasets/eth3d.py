@@ -2,7 +2,7 @@
 picture but float32 metres, row by row, infinite where unknown.
 
 Each scene's COLMAP model (``dslr_calibration_*``) tells the cameras; without one, the intrinsics that Metric3D's own
-loader takes for every picture stand in, marked as assumed.
+loader takes for every picture of 6048 x 4032 pixels stand in, marked as assumed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import FocalSource
 from m3d_cli.datasets.depth_files import RULES
-from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, read_picture, stem_below
+from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
 
-ASSUMED = Pinhole(2000.0, 2000.0, 3024.0, 2016.0, None, FocalSource.ASSUMED, 0.25)
 SIZE = (6048, 4032)
+ASSUMED = Pinhole(2000.0, 2000.0, 3024.0, 2016.0, SIZE, FocalSource.ASSUMED, 0.25)
 FLOAT_BYTES = 4
 
 
@@ -34,29 +34,23 @@ def find_eth3d(root: Path) -> tuple[Frame, ...]:
 def _frame(root: Path, depth: Path, cameras: dict[str, Pinhole]) -> Frame:
     image = depth.parents[2] / "images" / depth.parent.name / depth.name
     pinhole = cameras.get(depth.name, ASSUMED)
-    frame = frame_of_files(stem_below(root, image), "eth3d", image, depth, pinhole, RULES["eth3d"], sparse=True)
-    return dataclasses.replace(frame, read_depth=partial(_depth, depth, image, pinhole.size))
+    name, scene = stem_below(root, image), depth.parents[2].name
+    frame = frame_of_files(name, "eth3d", image, depth, pinhole, RULES["eth3d"], sparse=True, scene=scene)
+    return dataclasses.replace(frame, read_depth=partial(_depth, depth, pinhole.size or SIZE))
 
 
-def _depth(path: Path, image: Path, size: tuple[int, int] | None) -> NDArray[np.float32]:
+def _depth(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     try:
         values = np.fromfile(path, dtype="<f4")
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror})", hint="restore the file") from error
-    width, height = size if size is not None else _stored_size(values.size, image)
+    width, height = size
     if values.size != width * height:
         raise DatasetError(
             f"{path}: {values.size * FLOAT_BYTES} bytes are not float32 of {width} x {height} pixels",
             hint="restore the file; depth belongs to the distorted pictures of dslr_images",
         )
     return RULES["eth3d"].metres(values.reshape(height, width))
-
-
-def _stored_size(count: int, image: Path) -> tuple[int, int]:
-    if count == SIZE[0] * SIZE[1]:
-        return SIZE
-    height, width = read_picture(image).shape[:2]
-    return width, height
 
 
 def read_cameras(scene: Path) -> dict[str, Pinhole]:

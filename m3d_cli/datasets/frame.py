@@ -18,6 +18,11 @@ from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import CalibrationError, DatasetError
 from m3d_cli.photo import Photo
 
+# Width / height of two maps of one picture may differ by this share: both sides are rounded, some to whole patches.
+SAME_SHAPE = 0.03
+# How a frame's rule says that a mask of the data set is not in the folder.
+LOST_MASK = "MASK MISSING"
+
 
 @dataclass(frozen=True, slots=True)
 class Pinhole:
@@ -57,7 +62,8 @@ class Frame:
 
     ``name`` is its path without ending, in forward slashes: predictions are named like it. ``read_depth`` gives float32
     metres along z, NaN unknown, +inf sky; ``fits_depth`` brings depth of another size to the picture's by its nearest
-    pixels.
+    pixels. ``scene`` is the place or drive within ``source`` whose frames are alike; ``rule`` says in words which
+    numbers of the depth file are metres.
     """
 
     name: str
@@ -71,6 +77,13 @@ class Frame:
     read_normals: Callable[[], NDArray[np.float32]] | None = None
     split: str = ""
     fits_depth: bool = False
+    scene: str = ""
+    rule: str = ""
+
+    @property
+    def cluster(self) -> str:
+        """Frames of one cluster are alike and no independent evidence."""
+        return f"{self.source}/{self.scene}" if self.scene else self.source
 
     def truth(self) -> NDArray[np.float32]:
         """True depth (H, W); the picture is only decoded where its size decides."""
@@ -98,6 +111,12 @@ class Frame:
     def _fitted(self, depth: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
         if depth.shape == size:
             return depth
+        if not same_shape(depth.shape, size):
+            raise DatasetError(
+                f"{self.depth}: {depth.shape[1]} x {depth.shape[0]} pixels are of another shape than its picture's "
+                f"{size[1]} x {size[0]}",
+                hint="depth and picture must show the same",
+            )
         return np.asarray(cv2.resize(depth, (size[1], size[0]), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
 
 
@@ -113,12 +132,30 @@ def frame_of_files(
     mask: Path | None = None,
     split: str = "",
     fits_depth: bool = False,
+    scene: str = "",
 ) -> Frame:
     """The usual frame: a picture and a depth file; ``mask`` is a file that is 0 where depth does not hold."""
     read_depth = partial(rule.read, depth, mask)
+    read_image = partial(read_picture, image)
     return Frame(
-        name, source, image, depth, pinhole, sparse, partial(read_picture, image), read_depth, None, split, fits_depth
+        name,
+        source,
+        image,
+        depth,
+        pinhole,
+        sparse,
+        read_image,
+        read_depth,
+        split=split,
+        fits_depth=fits_depth,
+        scene=scene,
+        rule=rule.words(),
     )
+
+
+def same_shape(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
+    """Whether maps of these sizes (height, width) can show the same."""
+    return min(*size, *other) > 0 and abs(size[1] * other[0] / (size[0] * other[1]) - 1) <= SAME_SHAPE
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

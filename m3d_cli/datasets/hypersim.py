@@ -43,6 +43,8 @@ def _frame(root: Path, image: Path) -> Frame:
         partial(read_picture, image),
         partial(_depth, image, depth),
         partial(_normals, image, normal) if normal.is_file() else None,
+        scene=image.parents[2].name,
+        rule=f"{RULES['hypersim'].words()}; distance from the camera's centre made depth along its axis",
     )
 
 

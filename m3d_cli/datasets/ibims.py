@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.datasets.depth_files import DepthRule
-from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files
+from m3d_cli.datasets.frame import LOST_MASK, Frame, Pinhole, frame_of_files
 from m3d_cli.errors import DatasetError
 
 RULE = DepthRule(65535 / 50, farthest=50.0)
@@ -32,9 +32,13 @@ def find_ibims(root: Path) -> tuple[Frame, ...]:
 def _frame(folder: Path, image: Path) -> Frame:
     depth = folder / "depth" / image.name
     pinhole = _pinhole(folder / "calib" / f"{image.stem}.txt")
-    frame = frame_of_files(image.stem, "ibims", image, depth, pinhole, RULE)
+    # Pictures are numbered by kind of room (office_01): those of a kind may show the same one.
+    scene = image.stem.rstrip("0123456789").rstrip("_")
+    frame = frame_of_files(image.stem, "ibims", image, depth, pinhole, RULE, scene=scene)
     masks = [path for kind in MASKS if (path := folder / kind / image.name).is_file()]
-    return dataclasses.replace(frame, read_depth=partial(_masked, depth, masks))
+    lost = [f"{LOST_MASK}: {kind}" for kind in MASKS if not (folder / kind / image.name).is_file()]
+    words = "; ".join([frame.rule, *(f"mask {mask.parent.name}" for mask in masks), *lost])
+    return dataclasses.replace(frame, read_depth=partial(_masked, depth, masks), rule=words)
 
 
 def _masked(depth: Path, masks: list[Path]) -> NDArray[np.float32]:
@@ -48,7 +52,7 @@ def _masked(depth: Path, masks: list[Path]) -> NDArray[np.float32]:
 def _pinhole(path: Path) -> Pinhole:
     try:
         numbers = [float(text) for text in _NUMBER.findall(path.read_text(encoding="utf-8"))]
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: the calibration cannot be read", hint="restore the file") from error
     if len(numbers) == 4:
         return Pinhole.opencv(numbers, SIZE)

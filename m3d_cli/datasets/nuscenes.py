@@ -1,5 +1,6 @@
 """nuScenes with its LiDAR exported to sparse depth PNGs: ``samples/CAMERA/NAME.jpg``, ``depth/CAMERA/NAME.png`` and the
-tables ``v1.0-*/sample_data.json`` and ``calibrated_sensor.json``, which hold each picture's intrinsics.
+tables ``v1.0-*/sample_data.json`` and ``calibrated_sensor.json``, which hold each picture's intrinsics. Every such
+folder is read: a download holds several.
 
 Depth is in 1/200 m, as Metric3D exports it; a file ``depth_scale.txt`` beside it says otherwise.
 """
@@ -23,7 +24,7 @@ def find_nuscenes(root: Path) -> tuple[Frame, ...]:
     tables = sorted(root.glob("v1.0-*"))
     if not tables:
         raise DatasetError(f"{root}: no tables of nuScenes", hint=_HINT)
-    pinholes = read_pinholes(tables[0])
+    pinholes = {name: pinhole for folder in tables for name, pinhole in read_pinholes(folder).items()}
     rule = _rule(root / "depth" / "depth_scale.txt")
     return tuple(_frame(root, path, pinholes, rule) for path in sorted((root / "depth").glob("*/*.png")))
 
@@ -33,7 +34,10 @@ def _frame(root: Path, depth: Path, pinholes: Mapping[str, Pinhole], rule: Depth
     key = image.relative_to(root).as_posix()
     if key not in pinholes:
         raise DatasetError(f"{image}: no intrinsics in sample_data.json", hint=_HINT)
-    return frame_of_files(stem_below(root, image), "nuscenes", image, depth, pinholes[key], rule, sparse=True)
+    # LOG__CAMERA__TIME: pictures of one drive share the name of its log.
+    scene = image.stem.partition("__")[0] if "__" in image.stem else ""
+    name = stem_below(root, image)
+    return frame_of_files(name, "nuscenes", image, depth, pinholes[key], rule, sparse=True, scene=scene)
 
 
 def read_pinholes(folder: Path) -> dict[str, Pinhole]:
@@ -63,6 +67,9 @@ def _rule(path: Path) -> DepthRule:
     if not path.is_file():
         return RULES["nuscenes"]
     try:
-        return DepthRule(float(path.read_text(encoding="utf-8")), RULES["nuscenes"].raw_limit)
-    except ValueError as error:
-        raise DatasetError(f"{path}: not a number", hint="PNG units a metre") from error
+        scale = float(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: not a number", hint="PNG units a metre, such as 200") from error
+    if not 0 < scale < float("inf"):
+        raise DatasetError(f"{path}: {scale} is not a positive number", hint="PNG units a metre, such as 200")
+    return DepthRule(scale, RULES["nuscenes"].raw_limit)

@@ -36,12 +36,13 @@ def _exported(root: Path, image: Path) -> Frame:
     depth = image.with_name(image.name.replace("rgb_", "sync_depth_")).with_suffix(".png")
     folders = {part.lower() for part in image.relative_to(root).parts[:-1]}
     split = next((name for name in ("test", "train") if name in folders), "")
-    return frame_of_files(stem_below(root, image), "nyu", image, depth, PINHOLE, MILLIMETRES, split=split)
+    name, scene = stem_below(root, image), image.relative_to(root).parent.as_posix()
+    return frame_of_files(name, "nyu", image, depth, PINHOLE, MILLIMETRES, split=split, scene=scene)
 
 
 def _labelled(file: Path) -> tuple[Frame, ...]:
     """The 1449 labelled frames; numbers count from 0, as exported pictures are named."""
-    count = _count(file)
+    count, scenes = _contents(file)
     splits = read_splits(file.with_name(SPLITS))
     return tuple(
         Frame(
@@ -54,17 +55,23 @@ def _labelled(file: Path) -> tuple[Frame, ...]:
             partial(_picture, file, index),
             partial(_depth, file, index),
             split=splits.get(index, ""),
+            scene=scenes[index] if scenes else "",
+            rule=METRES.words(),
         )
         for index in range(count)
     )
 
 
-def _count(file: Path) -> int:
+def _contents(file: Path) -> tuple[int, list[str]]:
+    """How many frames there are, and the scene of each; a copy without the table of scenes has none."""
     h5py = load_h5py(file)
     try:
         with h5py.File(file, "r") as content:
-            return len(content["depths"])
-    except (OSError, KeyError) as error:
+            scenes = content.get("scenes", [])
+            # A cell array of MATLAB: references to rows of character codes.
+            names = ["".join(map(chr, np.ravel(content[cell]))) for cell in np.ravel(scenes)]
+            return len(content["depths"]), names
+    except (OSError, KeyError, ValueError, TypeError) as error:
         raise DatasetError(f"{file}: not the labelled NYU file ({error})", hint="fetch it again") from error
 
 

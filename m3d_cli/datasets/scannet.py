@@ -23,7 +23,10 @@ def find_scannet(root: Path) -> tuple[Frame, ...]:
 
 def _frame(root: Path, image: Path, pinhole: Pinhole) -> Frame:
     depth = image.parent.parent / "depth" / f"{image.stem}.png"
-    return frame_of_files(stem_below(root, image), "scannet", image, depth, pinhole, RULE, fits_depth=True)
+    name = stem_below(root, image)
+    # sceneNNNN_MM is scan MM of one room.
+    scene = image.parent.parent.name.partition("_")[0]
+    return frame_of_files(name, "scannet", image, depth, pinhole, RULE, fits_depth=True, scene=scene)
 
 
 def _pinhole(scene: Path) -> Pinhole:
@@ -41,7 +44,10 @@ def _size(scene: Path) -> tuple[int, int]:
     header = scene / f"{scene.name}.txt"
     if not header.is_file():
         return COLOUR_SIZE
-    lines = [line.split("=") for line in header.read_text(encoding="utf-8").splitlines() if "=" in line]
+    try:
+        lines = [line.split("=") for line in header.read_text(encoding="utf-8").splitlines() if line.count("=") == 1]
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{header}: cannot be read ({error})", hint="export the scene again") from error
     facts = {name.strip(): value.strip() for name, value in lines}
     width, height = facts.get("colorWidth", ""), facts.get("colorHeight", "")
     return (int(width), int(height)) if width.isdigit() and height.isdigit() else COLOUR_SIZE

@@ -1,6 +1,7 @@
 """7-Scenes: ``SCENE/seq-NN/frame-NNNNNN.color.png`` and ``.depth.png`` (millimetres), ``SCENE/TestSplit.txt``.
 
-The Kinect's default intrinsics, as the data set states them: 585 pixels, principal point 320, 240.
+The Kinect's default intrinsics, as the data set states them: 585 pixels, principal point 320, 240. It names no pixel
+convention; those who unproject its depth count whole pixels from 0, so the numbers are taken as OpenCV's.
 """
 
 from __future__ import annotations
@@ -10,8 +11,9 @@ from pathlib import Path
 
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files
+from m3d_cli.errors import DatasetError
 
-PINHOLE = Pinhole(585.0, 585.0, 320.0, 240.0, (640, 480))
+PINHOLE = Pinhole.opencv((585.0, 585.0, 320.0, 240.0), (640, 480))
 # 65535 is unknown.
 RULE = DepthRule(1000, 65500)
 SPLIT_FILES = {"train": "TrainSplit.txt", "test": "TestSplit.txt"}
@@ -37,6 +39,9 @@ def read_splits(scene: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     for split, name in SPLIT_FILES.items():
         file = scene / name
-        text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        try:
+            text = file.read_text(encoding="utf-8") if file.is_file() else ""
+        except (OSError, ValueError) as error:
+            raise DatasetError(f"{file}: not a list of sequences ({error})", hint="fetch it again") from error
         found |= {int(number): split for number in re.findall(r"(\d+)", text)}
     return found

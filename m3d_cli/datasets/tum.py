@@ -1,15 +1,18 @@
 """TUM RGB-D: ``rgb.txt`` and ``depth.txt`` list files by time; pictures are paired with the depth nearest in time.
 
-Intrinsics by Kinect (freiburg1 to 3) as the benchmark states them, in OpenCV's pixel convention.
+Intrinsics by Kinect (freiburg1 to 3, which the sequence's name tells) as the benchmark states them, in OpenCV's pixel
+convention. Of a sequence without such a name the Kinect's default stands in, marked as assumed.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from m3d_cli.camera import FocalSource
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
@@ -21,7 +24,9 @@ PINHOLES = {
     "freiburg2": Pinhole.opencv((520.9, 521.0, 325.1, 249.7), SIZE),
     "freiburg3": Pinhole.opencv((535.4, 539.2, 320.1, 247.6), SIZE),
 }
-ROS_DEFAULT = Pinhole.opencv((525.0, 525.0, 319.5, 239.5), SIZE)
+ROS_DEFAULT = dataclasses.replace(
+    Pinhole.opencv((525.0, 525.0, 319.5, 239.5), SIZE), focal_source=FocalSource.ASSUMED, focal_rel_sigma=0.25
+)
 # Seconds between a picture and its depth beyond which they are no pair (the benchmark's own association).
 APART = 0.02
 

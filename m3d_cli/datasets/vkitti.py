@@ -29,7 +29,8 @@ def _frame(root: Path, image: Path, table: dict[tuple[int, int], Pinhole]) -> Fr
     key = (int(number), int(camera.removeprefix("Camera_")))
     if key not in table:
         raise DatasetError(f"{image}: intrinsic.txt has no line for it", hint="extract the text archive of the scene")
-    return frame_of_files(stem_below(root, image), "vkitti", image, depth, table[key], RULE)
+    scene = image.parents[4].name
+    return frame_of_files(stem_below(root, image), "vkitti", image, depth, table[key], RULE, scene=scene)
 
 
 def read_intrinsics(folder: Path) -> dict[tuple[int, int], Pinhole]:

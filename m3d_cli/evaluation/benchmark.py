@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,7 +56,8 @@ def predicting(predictor: Predictor) -> Predict:
     """A loaded network as a function of an annotated frame."""
 
     def predict(frame: Frame) -> NDArray[np.float32]:
-        sample = frame.read()
+        # Normals that nobody asked for need not be readable.
+        sample = dataclasses.replace(frame, read_normals=None).read()
         photo = to_canonical(sample.photo.image, sample.photo.camera, predictor.spec)
         return predictor.predict([photo])[0].depth
 

@@ -16,13 +16,15 @@ NEAREST = 1e-6
 
 
 def boundary_f1(prediction: NDArray[np.floating], truth: NDArray[np.floating]) -> float:
-    """F1 over THRESHOLDS of metres (H, W) against metres (H, W); 0 where no edge is in both.
+    """F1 over THRESHOLDS of metres (H, W) against metres (H, W); 0 where no edge is in both, NaN without a true edge.
 
     A pair of neighbours one of which is unknown (NaN) in the truth is no edge there; unknown predicted depth ends no
     edge either. Recall and precision are means over the four directions in which depth can step.
     """
     predicted = np.where(np.isfinite(truth), prediction, np.nan)
     ratios = list(zip(_steps(predicted), _steps(truth), strict=True))
+    if not any(_count(g > THRESHOLDS[0]) for _, g in ratios):
+        return float("nan")
     scores = [_f1([(p > t, g > t) for p, g in ratios]) for t in THRESHOLDS]
     return float(np.average(scores, weights=THRESHOLDS))
 

@@ -1,123 +1,151 @@
-"""Is one set of depth maps better than another? A paired bootstrap over pictures.
+"""Is one set of depth maps better than another? A paired bootstrap over clusters of pictures.
 
-The interval is the bootstrap's t interval (Efron and Tibshirani, 1993, section 12.5): with a few dozen pictures it
+Pictures of one scene are alike: taken as independent they would promise far more than they know, so whole scenes are
+drawn. The interval is the bootstrap's t interval (Efron and Tibshirani, 1993, section 12.5): with a few dozen units it
 keeps its promised rate where the plain percentile interval is too narrow.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.errors import DatasetError, UsageError
-from m3d_cli.evaluation.metrics import METRICS, RISING
+from m3d_cli.evaluation.metrics import RISING
+from m3d_cli.evaluation.pairing import Pairs
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
 SEED = 5
-# Resamples at a time: memory stays flat however many pictures there are.
+# Resamples at a time: memory stays flat however many units there are.
 _CHUNK = 500
-# Fewer pictures than this say nothing about a mean.
-LEAST_PICTURES = 5
+# With fewer scenes than this their spread cannot be told; pictures are drawn then, which speaks of these scenes only.
+LEAST_CLUSTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Means of A and B over the same pictures, B - A with its interval, and the verdict."""
+    """Means of A and B over the same pictures, B - A with its interval, and the verdict.
+
+    ``drawn`` is what was resampled: ``clusters``, or ``pictures`` where there are too few, and then the interval holds
+    for these ``clusters`` only. ``mean_over`` is as in the runs: ``sources`` or ``images``.
+    """
 
     metric: str
     align: str
     images: int
+    clusters: int
+    drawn: str
+    mean_over: str
     a: float
     b: float
     difference: float
     low: float
     high: float
     verdict: str
+    only_a: tuple[str, ...] = ()
+    only_b: tuple[str, ...] = ()
     confidence: float = CONFIDENCE
     resamples: int = RESAMPLES
 
 
-def paired(
-    a: Sequence[Mapping[str, Any]], b: Sequence[Mapping[str, Any]], metric: str, align: str
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Values (N,) of both for the pictures that both have, in the order of A; raises where a row lacks the score."""
-    if metric not in METRICS:
-        raise UsageError(f"metric {metric} is unknown", hint=f"one of {', '.join(METRICS)}")
-    first, second = _values(a, metric, align), _values(b, metric, align)
-    names = [name for name in first if name in second]
-    if len(names) < LEAST_PICTURES:
-        raise DatasetError(f"only {len(names)} pictures are in both", hint="score the same data set with both")
-    return np.array([first[name] for name in names]), np.array([second[name] for name in names])
-
-
-def compare(
-    a: NDArray[np.float64],
-    b: NDArray[np.float64],
-    metric: str = "abs_rel",
-    align: str = "none",
-    resamples: int = RESAMPLES,
-    seed: int = SEED,
-) -> Comparison:
-    """Compare values (N,) of A and B of the same pictures; the seed is fixed, so the answer always is the same."""
-    difference = b - a
-    low, high = bootstrap_t(difference, resamples, seed)
-    mean = float(difference.mean())
-    numbers = (float(a.mean()), float(b.mean()), mean, low, high)
-    return Comparison(metric, align, len(a), *numbers, _verdict(metric, low, high), resamples=resamples)
+def compare(pairs: Pairs, resamples: int = RESAMPLES, seed: int = SEED) -> Comparison:
+    """Compare A and B over the same pictures; the seed is fixed, so the answer always is the same."""
+    weights = _weights(pairs)
+    clusters = list(dict.fromkeys(pairs.clusters))
+    drawn = "clusters" if len(clusters) >= LEAST_CLUSTERS else "pictures"
+    units = [clusters.index(name) for name in pairs.clusters] if drawn == "clusters" else range(len(pairs.a))
+    totals, sizes = _summed(units, weights * (pairs.b - pairs.a), weights)
+    low, high = bootstrap_t(totals, resamples, seed, weights=sizes)
+    a, b = (float(np.average(side, weights=weights)) for side in (pairs.a, pairs.b))
+    return Comparison(
+        metric=pairs.metric,
+        align=pairs.align,
+        images=len(pairs.a),
+        clusters=len(clusters),
+        drawn=drawn,
+        mean_over="sources" if pairs.by_source else "images",
+        a=a,
+        b=b,
+        difference=b - a,
+        low=low,
+        high=high,
+        verdict=_verdict(pairs.metric, low, high),
+        only_a=pairs.only_a,
+        only_b=pairs.only_b,
+        resamples=resamples,
+    )
 
 
 def bootstrap_t(
-    values: NDArray[np.float64], resamples: int = RESAMPLES, seed: int = SEED, confidence: float = CONFIDENCE
+    values: NDArray[np.float64],
+    resamples: int = RESAMPLES,
+    seed: int = SEED,
+    confidence: float = CONFIDENCE,
+    weights: NDArray[np.float64] | None = None,
 ) -> tuple[float, float]:
-    """The interval of the mean of ``values`` (N,); of no width where all are the same."""
-    count, mean = len(values), float(values.mean())
-    error = float(values.std(ddof=1)) / math.sqrt(count) if count > 1 else 0.0
-    if error == 0:
+    """The interval of sum(values) / sum(weights) over units (N,), weights 1 without any; of no width where all agree.
+
+    The error of the ratio is that of its residuals, values - ratio * weights (Cochran, 1977, section 6.4).
+    """
+    sizes = np.ones(len(values)) if weights is None else weights
+    mean, error = (float(number[0]) for number in _ratio(values[None], sizes[None]))
+    if not error > np.finfo(np.float64).eps * abs(mean):
         return mean, mean
-    rng = np.random.default_rng(seed)
-    parts = [_studentised(values, mean, min(_CHUNK, resamples - done), rng) for done in range(0, resamples, _CHUNK)]
     tail = (1 - confidence) / 2
-    scores = np.concatenate(parts)
-    if not np.isfinite(scores).all():
-        # So many pictures score the same that resamples without spread come up: their means must do.
-        return _percentile(values, resamples, seed, tail)
-    low, high = np.quantile(scores, (tail, 1 - tail))
+    means, errors = _resampled(values, sizes, resamples, seed)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scores = np.nan_to_num((means - mean) / errors, nan=0.0, posinf=np.inf, neginf=-np.inf)
+    low, high = np.quantile(scores, tail, method="lower"), np.quantile(scores, 1 - tail, method="higher")
+    if not (np.isfinite(low) and np.isfinite(high)):
+        # So many units score the same that resamples without spread come up often: their means must do.
+        low, high = np.quantile(means, (tail, 1 - tail))
+        return float(low), float(high)
     return mean - float(high) * error, mean - float(low) * error
 
 
-def _percentile(values: NDArray[np.float64], resamples: int, seed: int, tail: float) -> tuple[float, float]:
+def _resampled(
+    values: NDArray[np.float64], weights: NDArray[np.float64], resamples: int, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Means and errors (resamples,) of as many units drawn with replacement."""
     rng = np.random.default_rng(seed)
-    sizes = [min(_CHUNK, resamples - done) for done in range(0, resamples, _CHUNK)]
-    means = [values[rng.integers(0, len(values), (size, len(values)))].mean(axis=1) for size in sizes]
-    low, high = np.quantile(np.concatenate(means), (tail, 1 - tail))
-    return float(low), float(high)
+    parts = []
+    for done in range(0, resamples, _CHUNK):
+        drawn = rng.integers(0, len(values), (min(_CHUNK, resamples - done), len(values)))
+        parts.append(_ratio(values[drawn], weights[drawn]))
+    means, errors = zip(*parts, strict=True)
+    return np.concatenate(means), np.concatenate(errors)
 
 
-def _studentised(
-    values: NDArray[np.float64], mean: float, resamples: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    drawn = values[rng.integers(0, len(values), (resamples, len(values)))]
-    errors = drawn.std(axis=1, ddof=1) / math.sqrt(len(values))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray((drawn.mean(axis=1) - mean) / errors, dtype=np.float64)
+def _ratio(
+    values: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Ratios (R,) of the sums of values and weights (R, N), and their standard errors."""
+    count = values.shape[1]
+    total = weights.sum(axis=1)
+    ratio = values.sum(axis=1) / total
+    residuals = values - ratio[:, None] * weights
+    squares = np.square(residuals).sum(axis=1)
+    return ratio, np.sqrt(squares * count / max(1, count - 1)) / total
 
 
-def _values(rows: Sequence[Mapping[str, Any]], metric: str, align: str) -> dict[str, float]:
-    """Value by picture; pictures without scores are left out."""
-    try:
-        return {
-            f"{row.get('source', '')}/{row['name']}": float(row["align"][align][metric]) for row in rows if row["align"]
-        }
-    except (KeyError, TypeError, ValueError) as error:
-        raise DatasetError(
-            f"the scores have no {metric} with alignment {align}", hint="m3d eval ... --align none,median,scale-shift"
-        ) from error
+def _weights(pairs: Pairs) -> NDArray[np.float64]:
+    """What each picture weighs (N,): the same, or the same for every source."""
+    if not pairs.by_source:
+        return np.ones(len(pairs.a))
+    counts = Counter(pairs.sources)
+    return np.array([1 / counts[source] for source in pairs.sources])
+
+
+def _summed(
+    units: Sequence[int], totals: NDArray[np.float64], weights: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sums of totals and of weights by unit."""
+    first, second = (np.bincount(units, each).astype(np.float64) for each in (totals, weights))
+    return first, second
 
 
 def _verdict(metric: str, low: float, high: float) -> str:

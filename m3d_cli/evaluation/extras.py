@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from m3d_cli.camera import Camera
 from m3d_cli.datasets.frame import Frame
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.errors import UsageError
+from m3d_cli.errors import DatasetError, UsageError
+from m3d_cli.evaluation.alignment import LEAST_DEPTH
 from m3d_cli.evaluation.boundary import boundary_f1
 from m3d_cli.evaluation.cloud_scores import score_clouds
-from m3d_cli.evaluation.normal_scores import score_normals
+from m3d_cli.evaluation.normal_scores import UNKNOWN_DEGREES, is_direction, score_normals
 from m3d_cli.evaluation.presets import Preset
 from m3d_cli.pointcloud import with_normals
 
@@ -31,6 +32,17 @@ class Extra(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+# How each is counted, for the result file.
+RULES = {
+    Extra.BOUNDARY: "dense truth only; a picture whose truth has no depth edge is not counted",
+    Extra.NORMALS: f"a true normal where nothing was predicted counts as {UNKNOWN_DEGREES:g} degrees off",
+    Extra.CLOUD: (
+        "accuracy and precision over predicted points, completeness and recall over all true points that count, "
+        f"predicted or not; a picture with nothing predicted counts as {LEAST_DEPTH:g} m all over"
+    ),
+}
 
 
 def parse_extras(text: str) -> tuple[Extra, ...]:
@@ -50,36 +62,60 @@ def extra_scores(
     preset: Preset,
     wanted: Sequence[Extra],
 ) -> tuple[tuple[str, float], ...]:
-    """Names and values of what is wanted and can be had for this frame; sizes of both maps are equal."""
+    """Names and values of what is wanted and can be had for this frame; sizes of both maps are equal.
+
+    What was not predicted counts against the prediction, by RULES.
+    """
     if not wanted:
         return ()
     found: dict[str, float] = {}
     counted = np.where(preset.mask(truth), truth, np.float32(np.nan))
     if Extra.BOUNDARY in wanted and not frame.sparse:
-        found["boundary_f1"] = boundary_f1(prediction, counted)
+        found |= _boundary(prediction, counted)
     camera = frame.pinhole.camera(frame.image, truth.shape[1], truth.shape[0])
     if Extra.NORMALS in wanted and frame.read_normals is not None:
-        found |= _normals(frame.read_normals(), prediction, counted, camera)
+        true = _of_size(frame, frame.read_normals(), truth.shape)
+        found |= _normals(true, prediction, counted, camera)
     if Extra.CLOUD in wanted:
         found |= _cloud(prediction, counted, camera)
     return tuple(found.items())
 
 
+def _boundary(prediction: NDArray[np.float32], counted: NDArray[np.float32]) -> dict[str, float]:
+    value = boundary_f1(prediction, counted)
+    return {} if np.isnan(value) else {"boundary_f1": value}
+
+
+def _of_size(frame: Frame, normals: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    if normals.shape[:2] != size:
+        rows, columns = normals.shape[:2]
+        raise DatasetError(
+            f"{frame.image}: its normals have {columns} x {rows} pixels, its depth {size[1]} x {size[0]}",
+            hint="depth and normals must share one size",
+        )
+    return normals
+
+
 def _normals(
     true: NDArray[np.float32], prediction: NDArray[np.float32], counted: NDArray[np.float32], camera: Camera
 ) -> dict[str, float]:
-    predicted = with_normals(DepthMap(prediction, camera)).normals
-    if predicted is None:
+    surface = np.where(prediction > 0, prediction, np.float32(np.nan))
+    predicted = with_normals(DepthMap(surface, camera)).normals
+    where = np.isfinite(counted) & is_direction(true)
+    if predicted is None or not where.any():
         return {}
-    both = np.isfinite(counted) & np.isfinite(prediction)
-    scores = asdict(score_normals(predicted[both], true[both]))
+    scores = asdict(score_normals(predicted[where], true[where]))
     return {f"normal_{name}": value for name, value in scores.items() if name != "pixels"}
 
 
 def _cloud(prediction: NDArray[np.float32], counted: NDArray[np.float32], camera: Camera) -> dict[str, float]:
-    both = np.isfinite(counted) & np.isfinite(prediction) & (prediction > 0)
-    if not both.any():
+    true = np.isfinite(counted)
+    if not true.any():
         return {}
-    rays = camera.rays()[both]
-    scores = asdict(score_clouds(rays * prediction[both][:, None], rays * counted[both][:, None]))
+    known = true & np.isfinite(prediction) & (prediction > 0)
+    if not known.any():
+        known, prediction = true, np.full_like(prediction, LEAST_DEPTH)
+    rays = camera.rays()
+    points, surface = (rays[where] * depth[where][:, None] for where, depth in ((known, prediction), (true, counted)))
+    scores = asdict(score_clouds(points, surface))
     return {f"cloud_{name}": value for name, value in scores.items()}

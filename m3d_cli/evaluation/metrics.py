@@ -60,7 +60,7 @@ def score(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> DepthS
 
 @dataclass(frozen=True, slots=True)
 class MeanScores:
-    """Means over pictures, and how the scale error spreads from picture to picture."""
+    """Means over pictures, and how the scale error spreads from picture to picture (standard deviation)."""
 
     abs_rel: float
     sq_rel: float
@@ -91,6 +91,12 @@ def mean_scores(scores: Sequence[DepthScores]) -> MeanScores:
 
 
 def mean_of_means(means: Sequence[MeanScores]) -> MeanScores:
-    """Every source weighs the same, however many pictures it has."""
+    """Every source weighs the same, however many pictures it has.
+
+    ``ln_scale_std`` is that of pictures drawn from every source alike: the spread within sources and that between them.
+    """
     rows = [asdict(mean) for mean in means]
-    return MeanScores(**{name: float(np.mean([row[name] for row in rows])) for name in rows[0]})
+    averages = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    within = np.mean([row["ln_scale_std"] ** 2 for row in rows])
+    between = np.var([row["ln_scale_mean"] for row in rows])
+    return MeanScores(**averages | {"ln_scale_std": math.sqrt(within + between)})

@@ -6,12 +6,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.datasets.depth_files import read_numpy
 from m3d_cli.datasets.frame import Frame, stem_below
 from m3d_cli.errors import DatasetError, OutputError, UsageError
 from m3d_cli.outputs.arrays import encode_npy
@@ -71,12 +70,9 @@ def read_prediction(path: Path, scale: float | None = None) -> NDArray[np.float3
     """
     if path.suffix.lower() == ".png":
         return _read_png(path, scale)
-    try:
-        values = _first_array(path)
-    except (OSError, ValueError, EOFError, IndexError, BadZipFile) as error:
-        raise DatasetError(f"{path}: not a readable numpy file ({error})", hint="write it again") from error
+    values = read_numpy(path)
     depth = np.squeeze(values)
-    if depth.ndim != 2 or depth.dtype.kind not in "fiu":
+    if depth.ndim != 2 or not depth.size or depth.dtype.kind not in "fiu":
         raise DatasetError(f"{path}: a prediction is one number a pixel, got {values.dtype} {values.shape}", hint=_HINT)
     if depth.dtype.kind in "iu" and scale is None:
         raise UsageError(f"{path}: whole numbers are no metres", hint="--pred-scale UNITS_A_METRE")
@@ -89,16 +85,6 @@ def read_prediction(path: Path, scale: float | None = None) -> NDArray[np.float3
 def save_prediction(root: Path, frame: Frame, depth: NDArray[np.float32]) -> None:
     """Keep a prediction to the last bit as ``NAME.npy``."""
     write_bytes(root / f"{frame.name}.npy", *encode_npy(depth))
-
-
-def _first_array(path: Path) -> NDArray[Any]:
-    """The array of an npy file; of an npz, the one called ``depth``, else the first."""
-    # numpy leaves a damaged archive open when it opens the file itself.
-    with path.open("rb") as file:
-        loaded = np.load(file, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return loaded
-        return np.asarray(loaded["depth" if "depth" in loaded else loaded.files[0]])
 
 
 def _read_png(path: Path, png_scale: float | None) -> NDArray[np.float32]:
@@ -133,7 +119,8 @@ def _unique_ends(frames: Sequence[Frame]) -> frozenset[str]:
 def _names(frame: Frame, data: Path, unique: frozenset[str]) -> Iterator[str]:
     names = [frame.name]
     data = data.resolve()  # as the frames are
-    if frame.image.is_relative_to(data):
+    # One file that holds every picture names none of them.
+    if frame.image != frame.depth and frame.image.is_relative_to(data):
         names.append(stem_below(data, frame.image))
     if _end(frame.name) in unique:
         names.append(_end(frame.name))

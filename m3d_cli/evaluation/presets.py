@@ -12,10 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import DatasetError, UsageError
+from m3d_cli.evaluation.alignment import LEAST_DEPTH
+from m3d_cli.evaluation.fitting import RESIZE_RULE
 
-# Bilinear where sizes differ; unknown pixels stay unknown.
-RESIZE_RULE = "prediction to the size of the truth, bilinear"
 UNKNOWN_RULE = "a pixel predicted unknown counts as predicted at the picture's largest known depth"
+CLIP_RULE = "predictions are not clipped to the range of true depth that counts"
+FALLBACK_RULE = (
+    f"scale-shift falls back to median where the prediction is constant or the fitted scale is not positive; fitted "
+    f"depth below {LEAST_DEPTH:g} m is raised to it"
+)
 EIGEN = "Eigen et al., arXiv 1406.2283, as coded by those who followed"
 GARG = "Garg et al., arXiv 1603.04992, as coded by those who followed"
 CONFIGS = "Metric3D's released test configurations"
@@ -60,6 +65,8 @@ class Preset:
     input_size: tuple[int, int] = (1064, 616)
     resize: str = RESIZE_RULE
     unknown: str = UNKNOWN_RULE
+    clip: str = CLIP_RULE
+    fallback: str = FALLBACK_RULE
 
     def mask(self, truth: NDArray[np.float32]) -> NDArray[np.bool_]:
         """Which pixels (H, W) of the true depth count."""

@@ -23,13 +23,16 @@ def write_report(run: Run, frames: Sequence[Frame], predict: Predict, folder: Pa
     how = protocol_lines(run.protocol.preset, run.protocol.alignments)
     files = {
         "scores.json": json.dumps(run_object(run), indent=2, allow_nan=False),
-        "scores.jsonl": "\n".join(image_line(image) for image in run.images),
+        "scores.jsonl": "\n".join(image_line(run, image) for image in run.images),
         "scores.txt": "\n".join([text_table(run), "", *how]),
         "scores.md": "\n".join([markdown_table(run), "", *(f"* {line}" for line in how)]),
         "scores.csv": csv_table(run).rstrip("\n"),
     }
     if worst:
         files["worst.html"] = worst_page(run, frames, predict, worst).rstrip("\n")
+    else:
+        # A page of an earlier run would show other scores.
+        (folder / "worst.html").unlink(missing_ok=True)
     for name, content in files.items():
         write_bytes(folder / name, f"{content}\n".encode("utf-8", "surrogateescape"))
 

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,6 +14,7 @@ from m3d_cli.datasets.frame import Frame
 from m3d_cli.errors import DatasetError
 from m3d_cli.evaluation.alignment import DEFAULT_ALIGNMENTS, LEAST_DEPTH, Alignment, align
 from m3d_cli.evaluation.extras import Extra, extra_scores
+from m3d_cli.evaluation.fitting import fitted
 from m3d_cli.evaluation.metrics import DepthScores, MeanScores, mean_of_means, mean_scores, score
 from m3d_cli.evaluation.presets import EVERYTHING, Preset
 
@@ -35,7 +35,8 @@ class Protocol:
 class ImageScores:
     """Scores of one frame: true pixels that count, the share of them that was predicted, scores by alignment.
 
-    Without a true pixel that counts there are no scores.
+    Without a true pixel that counts there are no scores, nor where ``error`` says why the frame could not be scored.
+    Frames of one ``cluster`` are alike.
     """
 
     name: str
@@ -44,6 +45,8 @@ class ImageScores:
     coverage: float
     by_alignment: tuple[tuple[Alignment, DepthScores], ...]
     extras: tuple[tuple[str, float], ...] = ()
+    cluster: str = ""
+    error: str = ""
 
     def scores(self, alignment: Alignment) -> DepthScores:
         """The scores under ``alignment``."""
@@ -52,12 +55,15 @@ class ImageScores:
 
 @dataclass(frozen=True, slots=True)
 class SourceScores:
-    """Mean scores of one source by alignment; ``images`` have scores, ``skipped`` had no true pixel that counts."""
+    """Mean scores of one source by alignment, none where no picture has any; ``images`` have scores, ``skipped`` had no
+    true pixel that counts, ``failed`` could not be scored.
+    """
 
     source: str
     images: int
     by_alignment: tuple[tuple[Alignment, MeanScores], ...]
     skipped: int = 0
+    failed: int = 0
 
     def scores(self, alignment: Alignment) -> MeanScores:
         """The scores under ``alignment``."""
@@ -73,7 +79,7 @@ def counted_pixels(
     picture with nothing predicted as LEAST_DEPTH all over. Leaving them out would reward a network for silence.
     """
     mask = preset.mask(truth)
-    resized = _resized(prediction, truth.shape)[mask].astype(np.float64)
+    resized = fitted(prediction, truth.shape)[mask].astype(np.float64)
     known = np.isfinite(resized) & (resized > 0)
     covered = np.count_nonzero(known)
     if covered < len(resized):
@@ -95,22 +101,41 @@ def score_depth(
 def score_frame(frame: Frame, prediction: NDArray[np.float32], protocol: Protocol) -> ImageScores:
     """Scores of a prediction of ``frame``; raises DatasetError naming the frame where its files do not fit."""
     truth = frame.truth()
+    _expect_size(frame, truth)
     try:
+        prediction = fitted(prediction, truth.shape)
         predicted, true, coverage = counted_pixels(prediction, truth, protocol.preset)
     except DatasetError as error:
         raise DatasetError(f"{frame.depth}: {error.message}", hint=error.hint) from error
     pairs = ((a, score(align(predicted, true, a), true)) for a in protocol.alignments) if len(true) else ()
-    extras = extra_scores(frame, _resized(prediction, truth.shape), truth, protocol.preset, protocol.extras)
-    return ImageScores(frame.name, frame.source, len(true), coverage, tuple(pairs), extras)
+    extras = extra_scores(frame, prediction, truth, protocol.preset, protocol.extras)
+    return ImageScores(frame.name, frame.source, len(true), coverage, tuple(pairs), extras, frame.cluster)
+
+
+def _expect_size(frame: Frame, truth: NDArray[np.float32]) -> None:
+    """Raise DatasetError where the depth is not of the size that the frame's intrinsics belong to."""
+    height, width = truth.shape
+    size = frame.pinhole.size
+    if size is not None and size != (width, height):
+        raise DatasetError(
+            f"{frame.depth}: {width} x {height} pixels, its picture has {size[0]} x {size[1]}",
+            hint="depth and picture must share one size",
+        )
 
 
 def score_frames(
     frames: Iterable[Frame], predict: Predict, protocol: Protocol, workers: int = 1
 ) -> Iterator[ImageScores]:
-    """Scores in the order of ``frames``, by threads; few frames are in memory at a time, however many there are."""
+    """Scores in the order of ``frames``, by threads; few frames are in memory at a time, however many there are.
+
+    A frame whose files cannot be used is a failed one, and the next goes on.
+    """
 
     def work(frame: Frame) -> ImageScores:
-        return score_frame(frame, predict(frame), protocol)
+        try:
+            return score_frame(frame, predict(frame), protocol)
+        except DatasetError as error:
+            return ImageScores(frame.name, frame.source, 0, 0.0, (), cluster=frame.cluster, error=str(error))
 
     if workers <= 1:
         yield from map(work, frames)
@@ -126,35 +151,40 @@ def score_frames(
 
 
 def by_source(images: Sequence[ImageScores], alignments: Sequence[Alignment]) -> list[SourceScores]:
-    """Mean scores of each source, in the order in which they come; raises DatasetError for one without any score."""
+    """Mean scores of each source, in the order in which they come; one without any has no means."""
     groups: dict[str, list[ImageScores]] = {}
     for image in images:
         groups.setdefault(image.source, []).append(image)
-    return [summary(group, alignments, source) for source, group in groups.items()]
+    return [_means(group, alignments, source) for source, group in groups.items()]
 
 
 def summary(images: Sequence[ImageScores], alignments: Sequence[Alignment], name: str = "all") -> SourceScores:
-    """Mean scores over pictures; raises DatasetError where none has a pixel that counts."""
+    """Mean scores over pictures; raises DatasetError where none has any, with the first reason."""
+    found = _means(images, alignments, name)
+    if found.images:
+        return found
+    reason = next((image.error for image in images if image.error), "")
+    if reason:
+        raise DatasetError(f"{name}: no picture could be scored, {found.failed} failed, the first with {reason}")
+    raise DatasetError(f"{name}: no picture has a pixel of known depth that counts", hint="m3d datasets check DIR")
+
+
+def _means(images: Sequence[ImageScores], alignments: Sequence[Alignment], name: str) -> SourceScores:
     scored = [image for image in images if image.by_alignment]
+    failed = sum(bool(image.error) for image in images)
+    skipped = len(images) - len(scored) - failed
     if not scored:
-        raise DatasetError(f"{name}: no picture has a pixel of known depth that counts", hint="m3d datasets check DIR")
+        return SourceScores(name, 0, (), skipped, failed)
     means = tuple((a, mean_scores([image.scores(a) for image in scored])) for a in alignments)
-    return SourceScores(name, len(scored), means, len(images) - len(scored))
+    return SourceScores(name, len(scored), means, skipped, failed)
 
 
 def mean_over_sources(scores: Sequence[SourceScores], alignment: Alignment) -> MeanScores:
-    """Every source weighs the same, however many pictures it has."""
-    return mean_of_means([source.scores(alignment) for source in scores])
+    """Every source with scores weighs the same, however many pictures it has."""
+    return mean_of_means([source.scores(alignment) for source in scores if source.images])
 
 
 def worst(images: Iterable[ImageScores], count: int, alignment: Alignment) -> list[ImageScores]:
     """The ``count`` pictures of largest AbsRel, worst first."""
     scored = [image for image in images if image.by_alignment]
     return sorted(scored, key=lambda image: (-image.scores(alignment).abs_rel, image.name))[:count]
-
-
-def _resized(prediction: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    if prediction.shape == size:
-        return prediction
-    resized = cv2.resize(prediction, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
-    return np.asarray(resized, dtype=np.float32)

@@ -33,7 +33,7 @@ def csv_table(run: Run) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     total = sum(source.images for source in run.sources)
     for place, alignment in enumerate(run.protocol.alignments):
-        rows = [(source.source, source.images, source.scores(alignment)) for source in run.sources]
+        rows = [(source.source, source.images, source.scores(alignment)) for source in run.sources if source.images]
         for name, images, scores in [*rows, ("all", total, run.mean(alignment))]:
             values = asdict(scores)
             if place == 0 and buffer.tell() == 0:
@@ -54,7 +54,8 @@ def protocol_lines(preset: Preset, alignments: Sequence[Alignment]) -> list[str]
     return [
         f"preset: {preset.name or 'none'} ({preset.source})",
         f"crop: {crop}; counted: {cap}",
-        f"alignment: {', '.join(map(str, alignments))}; resize: {preset.resize}; {preset.unknown}",
+        f"alignment: {', '.join(map(str, alignments))}; {preset.fallback}",
+        f"resize: {preset.resize}; {preset.unknown}; {preset.clip}",
     ]
 
 
@@ -76,8 +77,8 @@ def _further(run: Run) -> list[tuple[str, dict[str, float]]]:
 
 
 def _rows(run: Run) -> list[Row]:
-    sources = run.sources
-    return [_header(run.protocol.alignments), *(_row(source) for source in sources), _mean_row(run, sources)]
+    sources, alignments = run.sources, run.protocol.alignments
+    return [_header(alignments), *(_row(source, alignments) for source in sources), _mean_row(run, sources)]
 
 
 def _header(alignments: Sequence[Alignment]) -> Row:
@@ -89,7 +90,9 @@ def _suffix(alignment: Alignment) -> str:
     return "" if alignment is Alignment.NONE else f" ({alignment})"
 
 
-def _row(source: SourceScores) -> Row:
+def _row(source: SourceScores, alignments: Sequence[Alignment]) -> Row:
+    if not source.images:
+        return (source.source, "0", *("-" for _ in _header(alignments)[2:]))
     means = [scores for _, scores in source.by_alignment]
     spread = f"{means[0].ln_scale_mean:+.3f}", f"{means[0].ln_scale_std:.3f}"
     return (source.source, str(source.images), *_cells(means), *spread)
@@ -100,7 +103,7 @@ def _mean_row(run: Run, sources: Sequence[SourceScores]) -> Row:
     images = str(sum(source.images for source in sources))
     if run.layout != BY_SOURCE:
         return ("all", images, *_cells(means), f"{means[0].ln_scale_mean:+.3f}", f"{means[0].ln_scale_std:.3f}")
-    worst = max((source.by_alignment[0][1].ln_scale_mean for source in sources), key=abs)
+    worst = max((source.by_alignment[0][1].ln_scale_mean for source in sources if source.images), key=abs)
     return ("mean of sources", images, *_cells(means), f"{worst:+.3f} (worst)", f"{means[0].ln_scale_std:.3f}")
 
 

@@ -127,7 +127,7 @@ def _frames(normals: Array) -> Array:
     second = _unit(np.cross(normals[:, 2], first))
     frames = np.stack([first, second, np.cross(first, second)], axis=1)
     # Planes that coincide share no direction; what stands for it is no frame.
-    return frames[np.abs(np.linalg.det(frames)) > 0.5]
+    return np.asarray(frames[np.abs(np.linalg.det(frames)) > 0.5])
 
 
 def _unit(vectors: Array) -> Array:

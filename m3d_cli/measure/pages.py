@@ -19,7 +19,7 @@ def policy_hash(text: str) -> str:
 
 def pick_page() -> tuple[str, str]:
     """The page, and its content security policy: its own style and script, its own server, nothing else."""
-    style, script = page_asset("pick.css"), page_asset("pick.js")
+    style, script = page_asset("pick.css"), page_asset("pick.js") + page_asset("pick_items.js")
     policy = (
         f"default-src 'none'; img-src 'self'; connect-src 'self'; style-src '{policy_hash(style)}'; "
         f"script-src '{policy_hash(script)}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"

@@ -12,6 +12,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import M3dError
 
@@ -46,14 +47,24 @@ class Side(str, Enum):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A point in pixels of the upright photo, top-left corner (0, 0); ``side`` for picks at an edge."""
+    """A point in pixels of the upright photo, top-left corner (0, 0); ``side`` for picks at an edge.
+
+    Where a lens was straightened, ``u`` and ``v`` are pixels of the straightened picture, and ``given`` is the pixel of
+    the photo.
+    """
 
     u: float
     v: float
     side: Side | None = None
+    given: tuple[float, float] | None = None
+
+    @property
+    def shown(self) -> tuple[float, float]:
+        """The pixel of the photo that people see."""
+        return (self.u, self.v) if self.given is None else self.given
 
     def __str__(self) -> str:
-        return f"{self.u:g},{self.v:g}"
+        return "{:g},{:g}".format(*self.shown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +93,28 @@ class Reading:
         return self.other_depth is not None
 
 
+def check_inside(pick: Pick, camera: Camera, subject: str) -> None:
+    """Raise MeasureError, about ``subject``, for a pick outside the photo or outside its straightened picture."""
+    if not _is_inside(pick.shown, camera):
+        raise MeasureError(
+            f"{subject} {pick} lies outside the picture of {camera.width} x {camera.height} pixels",
+            hint="points count in pixels of the upright photo",
+        )
+    if not _is_inside((pick.u, pick.v), camera):
+        raise MeasureError(
+            f"{subject} {pick} lies where straightening the lens cuts the picture off",
+            hint="pick it nearer to the middle of the photo",
+        )
+
+
+def _is_inside(place: tuple[float, float], camera: Camera) -> bool:
+    return 0 <= place[0] <= camera.width and 0 <= place[1] <= camera.height
+
+
 def read_depth(depth: DepthMap, pick: Pick, name: str) -> Reading:
     """The depth at ``pick``; raises MeasureError, naming the measurement, outside the picture and on unknown depth."""
     camera = depth.camera
-    if not (0 <= pick.u <= camera.width and 0 <= pick.v <= camera.height):
-        raise MeasureError(
-            f"{name}: the point {pick} lies outside the picture of {camera.width} x {camera.height} pixels",
-            hint="points count in pixels of the upright photo",
-        )
+    check_inside(pick, camera, f"{name}: the point")
     column, row = min(int(pick.u), camera.width - 1), min(int(pick.v), camera.height - 1)
     rows, columns = _window(depth, row, column)
     values = depth.depth[rows, columns]

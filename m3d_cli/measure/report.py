@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache
 from typing import Any
 
@@ -13,10 +13,11 @@ from pydantic import TypeAdapter, ValidationError
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import M3dError, OutputError
 from m3d_cli.measure.advice import improvements
+from m3d_cli.measure.lens import Lens
 from m3d_cli.measure.noise import DepthNoise
-from m3d_cli.measure.reading import MeasureError, Pick
+from m3d_cli.measure.reading import MeasureError, Pick, check_inside
 from m3d_cli.measure.references import Scale
-from m3d_cli.measure.rounding import decimals_for, rounded, significant
+from m3d_cli.measure.rounding import decimals_for, end_decimals, rounded, significant
 from m3d_cli.measure.solve import Measurement, Refusal, Solution, solve
 from m3d_cli.measure.spec import UNITS, Kind, Measure, Request
 from m3d_cli.measure.wish import Asked, Refused, Wish, name_of
@@ -71,8 +72,9 @@ class ReferenceNote:
 class Row:
     """One measurement; ``value`` and ``interval`` (95 %) in ``unit``, None where there is an ``error``.
 
-    ``sigma`` is the standard deviation by what causes it, in ``unit``; ``limited_by`` its largest term. The first
-    ``first_region`` of the points are one region where there are two.
+    ``sigma`` is the standard deviation by what causes it, in ``unit``; ``limited_by`` its largest term. ``points`` are
+    pixels of the photo; where a lens was straightened, ``straight_points`` are those of the straightened picture, which
+    the camera is of. The first ``first_region`` of the points are one region where there are two.
     """
 
     name: str
@@ -86,6 +88,7 @@ class Row:
     improve: tuple[str, ...] = ()
     method: str = ""
     points: tuple[tuple[float, float], ...] = ()
+    straight_points: tuple[tuple[float, float], ...] = ()
     first_region: int = 0
     decimals: int = 0
     details: Mapping[str, float] = field(default_factory=dict)
@@ -120,17 +123,22 @@ class Answer:
     error: M3dError | None = None
 
 
-def answer(depth: DepthMap, wish: Wish, noise: DepthNoise, photo: str) -> Answer:
-    """Measure what is possible of ``wish``; what is not gets a row that says why, in its place."""
+def answer(depth: DepthMap, wish: Wish, noise: DepthNoise, photo: str, lens: Lens | None = None) -> Answer:
+    """Measure what is possible of ``wish``; what is not gets a row that says why, in its place.
+
+    With a ``lens`` the wish points at the photo, of whose straightened picture the depth is.
+    """
     try:
         fitted = wish.fitted(depth.camera.width, depth.camera.height)
+        fitted = fitted if lens is None else lens.wish(fitted)
         asked = tuple(_inside(one, depth) for one in fitted.asked)
         measures = tuple(one for one in asked if isinstance(one, Measure))
         request = Request(measures, fitted.references, None, fitted.allow_assumed_focal)
         solution = solve(depth, request, noise, photo)
     except M3dError as error:
         return Answer(tuple(_refused(one, error) for one in wish.asked), None, error)
-    rows = tuple(_rows(asked, solution, str(depth.camera.focal_source)))
+    seen = solution if lens is None else _seen(solution, lens)
+    rows = tuple(_rows(asked, seen, str(depth.camera.focal_source)))
     return Answer(rows, None if solution.scale is None else _reference_note(solution.scale))
 
 
@@ -172,15 +180,20 @@ def _inside(one: Asked, depth: DepthMap) -> Asked:
     """Regions that leave the picture are refused; single points are where they are read."""
     if isinstance(one, Refused) or one.kind not in (Kind.PLANE, Kind.GROUND, Kind.PLANE_DISTANCE):
         return one
-    camera = depth.camera
-    for pick in (*one.points, *one.second):
-        if not (0 <= pick.u <= camera.width and 0 <= pick.v <= camera.height):
-            error = MeasureError(
-                f"{one.name}: the corner {pick} lies outside the picture of {camera.width} x {camera.height} pixels",
-                hint="points count in pixels of the upright photo",
-            )
-            return Refused(one.kind, Refusal(one.name, error))
+    try:
+        for pick in (*one.points, *one.second):
+            check_inside(pick, depth.camera, f"{one.name}: the corner")
+    except MeasureError as error:
+        return Refused(one.kind, Refusal(one.name, error))
     return one
+
+
+def _seen(solution: Solution, lens: Lens) -> Solution:
+    """The same, every point with its pixel in the photo."""
+    results = tuple(
+        one if isinstance(one, Refusal) else replace(one, points=lens.seen(one.points)) for one in solution.results
+    )
+    return replace(solution, results=results)
 
 
 def _rows(asked: tuple[Asked, ...], solution: Solution, focal_source: str) -> Iterator[Row]:
@@ -211,13 +224,14 @@ def _row(found: Measurement, measure: Measure, focal_source: str, *, is_scaled: 
         kind=str(found.kind),
         value=rounded(value, decimals),
         unit=unit,
-        interval=(rounded(low, decimals), rounded(high, decimals)),
+        interval=(rounded(low, end_decimals(low, decimals)), rounded(high, decimals)),
         sigma={str(term): significant(sigma / factor, 3) for term, sigma in found.sigma.items()},
         trust=found.trust,
         limited_by=str(found.limiting),
         improve=improvements(found, focal_source, is_scaled=is_scaled),
         method=found.method,
         points=_pairs(found.points),
+        straight_points=tuple(_pair((p.u, p.v)) for p in found.points if p.given is not None),
         first_region=len(measure.points) if measure.second else 0,
         decimals=decimals,
         details={name: significant(number, 4) for name, number in found.details.items()},
@@ -251,7 +265,11 @@ def _reference_note(scale: Scale) -> ReferenceNote:
 
 
 def _pairs(points: tuple[Pick, ...]) -> tuple[tuple[float, float], ...]:
-    return tuple((round(p.u, 3), round(p.v, 3)) for p in points)
+    return tuple(_pair(p.shown) for p in points)
+
+
+def _pair(place: tuple[float, float]) -> tuple[float, float]:
+    return round(place[0], 3), round(place[1], 3)
 
 
 def refused_report(photo: str, wish: Wish, error: M3dError) -> PhotoReport:

@@ -19,6 +19,13 @@ def decimals_for(value: float, low: float, high: float) -> int:
     return min(SIGNIFICANT - 1 - _magnitude(_rounded_up(half)), most)
 
 
+def end_decimals(end: float, decimals: int) -> int:
+    """Places of an interval's end: those of its value, but a positive end stays positive."""
+    if end <= 0 or rounded(end, decimals) > 0:
+        return decimals
+    return -_magnitude(end)
+
+
 def rounded(value: float, decimals: int) -> float:
     """``value`` to so many decimal places; never minus zero."""
     return round(value, decimals) + 0.0

@@ -11,7 +11,7 @@ from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import UsageError
 from m3d_cli.measure.noise import DepthNoise
 from m3d_cli.measure.planes import Plane, fit_plane, ground_region, polygon_region
-from m3d_cli.measure.reading import MeasureError, Pick, read_depth
+from m3d_cli.measure.reading import MeasureError, Pick, check_inside, read_depth
 from m3d_cli.measure.spec import Kind, Request
 from m3d_cli.measure.uncertainty import Element
 
@@ -35,8 +35,7 @@ class Scene:
         if on is None:
             return Element(pick, sigma, read_depth(self.depth, pick, name))
         camera = self.depth.camera
-        if not (0 <= pick.u <= camera.width and 0 <= pick.v <= camera.height):
-            raise MeasureError(f"{name}: the point {pick} lies outside the picture")
+        check_inside(pick, camera, f"{name}: the point")
         plane = self.plane(on, name)
         ray = np.array([(pick.u - camera.cx) / camera.fx, (pick.v - camera.cy) / camera.fy, 1.0])
         if plane.q @ ray <= 0.02 * np.linalg.norm(plane.q):

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from m3d_cli.measure.advice import MEANING
 from m3d_cli.measure.report import PhotoReport, Row
-from m3d_cli.measure.rounding import text_of
+from m3d_cli.measure.rounding import end_decimals, text_of
 from m3d_cli.measure.uncertainty import Term
 
 COLUMNS = (
@@ -50,7 +50,8 @@ def interval_text(row: Row) -> tuple[str, str]:
     """Both ends of the 95 % interval."""
     if row.interval is None:
         return "", ""
-    return text_of(row.interval[0], row.decimals), text_of(row.interval[1], row.decimals)
+    low, high = (text_of(end, end_decimals(end, row.decimals)) for end in row.interval)
+    return low, high
 
 
 def encode_table(reports: Iterable[PhotoReport], separator: str, *, header: bool = True) -> str:

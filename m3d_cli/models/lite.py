@@ -182,6 +182,10 @@ class Lite(nn.Module):
         self.decoder = LiteDecoder(self.config)
         self.focal_head = FocalHead(self.config) if self.config.focal_bins else None
 
+    def drop_focal_head(self) -> None:
+        """Make it a network that tells no focal length, as weights trained without that head are for."""
+        self.focal_head = None
+
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models.spec import ModelSpec
@@ -32,6 +34,51 @@ def choose_backend(asked: str, weights: Path | None) -> str:
         hint = "m3d export onnx makes one; give it with --weights" if asked == ONNX else "leave --backend out"
         raise UsageError(f"--backend {asked} and weights {weights or 'of the model'} do not go together", hint=hint)
     return asked
+
+
+def named_model(weights: Path | None) -> str | None:
+    """The network that an exported file says it holds; None for files of other kinds and those that say nothing.
+
+    Only the file's outermost fields are read, so that a large one costs nothing: ``metadata_props`` is field 14 of the
+    ModelProto, each entry a key (field 1) and a value (field 2).
+    """
+    if weights is None or weights.suffix != SUFFIX or not weights.is_file():
+        return None
+    try:
+        with weights.open("rb") as file:
+            entries = [dict(_fields(io.BytesIO(data))) for number, data in _fields(file, {14}) if number == 14]
+        return next((entry[2].decode() for entry in entries if entry.get(1) == MODEL_KEY.encode()), None)
+    except (OSError, ValueError, KeyError):
+        return None  # what is wrong with it is told when it is opened
+
+
+def _fields(file: BinaryIO, wanted: Container[int] = (1, 2)) -> Iterator[tuple[int, bytes]]:
+    """Number and bytes of the ``wanted`` fields of a protocol buffer; raises ValueError for what is none."""
+    while (tag := _varint(file)) is not None:
+        number, wire = tag >> 3, tag & 7
+        if wire == 0:
+            _varint(file)
+            continue
+        if wire != 2:
+            raise ValueError(f"wire type {wire}")
+        length = _varint(file) or 0
+        if number in wanted:
+            yield number, file.read(length)
+        else:
+            file.seek(length, os.SEEK_CUR)
+
+
+def _varint(file: BinaryIO) -> int | None:
+    """The next number, seven bits a byte from the lowest on; None at the end."""
+    value = 0
+    for shift in range(0, 63, 7):
+        byte = file.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 127) << shift
+        if byte[0] < 128:
+            return value
+    raise ValueError("a number without end")
 
 
 def data_file(path: Path) -> Path:

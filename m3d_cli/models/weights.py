@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.compact import SCALE, compacted, expanded
+from m3d_cli.models.lite import Lite
 from m3d_cli.models.registry import BUNDLED, WeightsFile, sha256_of, verify
 
 __all__ = [
@@ -35,6 +36,9 @@ ZIP = b"PK\x03\x04"
 LENGTH_BYTES = 8
 SAFETENSORS = ".safetensors"
 
+# lite may come with or without this part.
+FOCAL_HEAD = "focal_head."
+
 
 def load_weights(model: nn.Module, source: Path | Mapping[str, object]) -> nn.Module:
     """Load a checkpoint file or a state dict strictly into ``model``, in the precision of the model.
@@ -43,6 +47,8 @@ def load_weights(model: nn.Module, source: Path | Mapping[str, object]) -> nn.Mo
     state dict of our own. Raises WeightsError and leaves ``model`` as it was when a tensor is missing, left over or of
     another shape.
 
+    A lite whose weights know no focal length loses that head.
+
     A network made on the meta device takes the tensors of the file as its own instead of copying them: those of
     safetensors in the right precision stay on the disk until they are used.
     """
@@ -50,6 +56,8 @@ def load_weights(model: nn.Module, source: Path | Mapping[str, object]) -> nn.Mo
         state = fit(model, read_tensors(source), str(source))
     else:
         state = fit(model, source, "state dict")
+    if isinstance(model, Lite) and _lacks_head(state):
+        model.drop_focal_head()
     own = model.state_dict()
     is_empty = any(value.is_meta for value in own.values())
     model.load_state_dict({key: value.to(own[key].dtype) for key, value in state.items()}, assign=is_empty)
@@ -68,8 +76,15 @@ def fit(model: nn.Module, content: object, name: str) -> dict[str, Tensor]:
         state = to_own(model, state) if is_official(state) else expanded(state)
     except M3dError as error:
         raise WeightsError(f"{name}: {error.message}", hint=error.hint) from error
-    _check_keys(name, model.state_dict(), state)
+    own = model.state_dict()
+    if isinstance(model, Lite) and _lacks_head(state):
+        own = {key: value for key, value in own.items() if not key.startswith(FOCAL_HEAD)}
+    _check_keys(name, own, state)
     return state
+
+
+def _lacks_head(state: Mapping[str, Tensor]) -> bool:
+    return not any(key.startswith(FOCAL_HEAD) for key in state)
 
 
 def save_weights(model: nn.Module, path: Path, *, compact: bool = False) -> None:

@@ -34,12 +34,18 @@ _VERTICES, _INDICES = 34962, 34963  # its buffer targets
 @dataclass(frozen=True, slots=True, eq=False)
 class Mesh:
     """``vertices`` (N, 3) metres in OpenGL's axes, ``uv`` (N, 2) from the photo's top left, ``triangles`` (M, 3)
-    counter-clockwise towards the camera.
+    counter-clockwise towards the camera; every ``stride``-th row and column of the depth was taken.
     """
 
     vertices: NDArray[np.float32]
     uv: NDArray[np.float32]
     triangles: NDArray[np.uint32]
+    stride: int = 1
+
+    @property
+    def size(self) -> int:
+        """How many vertices there are that a triangle may use; 0 without any triangle."""
+        return len(self.vertices) if len(self.triangles) else 0
 
     @classmethod
     def from_depth(cls, depth: DepthMap, choice: CloudFilter) -> Mesh:
@@ -53,7 +59,7 @@ class Mesh:
         cloud = PointCloud.from_depth(depth, choice=choice).turned(Axes.OPENGL)
         rows, columns = np.nonzero(keep)
         uv = np.stack([(columns + 0.5) / depth.camera.width, (rows + 0.5) / depth.camera.height], axis=1)
-        return cls(cloud.points, uv.astype(np.float32), _triangles(kept, z, number))
+        return cls(cloud.points, uv.astype(np.float32), _triangles(kept, z, number), stride)
 
 
 def encode_glb(mesh: Mesh, photo: NDArray[np.uint8] | None, extras: dict[str, str] | None = None) -> bytes:

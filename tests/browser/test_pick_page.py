@@ -23,12 +23,16 @@ PALACE = Path(__file__).parents[1] / "data" / "photos" / "palace.jpg"
 
 
 @pytest.fixture
-def place(tmp_path):
-    """The page's address and the folder that Save writes into."""
+def place(tmp_path, request):
+    """The page's address and the folder that Save writes into; a test may give flags and what was ``saved`` before."""
     depth, out = tmp_path / "depth", tmp_path / "out"
+    if saved := getattr(request, "param", {}).get("saved"):
+        out.mkdir()
+        (out / "palace.sizes.toml").write_text(saved)
     command = ["depth", str(PALACE), "--out", str(depth), "--format", "npy", "-q"]
     assert app.main([*command, "--model", "m3d-test-lite", "--device", "cpu"]) == 0
     arguments = ["measure", PALACE, "--depth", depth, "--pick", "--no-browser", "--out", out]
+    arguments += getattr(request, "param", {}).get("flags", [])
     server = subprocess.Popen(
         [sys.executable, "-m", "m3d_cli", *map(str, arguments)],
         stdout=subprocess.PIPE,
@@ -122,3 +126,56 @@ def test_names_are_text(page):
     page.run("items[0].name = '<img src=x onerror=\"document.body.dataset.evil=1\">'; changed()")
     page.wait("document.querySelector('li .top input').value.includes('<img')")
     assert not page.run("document.body.dataset.evil || document.querySelector('aside img')")
+
+
+SAVED = """
+[[photo]]
+match = "palace.jpg"
+[[photo.measure]]
+name = "edge"
+unit = "cm"
+points = "100,300:near 200,300"
+[[photo.measure]]
+name = "ground"
+kind = "ground"
+[[photo.reference]]
+name = "card"
+object = "card"
+points = "300,300 320,300"
+"""
+
+
+@pytest.mark.parametrize("place", [{"saved": SAVED, "flags": ["--line", "more=100,310 200,310"]}], indirect=True)
+def test_what_was_saved_is_gone_on_with_and_saved_whole(page, place):
+    assert page.run("items.map((each) => each.name)") == ["more", "edge", "ground", "card"]
+    page.wait("(results.get(items[1].id) || [])[0]?.unit === 'cm'")
+    assert not page.run("isUnsaved()")
+    page.pull(at(page, 100, 300), at(page, 120, 280))
+    page.wait("Math.abs(items[1].points[0][0] - 120) < 2")
+    assert page.run("isUnsaved()")
+    page.run("document.getElementById('save').click()")
+    page.wait("document.getElementById('saved').textContent.includes('palace.sizes.toml')")
+    assert not page.run("isUnsaved()")
+    wish = read_sheet(place[1] / "palace.sizes.toml").entries[0].wish
+    assert [one.name for one in wish.asked] == ["more", "edge", "ground"]
+    assert str(wish.measures[1].points[0].side) == "near"
+    assert wish.measures[2].points == ()
+    assert (wish.references[0].length, wish.references[0].tolerance) == (0.0856, 0.002)
+
+
+def test_leaving_with_unsaved_changes_asks_and_so_does_replacing(page, place):
+    pick(page, "distance", (100, 300), (200, 300))
+    page.wait("items.length === 1")
+    leave = "!window.dispatchEvent(new Event('beforeunload', {cancelable: true}))"
+    assert page.run(leave)
+    place[1].mkdir()
+    sheet = place[1] / "palace.sizes.toml"
+    sheet.write_text("# by another hand")
+    page.run("document.getElementById('save').click()")
+    page.wait("!!document.getElementById('replace')")
+    assert sheet.read_text() == "# by another hand"
+    assert "is there already" in page.run("document.getElementById('problem').textContent")
+    page.run("document.getElementById('replace').click()")
+    page.wait("document.getElementById('saved').textContent.startsWith('Saved')")
+    assert "line 1" in sheet.read_text()
+    assert not page.run(leave)

@@ -106,6 +106,39 @@ def test_two_runs_are_compared_picture_by_picture(
     assert main(["eval", "compare", both[0], str(tmp_path / "none")]) == 4
 
 
+def test_a_bad_frame_costs_only_itself(data: Path, pred: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["eval", "--data", str(data), "--pred", str(pred), "--json"]
+    (data / "desk" / "depth" / "000002.png").write_bytes(b"cut")
+    (pred / "desk" / "rgb" / "000004.png").write_bytes(encode_depth_png(TRUTH[:, :40])[0])
+    assert main(command) == 3
+    streams = capsys.readouterr()
+    content = json.loads(streams.out)
+    assert (content["images"], content["failed"]) == (4, 2)
+    assert "40 x 56 predicted pixels" in content["failures"]["desk/000004"]
+    assert "desk/000002" in streams.err
+    assert "2 of 6 pictures could not be scored" in streams.err
+    for file in (data / "desk" / "depth").iterdir():
+        file.unlink()
+    assert main(command) == 4
+    assert capsys.readouterr().out == ""
+
+
+def test_runs_that_do_not_fit_are_told_apart(
+    data: Path, pred: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["eval", "--data", str(data), "--pred", str(pred), "-q", "--out"]
+    assert main([*command, str(tmp_path / "a")]) == 0
+    assert main([*command, str(tmp_path / "b"), "--limit", "5"]) == 0
+    assert main([*command, str(tmp_path / "c"), "--preset", "diode"]) == 0
+    capsys.readouterr()
+    assert main(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
+    streams = capsys.readouterr()
+    assert "1 pictures are only in A and left out, such as desk/desk/000005" in streams.err
+    assert "too few scenes (1)" in streams.err
+    assert main(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 4
+    assert "preset of A is None, of B diode" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "code", "word"),
     [

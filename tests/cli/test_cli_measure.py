@@ -179,3 +179,50 @@ def test_lines_to_read_stand_on_stdout(capsys, depth):
     line = capsys.readouterr().out
     assert line.startswith("Tür ")
     assert "95 %" in line
+
+
+def test_a_run_that_measures_nothing_leaves_the_reports_that_are_there(capsys, depth, tmp_path):
+    (tmp_path / "measurements.csv").write_text("kept")
+    (tmp_path / "palace.measure.json").write_text("of unknown origin")
+    flags = ["--depth", depth, "--line", "100,100 200,100", "--out", tmp_path, "--report", "csv,md"]
+    assert measure(PALACE, *flags) == 3
+    assert "OUTPUT_EXISTS" in capsys.readouterr().err
+    assert (tmp_path / "measurements.csv").read_text() == "kept"
+    assert "not measured" in (tmp_path / "measurements.md").read_text()
+
+
+def test_the_reports_of_a_folder_hold_all_photos_measured_there(capsys, depth, tmp_path):
+    flags = ["--depth", depth, "--line", "100,100 200,100", "--out", tmp_path, "--report", "json"]
+    assert measure(PALACE, *flags) == 0
+    assert measure(PHOTOS / "flower.jpg", *flags) == 0
+    # A photo that fails later keeps what was measured before.
+    assert measure(PHOTOS / "portrait.png", *flags) == 7
+    found = json.loads((tmp_path / "measurements.json").read_text())
+    assert [report["photo"] for report in found] == ["flower.jpg", "palace.jpg", "portrait.png"]
+    (tmp_path / "palace.measure.json").write_text("damaged")
+    assert measure(PHOTOS / "flower.jpg", *flags, "-q") == 0
+    found = json.loads((tmp_path / "measurements.json").read_text())
+    assert "cannot be read" in found[1]["notes"][0]
+    assert found[0]["measurements"]
+
+
+def test_json_is_an_object_for_one_photo_given_as_a_file_and_else_a_list(capsys, depth, tmp_path):
+    spec, folder = tmp_path / "s.toml", tmp_path / "photos"
+    spec.write_text(SPEC)
+    folder.mkdir()
+    (folder / "palace.jpg").symlink_to(PALACE)
+    command = ["--depth", depth, "--spec", spec, "--report", "json", "-q"]
+
+    def printed(*inputs):
+        assert measure(*inputs, *command) == 0
+        return json.loads(capsys.readouterr().out)
+
+    assert printed(PALACE)["photo"] == "palace.jpg"
+    assert [report["photo"] for report in printed(folder)] == ["palace.jpg"]
+    assert [report["photo"] for report in printed(PALACE, PHOTOS / "gray.png")] == ["palace.jpg"]
+
+
+def test_the_page_takes_one_photo_and_no_shared_camera(capsys, depth):
+    assert measure(PALACE, "--depth", depth, "--pick", "--same-camera") == 2
+    assert "--same-camera" in capsys.readouterr().err
+    assert measure(PALACE, PHOTOS / "flower.jpg", "--depth", depth, "--pick") == 2

@@ -139,3 +139,50 @@ def test_a_photo_of_another_size_than_its_depth_is_refused(photos, tmp_path, cap
     capsys.readouterr()
     assert main(["pointcloud", str(photos / "a.png"), "--depth", str(depth), "--out", str(tmp_path / "o")]) == 3
     assert "give the photo that the depth was made from" in capsys.readouterr().err
+
+
+def gltf(path):
+    data = path.read_bytes()
+    return json.loads(data[20 : 20 + int.from_bytes(data[12:16], "little")])
+
+
+def test_a_mesh_says_its_unit_axes_and_stride_and_which_flags_it_does_not_follow(photos, tmp_path, capsys):
+    photo, out = str(photos / "a.png"), tmp_path / "out"
+    command = ["pointcloud", photo, "--focal", "80", "--keep-edges", "--out", str(out), *MODEL]
+    for flag in (["--axes", "zup"], ["--axes", "opencv"], ["--voxel", "0.1"], ["--remove-outliers"], ["--normals"]):
+        assert main([*command, "--format", "glb", *flag]) == 2
+        assert f"{flag[0]}: a GLB is a mesh" in capsys.readouterr().err
+    assert not out.exists()
+    assert main([*command, "--format", "ply,glb", "--axes", "zup", "--stride", "3"]) == 0
+    assert "--axes: a GLB is a mesh" in capsys.readouterr().err
+    extras = gltf(out / "a.glb")["asset"]["extras"]
+    assert extras["unit"] == "metre"
+    assert extras["axes"] == "opengl: x right, y up, z backward"
+    assert extras["stride"] == "3"
+    assert main([*command, "--format", "glb", "--axes", "opengl", "--overwrite", "-q"]) == 0
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("kind", ["ply", "glb"])
+def test_an_empty_cloud_is_told_and_counted_and_still_resumed(photos, tmp_path, capsys, kind):
+    command = ["pointcloud", str(photos), "-r", "--focal", "80", "--format", kind, "--max-depth", "0.0001", *MODEL]
+    for status in ("done", "skipped"):
+        assert main([*command, "--out", str(tmp_path / "out"), "--json"]) == 0
+        output = capsys.readouterr()
+        assert "2 of 2 photos: the cloud is empty" in output.err
+        lines = [json.loads(line) for line in output.out.splitlines()]
+        assert [(line["status"], line["points"]) for line in lines] == [(status, 0), (status, 0)]
+        assert "no point of the cloud is left" in lines[0]["warnings"][-1]
+
+
+def test_an_empty_cloud_in_a_pipe_is_told(photos):
+    command = [sys.executable, "-m", "m3d_cli", "pointcloud", str(photos / "a.png"), "--focal", "80", *MODEL]
+    done = subprocess.run([*command, "--max-depth", "0.0001", "--out", "-"], capture_output=True, check=False)
+    assert done.returncode == 0
+    assert b"no point of the cloud is left" in done.stderr
+    assert decode_ply(done.stdout, "pipe").points.shape == (0, 3)
+
+
+def test_help_names_what_goes_into_the_pipe(capsys):
+    assert main(["pointcloud", "--help"]) == 0
+    assert "one photo's PLY" in " ".join(capsys.readouterr().out.replace("│", " ").split())

@@ -19,7 +19,7 @@ const canvas = $("canvas"), pen = canvas.getContext("2d"), loupe = $("loupe").ge
 const image = new Image();
 let info = null, items = [], draft = null, tool = "distance", selected = null, counter = 0;
 let past = [], future = [], view = {scale: 1, x: 0, y: 0}, results = new Map(), asked = 0, answered = 0, timer = 0;
-let unit = "m", drag = null, cursor = null;
+let unit = "m", drag = null, cursor = null, saved = "";
 
 async function call(path, body) {
   const options = body === undefined ? {} : {
@@ -72,28 +72,14 @@ function finish() {
 }
 function endDraft() {
   const item = {id: ++counter, kind: draft.kind, name: freshName(draft.kind), points: draft.points, second: [],
-    on: "", length: "", object: ""};
+    on: "", length: "", object: "", unit: "", pick_sigma: 1};
   if (draft.first) { item.points = draft.first; item.second = draft.points; }
   items.push(item); selected = item.id; draft = null; changed();
   if (item.kind === "reference") document.querySelector(`[data-length="${item.id}"]`)?.focus();
 }
 function removeItem(id) { remember(); items = items.filter((each) => each.id !== id); changed(); }
 
-function request() {
-  const measure = items.filter((each) => each.kind !== "reference").map((each) => {
-    const one = {name: each.name, kind: each.kind, points: each.points};
-    if (each.second.length) one.second = each.second;
-    if (each.on && ["distance", "path", "angle", "range"].includes(each.kind)) one.on = each.on;
-    return one;
-  });
-  const reference = items.filter((each) => each.kind === "reference" && (each.object || each.length.trim())).map((each) => {
-    const one = {name: each.name, points: each.points};
-    if (each.object) one.object = each.object;
-    else one.length = /[a-z]\s*$/i.test(each.length) ? each.length : `${each.length} ${unit}`;
-    return one;
-  });
-  return {unit, allow_assumed_focal: $("allow").checked, measure, reference};
-}
+function isUnsaved() { return Boolean(info) && (draft !== null || JSON.stringify(request()) !== saved); }
 function changed() {
   drawTools(); drawList(); draw();
   clearTimeout(timer);
@@ -117,7 +103,7 @@ async function solve() {
     if (number < answered) return;
     answered = number; results = new Map(); tell(error);
   }
-  $("banner").hidden = !info.assumed || items.some((each) => each.kind === "reference" && (each.length || each.object));
+  $("banner").hidden = !info.assumed || items.some(isKnown);
   drawList(); draw();
   document.body.dataset.settled = String(number);
 }
@@ -125,13 +111,20 @@ function tell(error) {
   $("problem").hidden = !error;
   $("problem").textContent = error ? `${error.message}${error.hint ? `: ${error.hint}` : ""}` : "";
 }
-async function save() {
+async function save(isReplacing) {
   $("saved").textContent = "";
+  const content = request(), text = JSON.stringify(content);
   try {
-    const reply = await call("save", request());
+    const reply = await call("save", isReplacing ? {...content, replace: true} : content);
+    saved = text;
     $("saved").textContent = `Saved:\n${reply.files.join("\n")}`;
-    tell(null);
-  } catch (error) { tell(error); }
+    tell(reply.error ?? null);
+  } catch (error) {
+    tell(error);
+    if (error.code !== "OUTPUT_EXISTS") return;
+    const replace = element("button", {id: "replace", textContent: "Replace it", onclick: () => save(true)});
+    $("problem").append(element("div", {}, replace));
+  }
 }
 
 function element(name, fields, ...children) {
@@ -154,6 +147,10 @@ function drawTools() {
 }
 function colourOf(index) { return COLOURS[index % COLOURS.length]; }
 function decimals(row) { return Math.max(0, row.decimals); }
+function endText(end, row) {
+  const text = end.toFixed(decimals(row));
+  return end > 0 && Number(text) === 0 ? String(end) : text;
+}
 function shown(unitName) { return unitName === "deg" ? "°" : unitName.replace("2", "²"); }
 function valueText(row) { return row.value === null ? "" : `${row.value.toFixed(decimals(row))} ${shown(row.unit)}`; }
 function drawList() {
@@ -165,6 +162,7 @@ function drawList() {
   if (again) { again.focus(); if (start !== null && again.setSelectionRange) again.setSelectionRange(start, start); }
 }
 function edited(item, field, input) { remember(); item[field] = input.value; changed(); }
+function editedLength(item, field, input) { remember(); delete item.tolerance; item[field] = input.value; changed(); }
 function card(item, index, planes) {
   const name = element("input", {value: item.name, ariaLabel: "Name", maxLength: 200,
     onchange: (event) => {
@@ -190,9 +188,9 @@ function card(item, index, planes) {
 }
 function knownLength(item) {
   const length = element("input", {value: item.length, placeholder: `0.297 m`, ariaLabel: "Known length",
-    disabled: Boolean(item.object), onchange: (event) => edited(item, "length", event.target)});
+    disabled: Boolean(item.object), onchange: (event) => editedLength(item, "length", event.target)});
   length.dataset.length = item.id; length.dataset.key = `length-${item.id}`;
-  const object = element("select", {ariaLabel: "Known object", onchange: (event) => edited(item, "object", event.target)},
+  const object = element("select", {ariaLabel: "Known object", onchange: (event) => editedLength(item, "object", event.target)},
     element("option", {value: "", textContent: "typed length"}),
     ...info.objects.map((each) => element("option", {value: each, textContent: each})));
   object.value = item.object;
@@ -218,7 +216,7 @@ function told(row, item) {
       element("div", {className: "note", textContent: row.error.hint})];
   }
   const part = row.name === item.name ? "" : ` ${row.name.slice(item.name.length + 1)}`;
-  const [low, high] = row.interval.map((each) => each.toFixed(decimals(row)));
+  const [low, high] = row.interval.map((each) => endText(each, row));
   const first = element("div", {}, element("span", {className: "value", textContent: valueText(row)}),
     element("span", {className: "soft", textContent: part}),
     element("span", {className: `pill ${row.trust}`, textContent: row.trust}));
@@ -287,6 +285,7 @@ function label(item, colour) {
   const rows = (results.get(item.id) ?? []).filter((row) => row.value !== null);
   const text = `${item.name}  ${rows.map(valueText).join(" × ")}`.trim();
   const all = [...item.points, ...item.second].map(toScreen);
+  if (!all.length) return;
   const x = all.reduce((sum, p) => sum + p[0], 0) / all.length, y = all.reduce((sum, p) => sum + p[1], 0) / all.length;
   pen.font = `${item.id === selected ? 600 : 400} 14px system-ui, "DejaVu Sans", sans-serif`;
   const width = pen.measureText(text).width;
@@ -316,7 +315,7 @@ function hit(x, y) {
   return null;
 }
 function place(event) { const box = canvas.getBoundingClientRect(); return [event.clientX - box.left, event.clientY - box.top]; }
-const rounded = (p) => p.map((each) => Math.round(each * 100) / 100);
+const rounded = (p) => p.slice(0, 2).map((each) => Math.round(each * 100) / 100);
 canvas.addEventListener("pointerdown", (event) => {
   canvas.setPointerCapture(event.pointerId);
   const [x, y] = place(event), found = event.button === 0 ? hit(x, y) : null;
@@ -330,7 +329,7 @@ canvas.addEventListener("pointermove", (event) => {
     if (Math.hypot(x - drag.startX, y - drag.startY) > 4) drag.moved = true;
     if (drag.moved && drag.found) {
       const p = cursor.map((each, axis) => Math.min(Math.max(0, each), axis ? info.height : info.width));
-      drag.found.points[drag.found.index] = rounded(p);
+      drag.found.points[drag.found.index] = [...rounded(p), ...drag.found.points[drag.found.index].slice(2)];
       clearTimeout(timer); timer = setTimeout(solve, 60);
     } else if (drag.moved) { view.x += x - drag.x; view.y += y - drag.y; }
     drag.x = x; drag.y = y;
@@ -360,7 +359,7 @@ canvas.addEventListener("wheel", (event) => {
 window.addEventListener("keydown", (event) => {
   const isTyping = ["INPUT", "SELECT"].includes(document.activeElement?.tagName);
   const isCommand = event.ctrlKey || event.metaKey;
-  if (isCommand && event.key.toLowerCase() === "s") { event.preventDefault(); save(); return; }
+  if (isCommand && event.key.toLowerCase() === "s") { event.preventDefault(); save(false); return; }
   if (isTyping) return;
   if (isCommand && event.key.toLowerCase() === "z") { event.preventDefault(); event.shiftKey ? redo() : undo(); }
   else if (isCommand && event.key.toLowerCase() === "y") { event.preventDefault(); redo(); }
@@ -372,8 +371,9 @@ window.addEventListener("keydown", (event) => {
   else if (event.key === "-") { zoom(1 / 1.3, canvas.clientWidth / 2, canvas.clientHeight / 2); }
 });
 window.addEventListener("resize", resize);
-$("undo").onclick = undo; $("redo").onclick = redo; $("fit").onclick = fit; $("save").onclick = save;
-$("unit").onchange = (event) => { unit = event.target.value; changed(); };
+window.addEventListener("beforeunload", (event) => { if (isUnsaved()) event.preventDefault(); });
+$("undo").onclick = undo; $("redo").onclick = redo; $("fit").onclick = fit; $("save").onclick = () => save(false);
+$("unit").onchange = (event) => { unit = event.target.value; items.forEach((each) => { each.unit = ""; }); changed(); };
 $("allow").onchange = () => changed();
 
 (async () => {
@@ -383,7 +383,7 @@ $("allow").onchange = () => changed();
   $("photo-name").textContent = info.photo; document.title = `Measure ${info.photo}`;
   $("camera").textContent = info.camera;
   $("banner").firstElementChild.textContent = "The focal length is a guess: add a reference, or";
-  items = info.items; counter = items.length;
+  items = info.items; counter = items.length; saved = JSON.stringify(request());
   image.onload = () => { resize(); fit(); changed(); document.body.dataset.ready = "yes"; };
   image.src = "photo.jpg";
 })().catch(tell);

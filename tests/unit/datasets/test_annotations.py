@@ -7,7 +7,8 @@ import pytest
 
 from m3d_cli.datasets.depth_files import RULES, DepthRule, read_raw
 from m3d_cli.datasets.frame import Frame
-from m3d_cli.datasets.layouts import find_frames, find_layout, require_unique
+from m3d_cli.datasets.layouts import find_layout
+from m3d_cli.datasets.selection import find_frames, require_unique
 from m3d_cli.errors import DatasetError
 
 from .layout_files import as_json, encoded, npy, picture, png16

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from m3d_cli.datasets.check import Fault, check_frames
 from m3d_cli.datasets.frame import Frame
-from m3d_cli.datasets.layouts import find_frames, find_layout
+from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.datasets.pairs import agreement, depth_edges, picture_change
+from m3d_cli.datasets.selection import find_frames
 
 from .layout_files import as_json, encoded, npy, png16
 

@@ -8,7 +8,8 @@ from scipy.io import savemat
 
 from m3d_cli.camera import FocalSource
 from m3d_cli.datasets.frame import Frame
-from m3d_cli.datasets.layouts import find_frames, find_layout
+from m3d_cli.datasets.layouts import find_layout
+from m3d_cli.datasets.selection import find_frames
 from m3d_cli.datasets.tum import associate
 from m3d_cli.errors import DatasetError
 
@@ -73,6 +74,10 @@ def test_scannet_depth_is_brought_to_the_pictures_size(tmp_path: Path) -> None:
     assert np.isnan(sample.truth.depth[:, 656:]).all()
     assert sample.photo.camera.cx == pytest.approx(648.2)
     assert np.array_equal(frames[0].truth(), sample.truth.depth, equal_nan=True)
+    png16(scene / "depth" / "2.png", 1.0, 1000, (480, 480))
+    for read in (frames[0].truth, frames[0].read):
+        with pytest.raises(DatasetError, match=r"2\.png: 480 x 480 pixels are of another shape .* 1296 x 968"):
+            read()
     text(scene / "intrinsic" / "intrinsic_color.txt", "1 2 3\n")
     with pytest.raises(DatasetError, match=r"intrinsic_color\.txt"):
         found("scannet", tmp_path)
@@ -159,9 +164,8 @@ def test_eth3d_without_a_model_says_that_the_focal_length_is_assumed(tmp_path: P
     eth3d(tmp_path)
     [frame] = found("eth3d", tmp_path)
     assert (frame.pinhole.fx, frame.pinhole.focal_source) == (2000.0, FocalSource.ASSUMED)
-    assert frame.truth().shape == (40, 60)
-    frame.depth.write_bytes(b"1234" * 7)
-    with pytest.raises(DatasetError, match=r"DSC_1\.JPG: 28 bytes"):
+    # Those numbers belong to the full size of the camera.
+    with pytest.raises(DatasetError, match=r"DSC_1\.JPG: 9600 bytes are not float32 of 6048 x 4032"):
         frame.truth()
 
 
@@ -179,7 +183,7 @@ def test_sevenscenes_scores_the_test_sequences(tmp_path: Path) -> None:
     assert (frame.name, frame.source) == ("chess/seq-03/frame-000000", "chess")
     assert np.isnan(sample.truth.depth[0]).all()
     assert np.unique(sample.truth.depth[1:]).tolist() == [1.5]
-    assert (sample.photo.camera.fx, sample.photo.camera.cx) == (585.0, 320.0)
+    assert (sample.photo.camera.fx, sample.photo.camera.cx) == (585.0, 320.5)
 
 
 def test_tum_pairs_pictures_with_the_depth_nearest_in_time(tmp_path: Path) -> None:
@@ -194,6 +198,10 @@ def test_tum_pairs_pictures_with_the_depth_nearest_in_time(tmp_path: Path) -> No
     sample = frames[0].read()
     np.testing.assert_allclose(sample.truth.depth, 1.2, atol=1e-3)
     assert (sample.photo.camera.fx, sample.photo.camera.cx) == (535.4, 320.6)
+    assert sample.photo.camera.focal_source is FocalSource.CALIBRATION
+    sequence = sequence.rename(tmp_path / "my_kitchen")
+    pinhole = found("tum", tmp_path)[0].pinhole
+    assert (pinhole.fx, pinhole.focal_source, pinhole.focal_rel_sigma) == (525.0, FocalSource.ASSUMED, 0.25)
     text(sequence / "depth.txt", "one two\n")
     with pytest.raises(DatasetError, match=r"depth\.txt"):
         found("tum", tmp_path)

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from m3d_cli.camera import Camera
 from m3d_cli.datasets.frame import Frame
-from m3d_cli.datasets.layouts import find_frames, find_layout
+from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.datasets.lidar import pose_matrix, project_points
+from m3d_cli.datasets.selection import SourceChoice, find_frames, select_frames
 from m3d_cli.errors import DatasetError
 
 from .layout_files import as_json, encoded, picture, png16, text
@@ -40,7 +41,10 @@ def kitti(root: Path) -> Path:
 
 
 def test_kitti_pairs_raw_pictures_with_annotated_depth(tmp_path: Path) -> None:
-    frames = found("kitti", kitti(tmp_path))
+    kitti(tmp_path)
+    with pytest.raises(DatasetError, match="no frame of the split test that kitti is scored on, only of val"):
+        found("kitti", tmp_path)
+    frames = find_frames(find_layout("kitti"), tmp_path, [SourceChoice("kitti", "val")])
     assert [frame.name[-10:] for frame in frames] == ["0000000005", "0000000006"]
     sample = frames[0].read()
     assert (sample.sparse, frames[0].split) == (True, "val")
@@ -63,7 +67,7 @@ def test_kitti_takes_the_eigen_split_from_its_list(tmp_path: Path, line: str) ->
         kitti(tmp_path) / "eigen_test_files.txt", f"{line}\n{DATE}/{DRIVE}/image_02/data/0000000007.png None 721.5377\n"
     )
     [frame] = found("kitti", tmp_path)
-    assert (frame.depth.stem, frame.split) == ("0000000006", "eigen")
+    assert (frame.depth.stem, frame.split) == ("0000000006", "test")
 
 
 def test_depth_that_a_list_names_must_be_there(tmp_path: Path) -> None:
@@ -73,10 +77,35 @@ def test_depth_that_a_list_names_must_be_there(tmp_path: Path) -> None:
         found("kitti", tmp_path)
 
 
+def test_kitti_scores_the_test_list_and_counts_what_it_cannot(tmp_path: Path) -> None:
+    root = kitti(tmp_path)
+    text(root / "eigen_test_files.txt", f"{DATE}/{DRIVE} 6 l\n{DATE}/{DRIVE} 7 l\n{DATE}/{DRIVE} 8 l\n")
+    text(root / "eigen_train_files.txt", f"{DATE}/{DRIVE} 5 l\n{DATE}/{DRIVE} 9 l\n")
+    selection = select_frames(find_layout("kitti"), root)
+    assert [(frame.depth.stem, frame.split, frame.scene) for frame in selection.frames] == [
+        ("0000000006", "test", DRIVE)
+    ]
+    assert (selection.listed, selection.not_annotated, dict(selection.other_splits)) == (3, 2, {"train": 1})
+    assert "2 frames without depth" in " ".join(selection.notes)
+    train = select_frames(find_layout("kitti"), root, [SourceChoice("kitti", "train")])
+    assert ([frame.depth.stem for frame in train.frames], train.not_annotated) == (["0000000005"], 1)
+    lost = f"{DATE}/{DRIVE}/image_02/data/0000000007.png {DRIVE}/proj_depth/groundtruth/image_02/0000000007.png 721.5"
+    text(root / "eigen_train_files.txt", f"{DATE}/{DRIVE} 5 l\n{lost}\n")
+    assert len(found("kitti", root)) == 1
+    text(root / "other_eigen_test.txt", f"{DATE}/{DRIVE} 5 l\n")
+    with pytest.raises(DatasetError, match=r"other_eigen_test\.txt: lists other test frames than .*eigen_test_files"):
+        found("kitti", root)
+
+
 def test_kitti_names_what_is_missing(tmp_path: Path) -> None:
     root = kitti(tmp_path)
-    text(root / "eigen.txt", "only two\n")
-    with pytest.raises(DatasetError, match=r"eigen\.txt"):
+    listed = root / "eigen_test.txt"
+    for content in (b"only two\n", b"\xff\xfe \x80 l\n"):
+        listed.write_bytes(content)
+        with pytest.raises(DatasetError, match=r"eigen_test\.txt: not a list"):
+            found("kitti", root)
+    listed.rename(root / "eigen.txt")
+    with pytest.raises(DatasetError, match=r"eigen\.txt: its name does not say its split"):
         found("kitti", root)
     (root / "eigen.txt").unlink()
     text(root / "raw" / DATE / "calib_cam_to_cam.txt", "P_rect_02: 1 2\n")
@@ -112,6 +141,20 @@ def test_nuscenes_export_takes_intrinsics_from_the_tables(tmp_path: Path) -> Non
     assert (sample.photo.camera.fx, sample.photo.camera.cx) == (126.6, 82.0)
     text(tmp_path / "depth" / "depth_scale.txt", "100\n")
     assert found("nuscenes", tmp_path)[0].truth()[50, 60] == 40.0
+
+
+def test_nuscenes_reads_every_folder_of_tables(tmp_path: Path) -> None:
+    root = nuscenes(tmp_path)
+    for name in ("sample_data.json", "calibrated_sensor.json"):
+        as_json(root / "v1.0-a" / name, [])
+    assert len(found("nuscenes", root)) == 1
+
+
+@pytest.mark.parametrize("scale", ["0", "-200", "nan", "inf", "two"])
+def test_nuscenes_units_must_be_a_positive_number(tmp_path: Path, scale: str) -> None:
+    text(nuscenes(tmp_path) / "depth" / "depth_scale.txt", scale)
+    with pytest.raises(DatasetError, match=r"depth_scale\.txt"):
+        found("nuscenes", tmp_path)
 
 
 def test_nuscenes_without_tables_or_with_broken_ones_is_refused(tmp_path: Path) -> None:
@@ -162,9 +205,14 @@ def test_ddad_projects_the_sweep_through_both_poses(tmp_path: Path) -> None:
     # (0, -1, 12) turned by 90 degrees is (1, 0, 12); seen from 2 m further on it is (1, 0, 10): column 50 + 5.
     assert np.argwhere(np.isfinite(sample.truth.depth)).tolist() == [[30, 55]]
     assert sample.truth.depth[30, 55] == pytest.approx(10.0)
-    (scene / "point_cloud" / "LIDAR" / "1.npz").write_bytes(b"no archive")
-    with pytest.raises(DatasetError, match=r"1\.npz"):
-        frame.truth()
+    sweep = scene / "point_cloud" / "LIDAR" / "1.npz"
+    np.savez_compressed(sweep, data=np.random.default_rng(0).normal(0, 1, (200, 4)))
+    whole = sweep.read_bytes()
+    spoilt = whole[:80] + bytes(200) + whole[280:]
+    for content in (b"no archive", whole[: len(whole) // 2], spoilt, b""):
+        sweep.write_bytes(content)
+        with pytest.raises(DatasetError, match=r"1\.npz"):
+            frame.truth()
     text(scene / "scene_ab.json", "{}")
     with pytest.raises(DatasetError, match=r"scene_ab\.json"):
         found("ddad", tmp_path)

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.datasets.frame import Frame
-from m3d_cli.datasets.layouts import SourceChoice, find_frames, find_layout
+from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.datasets.rgbd import write_rgbd
 from m3d_cli.datasets.sample import Sample
+from m3d_cli.datasets.selection import SourceChoice, find_frames
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.photo import Photo
 

@@ -23,8 +23,9 @@ def test_angles_of_normals_are_those_they_were_turned_by() -> None:
 
 
 def test_normal_scores_are_those_worked_out_by_hand() -> None:
-    prediction = np.stack([turned(d) for d in (1, 6, 10, 20, 40)] + [np.full(3, np.nan), np.zeros(3)])
+    prediction = np.stack([turned(d) for d in (1, 6, 10, 20, 40, 90, 90)])
     truth = np.tile(turned(0), (7, 1))
+    truth[5], truth[6] = np.nan, 0
     scores = score_normals(3 * prediction.astype(np.float32), truth.astype(np.float32))
     assert scores.pixels == 5
     assert (scores.mean, scores.median) == (pytest.approx(77 / 5, abs=1e-4), pytest.approx(10, abs=1e-4))
@@ -32,9 +33,16 @@ def test_normal_scores_are_those_worked_out_by_hand() -> None:
     assert [scores.a1, scores.a2, scores.a3, scores.a4, scores.a5] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8])
 
 
-def test_no_normal_in_common_is_an_error() -> None:
-    with pytest.raises(DatasetError, match="no pixel"):
-        score_normals(np.zeros((4, 3), np.float32), np.ones((4, 3), np.float32))
+def test_a_normal_that_was_not_predicted_is_at_right_angles_not_absent() -> None:
+    prediction = np.stack([turned(2), np.full(3, np.nan), np.zeros(3)]).astype(np.float32)
+    scores = score_normals(prediction, np.tile(turned(0), (3, 1)).astype(np.float32))
+    assert (scores.pixels, scores.mean) == (3, pytest.approx((2 + 90 + 90) / 3, abs=1e-4))
+    assert scores.a1 == pytest.approx(1 / 3)
+
+
+def test_no_true_normal_is_an_error() -> None:
+    with pytest.raises(DatasetError, match="no pixel has a true normal"):
+        score_normals(np.ones((4, 3), np.float32), np.zeros((4, 3), np.float32))
 
 
 def slow_boundary_f1(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> float:
@@ -76,10 +84,15 @@ def test_boundary_f1_does_not_know_the_scale() -> None:
 
 
 @pytest.mark.parametrize("fill", [np.nan, np.inf, 0.0])
-def test_boundary_f1_of_flat_or_unknown_depth_is_zero(fill: float) -> None:
+def test_boundary_f1_of_flat_or_unknown_prediction_is_zero(fill: float) -> None:
     truth = np.where(np.arange(20) < 10, 1.0, 3.0)[None].repeat(8, axis=0)
     assert boundary_f1(np.full_like(truth, fill), truth) == 0
-    assert boundary_f1(truth, np.full_like(truth, 2.0)) == 0
+
+
+def test_a_truth_without_edges_has_no_boundary_f1() -> None:
+    steps = np.where(np.arange(20) < 10, 1.0, 3.0)[None].repeat(8, axis=0)
+    assert np.isnan(boundary_f1(steps, np.full_like(steps, 2.0)))
+    assert np.isnan(boundary_f1(steps, np.full_like(steps, np.nan)))
 
 
 def test_cloud_scores_are_those_of_a_search_tree_of_scipy() -> None:

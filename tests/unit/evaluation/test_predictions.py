@@ -1,15 +1,20 @@
 """Prediction folders of our own and of others, and the official code's depth of a known picture."""
 
+import dataclasses
 import json
+from functools import partial
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from m3d_cli.datasets.depth_files import read_normals
 from m3d_cli.datasets.frame import Frame
-from m3d_cli.datasets.layouts import find_frames, find_layout
+from m3d_cli.datasets.layouts import find_layout
+from m3d_cli.datasets.selection import find_frames
 from m3d_cli.errors import DatasetError, UsageError
 from m3d_cli.evaluation.alignment import Alignment
 from m3d_cli.evaluation.benchmark import Network, keeping, kept_in
@@ -80,7 +85,8 @@ def test_a_prediction_that_is_no_depth_map_is_named(tmp_path: Path) -> None:
     (tmp_path / "cut.npy").write_bytes(b"\x93NUMPY")
     (tmp_path / "cut.npz").write_bytes(b"PK\x03\x04")
     (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
-    for name in ("rgb.npy", "text.npy", "cut.npy", "cut.npz", "cut.png"):
+    np.save(tmp_path / "none.npy", np.zeros((0, 5), dtype=np.float32))
+    for name in ("none.npy", "rgb.npy", "text.npy", "cut.npy", "cut.npz", "cut.png"):
         with pytest.raises(DatasetError, match=name):
             read_prediction(tmp_path / name, 1000.0)
 
@@ -158,6 +164,24 @@ def test_the_official_codes_depth_of_a_known_picture_scores_as_by_hand(tmp_path:
     assert scores.rmse == pytest.approx(np.sqrt(((t - p) ** 2).mean()), rel=1e-6)
     assert scores.sq_rel == pytest.approx(((t - p) ** 2 / t).mean(), rel=1e-6)
     assert scores.silog == pytest.approx((np.log(p) - np.log(t)).std(), abs=1e-6)
+
+
+def test_predictions_of_one_file_that_holds_every_picture(tmp_path: Path) -> None:
+    file = tmp_path / "nyu_depth_v2_labeled.mat"
+    with h5py.File(file, "w") as content:
+        content["depths"], content["images"] = np.full((2, 8, 6), 2.0), np.zeros((2, 3, 8, 6), np.uint8)
+    for number in range(2):
+        write(tmp_path / "pred" / f"rgb_{number:05}.npy")
+    frames = find_frames(find_layout("nyu"), file)
+    assert open_predictions(tmp_path / "pred", frames, file).read(frames[1]).shape == (HEIGHT, WIDTH)
+
+
+def test_a_network_is_run_on_frames_whose_normals_cannot_be_read(frames: tuple[Frame, ...], tmp_path: Path) -> None:
+    picture = dataclasses.replace(frames[0], read_normals=partial(read_normals, tmp_path / "normal.png"))
+    network = Network.choose("m3d-test-lite", None, "cpu", "fp32")
+    assert network.load()(picture).shape == (HEIGHT, WIDTH)
+    with pytest.raises(DatasetError, match=r"normal\.png: how a picture stores normals"):
+        picture.read()
 
 
 def test_marks_of_the_unknown_and_whole_numbers_in_arrays(tmp_path: Path) -> None:

@@ -111,7 +111,8 @@ def test_a_prediction_of_another_size_is_resized_to_the_truth(frames: tuple[Fram
 
 
 def test_a_frame_without_true_depth_is_left_out_and_counted(tmp_path: Path) -> None:
-    from m3d_cli.datasets.layouts import find_frames, find_layout
+    from m3d_cli.datasets.layouts import find_layout
+    from m3d_cli.datasets.selection import find_frames
 
     write_rgbd([sample(np.nan, "x"), sample(2, "x")], tmp_path / "x", source="x")
     images = tuple(score_frames(find_frames(find_layout("rgbd"), tmp_path), twenty_percent_long, Protocol()))
@@ -132,8 +133,10 @@ def test_threads_change_neither_scores_nor_order(frames: tuple[Frame, ...]) -> N
 
 
 def test_a_crop_of_another_size_names_the_file(frames: tuple[Frame, ...]) -> None:
-    with pytest.raises(DatasetError, match=r"000000\.png.*640 x 480"):
-        list(score_frames(frames, twenty_percent_long, Protocol(PRESETS["nyu-eigen"])))
+    images = list(score_frames(frames, twenty_percent_long, Protocol(PRESETS["nyu-eigen"])))
+    assert all("000000.png" in image.error or "000001.png" in image.error for image in images)
+    with pytest.raises(DatasetError, match=r"no picture could be scored, 3 failed.*000000\.png.*640 x 480"):
+        summary(images, Protocol().alignments)
 
 
 def test_json_has_the_shape_that_scripts_rely_on(frames: tuple[Frame, ...]) -> None:
@@ -202,6 +205,12 @@ def test_a_report_is_the_same_twice_and_can_be_read_back(frames: tuple[Frame, ..
     assert rows[0]["align"]["none"]["abs_rel"] == pytest.approx(0.2, abs=1e-3)
 
 
+def test_a_run_without_a_page_leaves_none_of_an_earlier_run(frames: tuple[Frame, ...], tmp_path: Path) -> None:
+    for worst_count in (2, 0):
+        write_report(scored(frames), frames, twenty_percent_long, tmp_path, worst=worst_count)
+        assert (tmp_path / "worst.html").exists() == (worst_count > 0)
+
+
 def test_the_page_is_one_file_that_no_name_can_break(frames: tuple[Frame, ...]) -> None:
     run = scored(frames)
     evil = Run(run.layout, "pred", "<script>alert(1)</script>&", run.protocol, run.images)
@@ -214,7 +223,8 @@ def test_the_page_is_one_file_that_no_name_can_break(frames: tuple[Frame, ...]) 
 
 
 def test_what_is_measured_besides_is_in_the_lines(tmp_path: Path) -> None:
-    from m3d_cli.datasets.layouts import find_frames, find_layout
+    from m3d_cli.datasets.layouts import find_layout
+    from m3d_cli.datasets.selection import find_frames
 
     steps = np.where(np.arange(WIDTH) < 16, 1, 3).astype(np.float32)[None]
     write_rgbd([sample(steps, "x")], tmp_path / "x", source="x")

@@ -17,9 +17,9 @@ from PIL import Image
 from m3d_cli.measure.drawing import annotated
 from m3d_cli.measure.html_page import Illustrated, html_page
 from m3d_cli.measure.noise import DepthNoise
-from m3d_cli.measure.report import CameraNote, ModelNote, PhotoReport, answer, decode_report, encode_report
-from m3d_cli.measure.rounding import decimals_for, text_of
-from m3d_cli.measure.tables import encode_markdown, encode_table
+from m3d_cli.measure.report import CameraNote, ModelNote, PhotoReport, Row, answer, decode_report, encode_report
+from m3d_cli.measure.rounding import decimals_for, end_decimals, rounded, text_of
+from m3d_cli.measure.tables import encode_markdown, encode_table, interval_text
 from m3d_cli.measure.wish import wish_of_flags
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>|`*_../../x\x00\n=1+1 門"
@@ -45,6 +45,24 @@ def text(value, low, high):
 )
 def test_a_number_has_the_digits_that_its_interval_supports(value, low, high, told):
     assert text(value, low, high) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "told"),
+    [
+        (1.0, 0.05, 20.0, ("0.05", "20")),
+        (0.4, 0.0203, 8.1, ("0.02", "8.1")),
+        (300.0, 4.4, 900.0, ("4", "900")),
+        (0.0, -1.0, 1.0, ("-1.0", "1.0")),
+        (1.23456, 1.1, 1.4, ("1.10", "1.40")),
+    ],
+)
+def test_the_low_end_of_a_wide_interval_stays_positive(value, low, high, told):
+    decimals = decimals_for(value, low, high)
+    ends = (rounded(low, end_decimals(low, decimals)), rounded(high, decimals))
+    assert ends[0] > 0 or low <= 0
+    row = Row("a", "distance", value, "m", ends, decimals=decimals)
+    assert interval_text(row) == told
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 2.0))

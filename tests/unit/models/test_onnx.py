@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import onnx
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from m3d_cli.camera import Camera
+from m3d_cli.cli import app
 from m3d_cli.errors import OutputError, UsageError, WeightsError
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.onnx_predictor import OnnxPredictor
@@ -16,7 +20,7 @@ from m3d_cli.inference.photo import Wanted, to_canonical
 from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models import create_model, onnx_export
 from m3d_cli.models.onnx_export import export_onnx
-from m3d_cli.models.onnx_file import MODEL_KEY, WEIGHTS_KEY, choose_backend
+from m3d_cli.models.onnx_file import MODEL_KEY, WEIGHTS_KEY, choose_backend, named_model
 from m3d_cli.models.spec import TEST_LITE
 
 CPU = choose_compute("cpu")
@@ -54,6 +58,30 @@ def test_the_file_names_its_network_and_weights_and_passes_the_checker(exported)
     assert facts[MODEL_KEY] == "m3d-test-lite"
     assert facts[WEIGHTS_KEY] == "abc"
     assert [output.name for output in model.graph.output] == ["depth", "confidence"]
+
+
+def test_the_network_is_known_from_the_file_alone(exported, tmp_path):
+    assert named_model(exported) == "m3d-test-lite"
+    data = exported.read_bytes()
+    for name, content in (
+        ("cut.onnx", data[: len(data) // 2]),
+        ("none.onnx", b""),
+        ("odd.onnx", b"\xff" * 20),
+        ("x.pt", data),
+    ):
+        path = tmp_path / name
+        path.write_bytes(content)
+        assert named_model(path) is None
+    assert named_model(tmp_path / "absent.onnx") is None
+    assert named_model(None) is None
+
+
+def test_depth_runs_on_a_file_without_being_told_its_network(exported, tmp_path):
+    photo = tmp_path / "a.png"
+    Image.fromarray(np.zeros((60, 90, 3), dtype=np.uint8)).save(photo)
+    command = ["depth", photo, "--focal", "80", "--weights", exported, "--out", tmp_path / "out", "-q"]
+    assert app.main(list(map(str, command))) == 0
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["model"]["name"] == "m3d-test-lite"
 
 
 def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
