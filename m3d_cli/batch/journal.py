@@ -1,5 +1,8 @@
 """The append-only journal of a run folder, ``m3d-run.jsonl``: what is done is what it says, whatever files lie around.
 
+Parts of a run on several machines (`batch.shard`) have a journal each, ``m3d-run.2-of-5.jsonl``; every run reads all
+that lie in the folder and writes its own, and `merge` makes one of them.
+
 A line is JSON. A photo has a ``started`` line when its outputs are about to be written, then ``done`` or ``error``;
 the last one with a key counts. A line cut short by a crash is skipped, and the next line starts fresh.
 """
@@ -19,12 +22,16 @@ from enum import Enum
 from itertools import chain
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from m3d_cli.errors import OutputError, UsageError
-from m3d_cli.outputs.atomic import part_of
+from m3d_cli.outputs.atomic import atomic_write, part_of
+
+if TYPE_CHECKING:
+    from m3d_cli.batch.shard import Shard
 
 JOURNAL_NAME = "m3d-run.jsonl"
+JOURNALS = "m3d-run*.jsonl"
 
 
 class Status(str, Enum):
@@ -87,14 +94,17 @@ class Outcome:
 
 
 class Journal:
-    """The journal of ``folder``, opened for one run; another run in the same folder is refused meanwhile."""
+    """The journal of ``folder``, or of one part of the run there, opened for one run.
 
-    def __init__(self, folder: Path) -> None:
+    Another run of the same part is refused meanwhile.
+    """
+
+    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
         self.folder = folder
-        self.path = folder / JOURNAL_NAME
-        # By key: where in the file the last line of each photo that is done begins (a hundred thousand parsed ones
-        # would fill 120 MB), and the outputs of those begun and not ended. By output: who wrote it last.
-        self._done: dict[str, int] = {}
+        self.path = folder / _name(shard)
+        # By key: file and place of the last line of each photo that is done (a hundred thousand parsed ones would fill
+        # 120 MB), and the outputs of those begun here and not ended. By output: who wrote it last.
+        self._done: dict[str, tuple[Path, int]] = {}
         self._begun: dict[str, tuple[str, ...]] = {}
         self._writer: dict[str, str] = {}
         self._guard = threading.Lock()
@@ -113,7 +123,7 @@ class Journal:
             with self._told():
                 self.folder.mkdir(parents=True, exist_ok=True)
                 file = stack.enter_context(self.path.open("a", encoding="utf-8"))
-                self._lock(file)
+                lock(file, self.folder)
                 self._read()
                 if _ends_mid_line(self.path):
                     file.write("\n")
@@ -178,21 +188,22 @@ class Journal:
                 ) from error
 
     def _line_of(self, key: str) -> Outcome | None:
-        begin = self._done.get(key)
-        if begin is None:
+        if key not in self._done:
             return None
-        with self._told(), self.path.open("rb") as file:
+        path, begin = self._done[key]
+        with self._told(), path.open("rb") as file:
             file.seek(begin)
             outcome = _parse(file.readline())
         return outcome if outcome is not None and outcome.key == key else None
 
-    def _remember(self, outcome: Outcome, begin: int) -> None:
+    def _remember(self, outcome: Outcome, path: Path, begin: int) -> None:
         key = sys.intern(outcome.key)
         self._done.pop(key, None)
         self._begun.pop(key, None)
         if outcome.status is Status.DONE:
-            self._done[key] = begin
-        if outcome.status is Status.STARTED:
+            self._done[key] = path, begin
+        # What another part has begun it may be writing at this moment.
+        if outcome.status is Status.STARTED and path == self.path:
             self._begun[key] = outcome.outputs
         for name in outcome.outputs:
             self._writer[name] = key
@@ -215,27 +226,14 @@ class Journal:
             ) from error
 
     def _read(self) -> None:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            begin = 0
-            for line in file:
-                outcome = _parse(line)
-                if outcome is not None:
-                    self._remember(outcome, begin)
-                begin += len(line)
-
-    def _lock(self, file: TextIO) -> None:
-        if not can_lock():  # two runs in one folder are then the user's own risk
-            return
-        import fcntl
-
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise UsageError(
-                f"{self.folder}: another m3d run is writing there", hint="wait for it or choose another --out"
-            ) from error
+        for path in _journals(self.folder):
+            with path.open("rb") as file:
+                begin = 0
+                for line in file:
+                    outcome = _parse(line)
+                    if outcome is not None:
+                        self._remember(outcome, path, begin)
+                    begin += len(line)
 
 
 class JournalError(OutputError):
@@ -243,6 +241,55 @@ class JournalError(OutputError):
 
     code = "NO_JOURNAL"
     exit_code = 1
+
+
+def merge(folder: Path) -> int:
+    """One journal of those of the parts in ``folder``; returns how many photos it knows.
+
+    Its lines are the last ones of the photos, in the order of their paths, however many parts there were. Raises
+    UsageError where there is no journal, or a part still runs. What is interrupted leaves all journals as they were.
+    """
+    paths = _journals(folder)
+    if not paths:
+        raise UsageError(f"{folder}: no journal of a run there", hint=f"the folder that runs wrote to ({JOURNAL_NAME})")
+    with ExitStack() as stack:
+        for path in paths:
+            lock(stack.enter_context(path.open("a", encoding="utf-8")), folder)
+        last: dict[str, tuple[str, bytes]] = {}
+        for path in paths:
+            with path.open("rb") as file:
+                for line in file:
+                    if (outcome := _parse(line)) is not None:
+                        last[outcome.key] = outcome.path, line.rstrip(b"\n") + b"\n"
+        with atomic_write(folder / JOURNAL_NAME) as merged:
+            merged.writelines(line for _, line in sorted(last.values()))
+        for path in paths:
+            if path.name != JOURNAL_NAME:
+                path.unlink()
+    return len(last)
+
+
+def _journals(folder: Path) -> list[Path]:
+    """Journals of ``folder`` and its parts, the one written last at the end."""
+    return sorted(folder.glob(JOURNALS), key=lambda path: (path.stat().st_mtime_ns, path.name))
+
+
+def lock(file: TextIO, folder: Path) -> None:
+    """Keep every other run away from the journal ``file``; raises UsageError where one is there."""
+    if not can_lock():  # two runs in one folder are then the user's own risk
+        return
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise UsageError(
+            f"{folder}: another m3d run is writing there", hint="wait for it or choose another --out"
+        ) from error
+
+
+def _name(shard: Shard | None) -> str:
+    return JOURNAL_NAME if shard is None else f"m3d-run.{shard.number}-of-{shard.count}.jsonl"
 
 
 def can_lock() -> bool:

@@ -15,7 +15,7 @@ from m3d_cli import __version__
 from m3d_cli.batch.journal import Journal, Outcome, Status
 from m3d_cli.batch.plan import Job
 from m3d_cli.batch.products import Finished
-from m3d_cli.batch.run import Run, SharedEngine, prepare
+from m3d_cli.batch.run import Run, SharedEngine, prepared, read_photo
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
@@ -131,7 +131,7 @@ def look(task: Task, settings: Settings, engine: SharedEngine, *, whole: bool = 
         return _look_back(task, settings)
     photo = task.job.photo
     name = str(photo.relative)
-    loaded, canonical = prepare(task, settings)
+    loaded, canonical = prepared(read_photo(task, settings), task, settings, engine)
     made = engine.get().compute(canonical, settings.wanted)
     finished = Finished.computed(name, settings, loaded, canonical, made)
     at_least = None if whole else _shown_size(loaded.camera.width, loaded.camera.height)

@@ -20,6 +20,7 @@ from m3d_cli.batch.stored import read_back
 from m3d_cli.batch.tasks import Task, focal_of
 from m3d_cli.camera import Camera
 from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
+from m3d_cli.files.focal_picture import told_by_picture
 from m3d_cli.files.load import LoadedPhoto, load
 from m3d_cli.files.undistort import straightened
 from m3d_cli.inference.photo import (
@@ -139,8 +140,10 @@ class Run:
 
     def _computed(self, task: Task, stages: Stages) -> Finished:
         with stages.measured("decode"):
-            photo, canonical = prepare(task, self.settings)
+            photo = read_photo(task, self.settings)
         self._check_stop()
+        with stages.measured("network"):
+            photo, canonical = prepared(photo, task, self.settings, self.engine)
         computed = self.engine.get().compute(canonical, self.settings.wanted)
         stages.add("network", computed.network_seconds)
         stages.add("upsample", computed.upsample_seconds)
@@ -188,12 +191,22 @@ class Run:
             raise Stopped
 
 
-def prepare(task: Task, settings: Settings) -> tuple[LoadedPhoto, CanonicalPhoto]:
-    """A photo, decoded no larger than the network needs unless its colours are wanted, and as the network takes it."""
+def read_photo(task: Task, settings: Settings) -> LoadedPhoto:
+    """A photo, decoded no larger than the network needs unless its colours are wanted."""
     path, relative = task.job.photo.path, task.job.photo.relative
     estimate = focal_of(task, settings.camera)
     at_least = None if settings.wants_clouds else _needed_size(estimate.camera, settings.model)
-    photo = load(path, settings.camera, relative=relative, estimate=estimate, at_least=at_least)
+    return load(path, settings.camera, relative=relative, estimate=estimate, at_least=at_least)
+
+
+def prepared(
+    photo: LoadedPhoto, task: Task, settings: Settings, engine: SharedEngine
+) -> tuple[LoadedPhoto, CanonicalPhoto]:
+    """The photo with the focal length that its picture tells, where that is asked, and as the network takes it."""
+    estimate = photo.estimate
+    if settings.asks_picture(estimate, is_shared=task.shared is not None):
+        estimate = told_by_picture(estimate, engine.get().focal(photo.image, estimate.width, estimate.height))
+        photo = replace(photo, camera=estimate.camera, estimate=estimate)
     return photo, to_canonical(photo.image, photo.camera, settings.model)
 
 
@@ -298,6 +311,6 @@ def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
 
 
 def _lone(task: Task, settings: Settings, engine: SharedEngine) -> Finished:
-    photo, canonical = prepare(task, settings)
+    photo, canonical = prepared(read_photo(task, settings), task, settings, engine)
     made = engine.get().compute(canonical, settings.wanted)
     return Finished.computed(str(task.job.photo.relative), settings, photo, canonical, made)

@@ -12,11 +12,12 @@ from m3d_cli import __version__
 from m3d_cli.batch.clouds import CLOUD_FORMATS, CloudStyle
 from m3d_cli.batch.plan import OutputFormat
 from m3d_cli.errors import UsageError
+from m3d_cli.files.focal import FocalEstimate
 from m3d_cli.files.load import CameraOptions
 from m3d_cli.inference.photo import Wanted
 from m3d_cli.models.onnx_file import choose_backend
-from m3d_cli.models.registry import ChosenWeights
-from m3d_cli.models.spec import ModelSpec
+from m3d_cli.models.registry import BUNDLED, ChosenWeights
+from m3d_cli.models.spec import LITE, ModelSpec
 from m3d_cli.outputs.arrays import can_write_exr
 from m3d_cli.outputs.depth_png import MILLIMETRES
 from m3d_cli.outputs.preview import PreviewStyle
@@ -51,6 +52,17 @@ class Settings:
             raise UsageError(f"{self.model.name} gives no normals", hint="take a ViT model, or leave normal out")
         if OutputFormat.EXR in self.formats and not can_write_exr():
             raise UsageError("writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]', or --format tiff")
+
+    def asks_picture(self, estimate: FocalEstimate, *, is_shared: bool = False) -> bool:
+        """Whether the picture is asked for its focal length: always if the user says so, else where nothing is known.
+
+        Photos that share a camera (``is_shared``) are not asked one by one, which would give each another camera.
+        """
+        return self.camera.from_picture or (self._tells_focal and estimate.is_assumed and not is_shared)
+
+    @property
+    def _tells_focal(self) -> bool:
+        return LITE.tells_focal and not self.model.hidden
 
     @property
     def wants_confidence(self) -> bool:
@@ -95,5 +107,6 @@ class Settings:
             self.preview,
             self.cloud,
             self.max_depth,
+            BUNDLED[LITE.name].sha256 if self.camera.from_picture or self._tells_focal else "",
         )
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()

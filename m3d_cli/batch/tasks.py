@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -53,7 +54,7 @@ def tasks(
 def share_focal(jobs: Sequence[Job], camera: CameraOptions) -> tuple[Shared, ...]:
     """Headers of all photos read, and the consensus of their focal lengths, for ``--same-camera``."""
     # A photo without a focal length of its own may get one here, so nobody is required to have one yet.
-    lenient = CameraOptions(camera.user, camera.calibration, camera.sidecar, camera.sensors)
+    lenient = dataclasses.replace(camera, require_focal=False)
     own = [_own_estimate(job, lenient) for job in jobs]
     common = iter(consensus([one.estimate for one in own if one.estimate is not None]))
     return tuple(one if one.estimate is None else Shared(next(common)) for one in own)
@@ -68,7 +69,7 @@ def focal_of(task: Task, camera: CameraOptions) -> FocalEstimate:
         return read_facts(photo.path, camera, photo.relative).estimate
     if task.shared.estimate is None:
         raise task.shared.error or PhotoError(f"{photo.path}: cannot be read")
-    if camera.require_focal and task.shared.estimate.is_assumed:
+    if camera.require_focal and task.shared.estimate.is_assumed and not camera.from_picture:
         raise focal_required(photo.path)
     return task.shared.estimate
 

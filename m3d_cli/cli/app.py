@@ -20,6 +20,7 @@ from m3d_cli.cli import (
     exif,
     export,
     measure,
+    merge,
     models,
     pointcloud,
     schema,
@@ -42,6 +43,7 @@ app = typer.Typer(
 app.command("depth")(depth.depth)
 app.command("pointcloud")(pointcloud.pointcloud)
 app.command("measure", cls=measure.MeasureCommand)(measure.measure)
+app.command("merge")(merge.merge)
 app.command("exif")(exif.exif)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

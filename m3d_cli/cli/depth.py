@@ -7,6 +7,7 @@ from pathlib import Path
 import typer
 
 from m3d_cli.cli import options
+from m3d_cli.cli.camera_flags import camera_options
 from m3d_cli.cli.console import Talk, show_log
 from m3d_cli.cli.dry_run import show_plan
 from m3d_cli.cli.running import STDOUT, EngineChoice, Order, run_into_folder, run_to_stdout, shared_focal
@@ -48,6 +49,7 @@ def depth(
     backend: options.Backend = "auto",
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
+    shard: options.ShardOption = None,
     fail_fast: options.FailFast = False,
     max_failures: options.MaxFailures = None,
     exit_zero: options.ExitZero = False,
@@ -73,7 +75,7 @@ def depth(
         skip_folders=() if out == STDOUT else (Path(out),),
     )
     (talk.say if listing.ignored else talk.detail)(listing.summary())
-    camera = options.camera_options(
+    camera = camera_options(
         context,
         focal=focal,
         focal_mm=focal_mm,
@@ -112,7 +114,7 @@ def depth(
         most_failures=1 if fail_fast else max_failures,
         exit_zero=exit_zero,
         as_json=as_json,
-    )
+    ).part(shard)
     if out == STDOUT:
         return run_to_stdout(order, talk)
     if dry_run:

@@ -46,7 +46,9 @@ def show_plan(
 
     found: Counter[str] = Counter()
     errors: list[M3dError] = []
-    for task in tasks(jobs, settings, Journal.peek(jobs[0].out), shared, overwrite=overwrite):
+    # A part of a run may be empty.
+    planned = tasks(jobs, settings, Journal.peek(jobs[0].out), shared, overwrite=overwrite) if jobs else ()
+    for task in planned:
         prospect = _prospect(task, settings)
         found[prospect.status] += 1
         write_line(_json(prospect) if as_json else _text(prospect))

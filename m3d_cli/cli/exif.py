@@ -1,16 +1,18 @@
-"""``m3d exif``: the focal length of each photo, where it comes from and how sure it is. Reads headers only."""
+"""``m3d exif``: the focal length of each photo, where it comes from and how sure it is. Reads headers only, unless the
+pictures are asked as well."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from m3d_cli.cli import options
+from m3d_cli.cli.camera_flags import camera_options
 from m3d_cli.cli.console import Talk, one_line, write_line
 from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError, PhotoError
@@ -18,20 +20,25 @@ from m3d_cli.errors import M3dError, PhotoError
 if TYPE_CHECKING:
     from m3d_cli.files.discover import Listing, PhotoFile
     from m3d_cli.files.focal import FocalEstimate
+    from m3d_cli.files.focal_exif import FocalCandidate
     from m3d_cli.files.load import CameraOptions, PhotoFacts
 
 _COLUMNS = (("size", 11), ("camera", 28), ("focal_px", 9), ("source", 16), ("sigma", 6), ("hfov", 6))
 _WIDEST_PATH = 60
 
+# Width and height of a decode that is enough for asking the picture.
+_ENOUGH = (960, 720)
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One photo and its facts, or the error that ended it."""
+    """One photo and its facts, or the error that ended it; ``picture`` is what the picture itself says."""
 
     photo: PhotoFile
     facts: PhotoFacts | None
     estimate: FocalEstimate | None
     error: M3dError | None = None
+    picture: FocalCandidate | None = None
 
 
 def exif(
@@ -53,6 +60,9 @@ def exif(
     sensor_db: options.SensorDb = None,
     same_camera: options.SameCamera = False,
     require_focal: options.RequireFocal = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Also ask each picture itself, and tell where it contradicts EXIF.")
+    ] = False,
     as_json: options.Json = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
@@ -67,7 +77,7 @@ def exif(
         exclude=exclude,
         hidden=hidden,
     )
-    camera = options.camera_options(
+    camera = camera_options(
         context,
         focal=focal,
         focal_mm=focal_mm,
@@ -79,6 +89,8 @@ def exif(
         sensor_db=sensor_db,
     )
     rows = _rows(listing, camera)
+    if estimate:
+        rows = _asked(rows)
     if same_camera:
         rows = _with_consensus(list(rows))
     if require_focal:
@@ -100,12 +112,36 @@ def _rows(listing: Listing, camera: CameraOptions) -> Iterator[_Row]:
             yield _Row(photo, facts, facts.estimate)
 
 
+def _asked(rows: Iterator[_Row]) -> Iterator[_Row]:
+    """Rows with what the pictures themselves say; it stands in where nothing else tells the focal length."""
+    from m3d_cli.files.decode import decode
+    from m3d_cli.files.focal_picture import candidate_of, contradiction, told_by_picture
+    from m3d_cli.inference.device import choose_compute
+    from m3d_cli.inference.picture_focal import PictureFocal
+
+    teller = PictureFocal.bundled(choose_compute("cpu", "fp32").device)
+    for row in rows:
+        found = row.estimate
+        if found is None:
+            yield row
+            continue
+        try:
+            image = decode(row.photo.path, _ENOUGH).image
+        except M3dError as error:
+            yield replace(row, estimate=None, error=error)
+            continue
+        opinion = teller.opinion(image, found.width, found.height)
+        warning = contradiction(found, opinion)
+        told = told_by_picture(found, opinion) if found.is_assumed else found.with_warning(*filter(None, [warning]))
+        yield replace(row, estimate=told, picture=candidate_of(found, opinion))
+
+
 def _with_consensus(rows: list[_Row]) -> Iterator[_Row]:
     from m3d_cli.files.consensus import consensus
 
     shared = iter(consensus([row.estimate for row in rows if row.estimate is not None]))
     for row in rows:
-        yield row if row.estimate is None else _Row(row.photo, row.facts, next(shared))
+        yield row if row.estimate is None else replace(row, estimate=next(shared))
 
 
 def _requiring_focal(row: _Row) -> _Row:
@@ -113,7 +149,7 @@ def _requiring_focal(row: _Row) -> _Row:
 
     if row.estimate is None or not row.estimate.is_assumed:
         return row
-    return _Row(row.photo, row.facts, None, focal_required(row.photo.path))
+    return replace(row, estimate=None, error=focal_required(row.photo.path))
 
 
 def _finish(listing: Listing, rows: Iterator[_Row], talk: Talk, *, as_json: bool) -> None:
@@ -171,7 +207,8 @@ def _text(row: _Row, width: int) -> str:
         f"{found.rel_sigma:.1%}",
         f"{found.camera.horizontal_fov:.1f}",
     ]
-    return _line(path, width, cells, one_line("; ".join([found.derivation, *found.warnings])))
+    told = [] if row.picture is None else [f"picture: {row.picture.focal:.0f} px +- {row.picture.rel_sigma:.0%}"]
+    return _line(path, width, cells, one_line("; ".join([found.derivation, *told, *found.warnings])))
 
 
 def _camera_name(make: str, model: str) -> str:
@@ -196,6 +233,8 @@ def _json(row: _Row) -> str:
         }
     if found is not None:
         fields |= _focal_fields(found)
+    if row.picture is not None:
+        fields["picture"] = _candidate_fields(row.picture)
     if row.error is not None:
         error = row.error
         fields["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
@@ -213,9 +252,10 @@ def _focal_fields(found: FocalEstimate) -> dict[str, object]:
         "focal_rel_sigma": found.rel_sigma,
         "hfov": found.camera.horizontal_fov,
         "derivation": found.derivation,
-        "candidates": [
-            {"focal_px": one.focal, "source": str(one.source), "rel_sigma": one.rel_sigma, "derivation": one.note}
-            for one in found.candidates
-        ],
+        "candidates": [_candidate_fields(one) for one in found.candidates],
         "warnings": list(found.warnings),
     }
+
+
+def _candidate_fields(one: FocalCandidate) -> dict[str, object]:
+    return {"focal_px": one.focal, "source": str(one.source), "rel_sigma": one.rel_sigma, "derivation": one.note}

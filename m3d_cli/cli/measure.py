@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperCommand
 
 from m3d_cli.cli import options
+from m3d_cli.cli.camera_flags import camera_options, refuse_focal
 from m3d_cli.cli.console import Talk, show_log
 from m3d_cli.errors import UsageError
 
@@ -231,7 +232,7 @@ def measure(
         hidden=hidden,
         skip_folders=(out,) if out is not None else (),
     )
-    camera = options.camera_options(
+    camera = camera_options(
         context,
         focal=focal,
         focal_mm=focal_mm,
@@ -242,7 +243,7 @@ def measure(
         exif_json=exif_json,
         sensor_db=sensor_db,
     )
-    options.refuse_focal(camera, depth)
+    refuse_focal(camera, depth)
     from m3d_cli.batch.settings import Settings
 
     network, chosen = options.choose_network(model, weights, depth, talk)

@@ -13,7 +13,6 @@ from m3d_cli.errors import NoInputError, UsageError
 if TYPE_CHECKING:
     from m3d_cli.cli.console import Talk
     from m3d_cli.files.discover import Listing
-    from m3d_cli.files.load import CameraOptions
     from m3d_cli.models.registry import ChosenWeights
     from m3d_cli.models.spec import ModelSpec
 
@@ -23,9 +22,6 @@ _MODEL = "Model"
 _FILES = "Files"
 _RUN = "Run"
 _TALK = "Output"
-
-# Options that exclude one another, by parameter.
-_FOCAL_WAYS = ("focal", "focal_mm", "focal_35mm", "fov", "intrinsics")
 
 Paths = Annotated[
     list[str] | None,
@@ -55,11 +51,11 @@ Exclude = Annotated[
 Hidden = Annotated[bool, typer.Option("--hidden", help="Also read hidden files and folders.", rich_help_panel=_INPUT)]
 
 Focal = Annotated[
-    float | None,
+    str | None,
     typer.Option(
         metavar="PX",
         envvar="M3D_FOCAL",
-        help="Focal length in pixels of the upright file.",
+        help="Focal length in pixels of the upright file, or: estimate (from the picture, whatever EXIF says).",
         rich_help_panel=_CAMERA,
     ),
 ]
@@ -280,6 +276,16 @@ FailFast = Annotated[
     bool,
     typer.Option("--fail-fast", envvar="M3D_FAIL_FAST", help="Stop at the first failure.", rich_help_panel=_RUN),
 ]
+ShardOption = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        metavar="I/N",
+        envvar="M3D_SHARD",
+        help="Do one of N equal parts; auto asks SLURM or torchrun. Ends with: m3d merge OUT.",
+        rich_help_panel=_RUN,
+    ),
+]
 MaxFailures = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, envvar="M3D_MAX_FAILURES", help="Stop after N failures.", rich_help_panel=_RUN),
@@ -307,14 +313,6 @@ def choose_model(name: str | None, talk: Talk, weights: Path | None = None) -> s
     if chosen == BUNDLED_DEFAULT:
         talk.say(f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one")
     return chosen
-
-
-def refuse_focal(camera: CameraOptions, depth: Path | None) -> None:
-    """Raise UsageError for a focal length given beside depth, which has its own in the sidecar."""
-    from m3d_cli.files.focal import UserFocal
-
-    if depth is not None and camera.user != UserFocal():
-        raise UsageError("--depth knows its focal length, another one cannot be given", hint="run m3d depth with it")
 
 
 def choose_network(
@@ -354,44 +352,3 @@ def find_photos(
     if not listing.photos:
         raise NoInputError(f"no photos found: {listing.summary()}", hint="check the paths; --recursive goes deeper")
     return listing
-
-
-def _outranked(context: typer.Context) -> frozenset[str]:
-    """Ways to say the focal length that came from the environment, where the command line says another."""
-    origins = {name: source.name for name in _FOCAL_WAYS if (source := context.get_parameter_source(name)) is not None}
-    if "COMMANDLINE" not in origins.values():
-        return frozenset()
-    return frozenset(name for name, origin in origins.items() if origin == "ENVIRONMENT")
-
-
-def camera_options(
-    context: typer.Context,
-    *,
-    focal: float | None = None,
-    focal_mm: float | None = None,
-    sensor_width: float | None = None,
-    focal_35mm: float | None = None,
-    fov: float | None = None,
-    intrinsics: Path | None = None,
-    exif_json: Path | None = None,
-    sensor_db: Path | None = None,
-    require_focal: bool = False,
-) -> CameraOptions:
-    """The camera options with their files read; a focal length given as a flag sets aside those of the environment."""
-    from m3d_cli.files.focal import UserFocal
-    from m3d_cli.files.load import CameraOptions
-
-    outranked = _outranked(context)
-    return CameraOptions.from_files(
-        UserFocal(
-            None if "focal" in outranked else focal,
-            None if "focal_mm" in outranked else focal_mm,
-            sensor_width,
-            None if "focal_35mm" in outranked else focal_35mm,
-            None if "fov" in outranked else fov,
-        ),
-        intrinsics=None if "intrinsics" in outranked else intrinsics,
-        exif_json=exif_json,
-        sensor_db=sensor_db,
-        require_focal=require_focal,
-    )

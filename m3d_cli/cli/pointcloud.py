@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from m3d_cli.cli import options
+from m3d_cli.cli.camera_flags import camera_options, refuse_focal
 from m3d_cli.cli.console import Talk, show_log
 from m3d_cli.cli.dry_run import show_plan
 from m3d_cli.cli.running import STDOUT, EngineChoice, Order, run_into_folder, run_to_stdout, shared_focal
@@ -125,6 +126,7 @@ def pointcloud(
     backend: options.Backend = "auto",
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
+    shard: options.ShardOption = None,
     fail_fast: options.FailFast = False,
     max_failures: options.MaxFailures = None,
     exit_zero: options.ExitZero = False,
@@ -152,7 +154,7 @@ def pointcloud(
 
     chosen_formats = parse_formats(formats + ",cloud-preview" if preview else formats)
     _tell_mesh(chosen_formats, _only_of_points(context), talk)
-    camera = options.camera_options(
+    camera = camera_options(
         context,
         focal=focal,
         focal_mm=focal_mm,
@@ -164,7 +166,7 @@ def pointcloud(
         sensor_db=sensor_db,
         require_focal=require_focal,
     )
-    options.refuse_focal(camera, depth)
+    refuse_focal(camera, depth)
     from m3d_cli.batch.clouds import CloudStyle
     from m3d_cli.batch.settings import Settings
     from m3d_cli.pointcloud import parse_axes
@@ -190,7 +192,7 @@ def pointcloud(
         most_failures=1 if fail_fast else max_failures,
         exit_zero=exit_zero,
         as_json=as_json,
-    )
+    ).part(shard)
     if target == STDOUT:
         return run_to_stdout(order, talk)
     if dry_run:

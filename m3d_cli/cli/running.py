@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from m3d_cli.batch.plan import Job
     from m3d_cli.batch.run import SharedEngine
     from m3d_cli.batch.settings import Settings
+    from m3d_cli.batch.shard import Shard
     from m3d_cli.batch.tasks import Shared
     from m3d_cli.inference.engine import EngineOptions
     from m3d_cli.inference.photo import Engine
@@ -33,7 +34,10 @@ _PIPED = ("png", "ply", "pcd", "xyz", "glb")
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for, checked; ``most_failures`` ends the run, None never does."""
+    """What was asked for, checked; ``most_failures`` ends the run, None never does.
+
+    ``jobs`` are those of ``shard``, a part of the ``planned`` photos.
+    """
 
     jobs: Sequence[Job]
     settings: Settings
@@ -43,6 +47,19 @@ class Order:
     most_failures: int | None
     exit_zero: bool
     as_json: bool
+    shard: Shard | None = None
+    planned: int = 0
+
+    def part(self, text: str | None) -> Order:
+        """The same for one part of the jobs, as ``--shard`` says it."""
+        from m3d_cli.batch.shard import parse_shard
+
+        if text is None:
+            return self
+        if self.same_camera:
+            raise UsageError("--same-camera looks at all photos, --shard at some", hint="give --focal or --intrinsics")
+        shard = parse_shard(text)
+        return replace(self, jobs=shard.of(self.jobs), shard=shard, planned=len(self.jobs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +85,7 @@ def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
 
     tally = Tally(len(order.jobs))
     try:
-        with Journal(out) as journal, closing(_outcomes(order, journal, tally)) as outcomes:
+        with Journal(out, order.shard) as journal, closing(_outcomes(order, journal, tally)) as outcomes:
             _consume(order, outcomes, tally, talk)
     finally:
         tally.tell(talk)
@@ -111,7 +128,9 @@ def _engine(order: Order) -> SharedEngine:
     def create() -> Engine:
         from m3d_cli.inference.engine import create_engine
 
-        return create_engine(order.settings.model, order.settings.weights, order.engine.options, len(order.jobs))
+        # A part is computed as the whole would be, to the last bit.
+        photos = order.planned or len(order.jobs)
+        return create_engine(order.settings.model, order.settings.weights, order.engine.options, photos)
 
     return SharedEngine(create)
 

@@ -30,6 +30,7 @@ class Tally:
         self._begin = time.monotonic()
         self._statuses: Counter[str] = Counter()
         self._assumed = 0
+        self._estimated = 0
         self._empty = 0
         self._warned = 0
         self._failures: Counter[int] = Counter()
@@ -38,11 +39,13 @@ class Tally:
         """Count one photo."""
         self._statuses[str(outcome.status)] += 1
         is_assumed = outcome.focal_source == "assumed"
+        is_estimated = outcome.focal_source == "estimated"
         self._assumed += is_assumed
+        self._estimated += is_estimated
         is_empty = outcome.points == 0
         self._empty += is_empty
-        # The warnings that go with an assumed focal length and an empty cloud are told once, below.
-        self._warned += len(outcome.warnings) > is_assumed + is_empty
+        # The warnings that go with an unknown focal length and an empty cloud are told once, below.
+        self._warned += len(outcome.warnings) > is_assumed + is_estimated + is_empty
         if outcome.error is not None:
             self._failures[outcome.error.exit_code] += 1
 
@@ -57,10 +60,13 @@ class Tally:
         return exit_code_of(self._failures)
 
     def tell(self, talk: Talk) -> None:
-        """One warning about assumed focal lengths, one about empty clouds, one about the rest, and the summary."""
+        """One warning about unknown focal lengths, one about empty clouds, one about the rest, and the summary."""
         if self._assumed:
             share = f"{self._assumed} of {self.planned} photos"
             talk.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
+        if self._estimated:
+            share = f"{self._estimated} of {self.planned} photos"
+            talk.warn(f"{share}: focal length told by the picture alone, see focal_rel_sigma in the sidecars")
         if self._empty:
             share = f"{self._empty} of {self.planned} photos"
             talk.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence and --keep-edges")

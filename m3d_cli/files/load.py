@@ -29,15 +29,21 @@ UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to t
 
 @dataclass(frozen=True, slots=True)
 class CameraOptions:
-    """Everything the user may say about cameras; plain values, so it travels to worker processes."""
+    """Everything the user may say about cameras; plain values, so it travels to worker processes.
+
+    ``from_picture`` asks the picture for its focal length whatever EXIF says.
+    """
 
     user: UserFocal = field(default_factory=UserFocal)
     calibration: Calibration | None = None
     sidecar: ExifSidecar | None = None
     sensors: SensorTable = field(default_factory=SensorTable)
     require_focal: bool = False
+    from_picture: bool = False
 
     def __post_init__(self) -> None:
+        if self.from_picture and (self.user.is_given or self.calibration is not None):
+            raise UsageError("--focal estimate and another focal length contradict each other", hint="give one of them")
         if self.user.is_given and self.calibration is not None:
             raise UsageError("a focal length flag and --intrinsics contradict each other", hint="give one of them")
 
@@ -50,6 +56,7 @@ class CameraOptions:
         exif_json: Path | None = None,
         sensor_db: Path | None = None,
         require_focal: bool = False,
+        from_picture: bool = False,
     ) -> CameraOptions:
         """Options with the files read; raises `CalibrationError` for a bad one."""
         return cls(
@@ -58,6 +65,7 @@ class CameraOptions:
             sidecar=read_exif_sidecar(exif_json) if exif_json else None,
             sensors=SensorTable(read_sensor_table(sensor_db) if sensor_db else ()),
             require_focal=require_focal,
+            from_picture=from_picture,
         )
 
     @property
@@ -100,7 +108,7 @@ def read_facts(path: Path, options: CameraOptions | None = None, relative: PureP
     info = read_info(path)
     exif = _exif(path, relative, options.sidecar)
     estimate = recover_focal(_focal_facts(path, relative, options, info, exif))
-    if options.require_focal and estimate.is_assumed:
+    if options.require_focal and estimate.is_assumed and not options.from_picture:
         raise focal_required(path)
     return PhotoFacts(info, exif, estimate.with_warning(*_lens_warnings(path, estimate.camera)))
 

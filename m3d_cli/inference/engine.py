@@ -7,12 +7,16 @@ import time
 from dataclasses import dataclass
 
 import cv2
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
+from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.inference.batcher import Batcher
 from m3d_cli.inference.device import Compute, choose_compute
 from m3d_cli.inference.onnx_predictor import OnnxPredictor
 from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, Wanted, available_cores
+from m3d_cli.inference.picture_focal import SharedPictureFocal
 from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models.create import open_model
 from m3d_cli.models.onnx_file import ONNX, choose_backend
@@ -40,6 +44,7 @@ class StreamEngine:
 
     def __init__(self, predictor: Predictor, streams: int, threads: int) -> None:
         self.predictor = predictor
+        self._teller = SharedPictureFocal(predictor.compute.device)
         self.streams = streams
         self.threads = threads
         self._thread = threading.local()
@@ -63,6 +68,11 @@ class StreamEngine:
         depth = self.predictor.finish(prediction, 0, photo, wanted)
         return Computed(depth, middle - begin, time.thread_time() - middle, self.predictor.compute.precision)
 
+    def focal(self, image: NDArray[np.uint8], width: int, height: int) -> FocalOpinion:
+        """What the photo itself says about its focal length."""
+        self._prepare_thread()
+        return self._teller.get().opinion(image, width, height)
+
     def close(self) -> None:
         """Nothing is held."""
 
@@ -79,6 +89,7 @@ class BatchEngine:
         self.predictor = predictor
         self._most = predictor.batch_size
         self._batcher = Batcher(predictor)
+        self._teller = SharedPictureFocal(predictor.compute.device)
 
     @property
     def description(self) -> str:
@@ -96,6 +107,10 @@ class BatchEngine:
         begin = time.thread_time()
         depth = self.predictor.finish(place.prediction, place.index, photo, wanted)
         return Computed(depth, place.seconds, time.thread_time() - begin, self.predictor.compute.precision)
+
+    def focal(self, image: NDArray[np.uint8], width: int, height: int) -> FocalOpinion:
+        """What the photo itself says about its focal length."""
+        return self._teller.get().opinion(image, width, height)
 
     def close(self) -> None:
         """End the network's thread."""

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from m3d_cli.camera import Camera
 from m3d_cli.canonical import CanonicalTransform
 from m3d_cli.depthmap import DepthMap
+from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.models.spec import ModelSpec
 
 
@@ -57,6 +58,9 @@ class Engine(Protocol):
 
     def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
         """Metric depth at the photo's own size."""
+
+    def focal(self, image: NDArray[np.uint8], width: int, height: int) -> FocalOpinion:
+        """What a photo of ``width`` x ``height`` says of its focal length; ``image`` may be a reduced copy of it."""
 
     def close(self) -> None:
         """Free what is held."""

@@ -32,6 +32,7 @@ class ModelSpec:
     std: tuple[float, float, float] = IMAGENET_STD
     hidden: bool = False
     has_normals: bool = False
+    tells_focal: bool = False
     scale_sigma: float = 0.15
     object_sigma: float = 0.15
     shape_sigma: float = 0.10

@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch.journal import JOURNAL_NAME
+from m3d_cli.batch.journal import JOURNAL_NAME, Journal
+from m3d_cli.batch.shard import Shard
 from m3d_cli.cli import app
 
 COUNT = 20
@@ -64,7 +65,7 @@ def depth(photos, out, *more):
 
 
 def contents(out):
-    files = (path for path in out.rglob("*") if path.is_file() and path.name != JOURNAL_NAME)
+    files = (path for path in out.rglob("*") if path.is_file() and path.suffix != ".jsonl")
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
@@ -213,3 +214,59 @@ def test_every_line_of_the_journal_is_json_with_a_status(photos, tmp_path):
     (Path(tmp_path) / "bad.jpg").write_bytes(b"\xff\xd8\xff")
     assert depth(tmp_path / "bad.jpg", tmp_path / "out") == 3
     assert [row["status"] for row in journal(tmp_path / "out")] == ["error"]
+
+
+def facts(lines):
+    """What a journal says, without times, the lines of what was begun, and where the photos were called from."""
+    ended = [line for line in lines if line["status"] != "started"]
+    return sorted(({k: v for k, v in line.items() if k not in ("at", "seconds")} for line in ended), key=str)
+
+
+def test_two_parts_and_a_merge_are_one_run(photos, undisturbed, tmp_path):
+    plain, parts = tmp_path / "plain", tmp_path / "parts"
+    assert depth(photos, plain) == 0
+    for part in ("2/2", "1/2"):
+        assert depth(photos, parts, "--shard", part) == 0
+    assert {path.name for path in parts.glob("*.jsonl")} == {"m3d-run.1-of-2.jsonl", "m3d-run.2-of-2.jsonl"}
+    assert app.main(["merge", str(parts)]) == 0
+    assert [path.name for path in parts.glob("*.jsonl")] == [JOURNAL_NAME]
+    assert contents(parts) == undisturbed
+    assert facts(journal(parts)) == facts(journal(plain))
+    assert depth(photos, parts, "--json") == 0
+    assert len(journal(parts)) == COUNT
+
+
+def test_a_part_that_was_killed_goes_on_and_loses_nothing(photos, undisturbed, tmp_path):
+    command = [sys.executable, "-c", KILLED, SYNC, "5", "depth", "-r", str(photos), "--out", str(tmp_path), *OPTIONS]
+    done = subprocess.run([*command, "--shard", "1/2"], capture_output=True, check=False, timeout=120)
+    assert done.returncode == -signal.SIGKILL
+    assert depth(photos, tmp_path, "--shard", "2/2") == 0
+    assert depth(photos, tmp_path, "--shard", "1/2") == 0
+    assert app.main(["merge", str(tmp_path)]) == 0
+    assert contents(tmp_path) == undisturbed
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_part_leaves_the_half_written_files_of_another_alone(photos, tmp_path):
+    assert killed(photos, tmp_path, SYNC, 1) == -signal.SIGKILL
+    [half] = tmp_path.rglob("*.part")
+    assert depth(photos, tmp_path, "--shard", "1/40") in (0, 3)
+    assert half.exists()
+
+
+def test_a_plain_run_knows_what_parts_have_done(photos, tmp_path, capsys):
+    assert depth(photos, tmp_path, "--shard", "1/2") == 0
+    capsys.readouterr()
+    assert depth(photos, tmp_path, "--json") == 0
+    statuses = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
+    assert 0 < statuses.count("skipped") < COUNT
+    assert statuses.count("skipped") + statuses.count("done") == COUNT
+
+
+def test_merging_while_a_part_runs_or_where_none_was_is_refused(tmp_path, capsys):
+    with Journal(tmp_path, Shard(1, 2)):
+        assert app.main(["merge", str(tmp_path)]) == 2
+    assert "another m3d run" in capsys.readouterr().err
+    (tmp_path / "empty").mkdir()
+    assert app.main(["merge", str(tmp_path / "empty")]) == 2
+    assert "no journal" in capsys.readouterr().err
