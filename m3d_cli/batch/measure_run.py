@@ -82,7 +82,8 @@ def measure_tasks(
 ) -> Iterator[Task]:
     """A task a photo, under a key that also says what is wanted of it."""
     model = settings.model
-    noise = repr((model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach))
+    sigmas = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach)
+    noise = repr((*sigmas, model.confidence_errors))
     for task in tasks(jobs, settings, journal, shared, overwrite=True):
         key = wish_key(task.key + noise, wishes[task.job.photo.relative])[:32]
         yield dataclasses.replace(task, key=key, earlier=None if overwrite else journal.finished(key))

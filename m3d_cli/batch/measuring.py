@@ -86,7 +86,14 @@ class Sight:
         """How the errors of the depth behave, as the network's record says."""
         camera, model = self.finished.camera, self.finished.model
         long_side = max(camera.width, camera.height)
-        return DepthNoise(model.scale_sigma, model.shape_sigma, model.shape_reach, long_side, model.object_sigma)
+        return DepthNoise(
+            model.scale_sigma,
+            model.shape_sigma,
+            model.shape_reach,
+            long_side,
+            model.object_sigma,
+            model.confidence_errors,
+        )
 
     def measured(self, wish: Wish) -> Measured:
         """The answer to ``wish``, as a report."""

@@ -25,6 +25,8 @@ FLAT_SHARE, FLAT = 0.95, 0.015
 CLASSES = np.geomspace(0.01, 0.3, 12)
 # Weight (patches' worth of pairs) that a class needs.
 LEAST_WEIGHT = 3.0
+# Classes of confidence, and pixels of each picture that count for them.
+LEVELS, PIXELS = 6, 20_000
 # Standard deviation of a normal distribution in units of its median absolute deviation.
 MAD = 1.4826
 _SEED = 0
@@ -78,6 +80,30 @@ def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
     level = (roots[known] / weights[known]) ** 4 / 0.457 / 2
     sigma, reach = _fitted(np.sqrt(CLASSES[:-1] * CLASSES[1:])[known], level)
     return ErrorModel(scale, float(np.sqrt(max(spread**2 - sigma**2, 0))), sigma, reach)
+
+
+def fit_confidence(
+    confidences: Sequence[NDArray[np.float32]], errors: Sequence[NDArray[np.float64]]
+) -> tuple[tuple[float, float], ...]:
+    """Pairs of a confidence and how much larger than usual the error is there, from maps of several pictures.
+
+    ``errors`` are those of ln depth without each picture's scale, NaN where unknown. Classes hold equal numbers of
+    pixels, every picture the same number; a more confident class is never the worse one.
+    """
+    rng = np.random.default_rng(_SEED)
+    kept = []
+    for confidence, error in zip(confidences, errors, strict=True):
+        known = np.flatnonzero(np.isfinite(error) & np.isfinite(confidence))
+        chosen = rng.choice(known, PIXELS) if len(known) else known
+        kept.append(np.stack([confidence.ravel()[chosen], np.abs(error.ravel()[chosen])]))
+    said, size = np.concatenate(kept, axis=1)
+    limits = np.quantile(said, np.linspace(0, 1, LEVELS + 1))
+    number = np.clip(np.searchsorted(limits, said, side="right") - 1, 0, LEVELS - 1)
+    spread = np.array([np.median(size[number == level]) for level in range(LEVELS)])
+    falling = np.maximum.accumulate(spread[::-1])[::-1]
+    usual = np.sqrt(np.mean(falling**2))
+    middle = [float(np.median(said[number == level])) for level in range(LEVELS)]
+    return tuple((round(place, 3), round(float(one / usual), 3)) for place, one in zip(middle, falling, strict=True))
 
 
 def _patch(

@@ -73,7 +73,9 @@ def fit_plane(depth: DepthMap, region: NDArray[np.bool_], noise: DepthNoise, nam
         raise MeasureError(f"{name}: the region holds no plane", hint="choose a flat region")
     q = np.asarray(np.linalg.lstsq(rays[inside], inverse[inside], rcond=None)[0], dtype=np.float64)
     pixels = np.stack([columns, rows], axis=1).astype(np.float64)[inside]
-    covariance = _covariance(rays[inside], inverse[inside], pixels, q, noise)
+    sure = np.full(len(rows), None) if depth.confidence is None else depth.confidence[rows, columns]
+    factors = noise.factors(sure[inside])
+    covariance = _covariance(rays[inside], inverse[inside], pixels, q, noise, factors)
     distances = (rays[inside] / inverse[inside, None]) @ q - 1
     rms = float(np.sqrt(np.mean(distances**2)) / np.linalg.norm(q))
     return Plane(q, covariance, rms, float(inside.mean()))
@@ -127,6 +129,7 @@ def _covariance(
     pixels: NDArray[np.float64],
     q: NDArray[np.float64],
     noise: DepthNoise,
+    factors: NDArray[np.float64],
 ) -> NDArray[np.float64]:
     """Covariance of ``q`` from the correlated errors of depth, followed through points spread over the region."""
     traced = np.linspace(0, len(rays) - 1, min(TRACED, len(rays))).astype(np.int64)
@@ -134,5 +137,5 @@ def _covariance(
     level = inverse[traced]
     residual = float(np.std((rays @ q - inverse) / inverse)) if math.isfinite(noise.shape_sigma) else 0.0
     own = np.full(len(traced), residual)
-    errors = noise.covariance(pixels[traced], 1 / level, own) * np.outer(level, level)
+    errors = noise.covariance(pixels[traced], 1 / level, own, factors[traced]) * np.outer(level, level)
     return np.asarray(estimator @ errors @ estimator.T)

@@ -114,7 +114,9 @@ class Uncertain:
         self._pixels = np.array([[e.pick.u, e.pick.v] for e in elements], dtype=np.float64).reshape(count, 2)
         self._pick_sigma = np.array([e.sigma for e in elements], dtype=np.float64)[:, None]
         depths = np.array([_depth(e, camera, self.planes) for e in elements])
-        self._local = _root(noise.covariance(self._pixels, depths, np.array([_own_sigma(e) for e in elements])))
+        own = np.array([_own_sigma(e) for e in elements])
+        factors = noise.factors([None if e.reading is None else e.reading.confidence for e in elements])
+        self._local = _root(noise.covariance(self._pixels, depths, own, factors))
         self._roots = {name: _root(plane.covariance) for name, plane in self.planes.items()}
         sizes = {
             Term.FOCAL: 1,

@@ -18,7 +18,8 @@ class ModelSpec:
 
     ``hidden`` networks exist for tests and are not listed. The errors of ln depth: ``scale_sigma`` is common to a
     picture, ``object_sigma`` to a thing in it, ``shape_sigma`` shared by places of one surface closer than
-    ``shape_reach`` long sides (`measure.noise`).
+    ``shape_reach`` long sides (`measure.noise`). ``confidence_errors`` are pairs of a confidence and how much larger
+    than usual the last two are where the network is that confident.
     """
 
     name: str
@@ -37,6 +38,7 @@ class ModelSpec:
     object_sigma: float = 0.15
     shape_sigma: float = 0.10
     shape_reach: float = 1.0
+    confidence_errors: tuple[tuple[float, float], ...] = ()
 
 
 LITE = ModelSpec(

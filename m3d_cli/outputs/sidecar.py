@@ -67,6 +67,7 @@ class ModelRecord:
     object_sigma: float
     shape_sigma: float
     shape_reach: float
+    confidence_errors: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -255,6 +255,8 @@ def _cell(path: Path, sidecar: Sidecar) -> float:
         _refuse(path, "what it says of the model is impossible")
     if model.shape_reach == 0:
         _refuse(path, "a shape_reach of 0 is impossible")
+    if not all(0 <= confidence <= 1 and 0 < error < math.inf for confidence, error in model.confidence_errors):
+        _refuse(path, "its errors by confidence are impossible")
     return 1 / scale
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from m3d_cli.camera import Camera
-from m3d_cli.evaluation.noise import fit_errors, picture_errors
+from m3d_cli.evaluation.noise import fit_confidence, fit_errors, picture_errors
 
 WIDTH, HEIGHT = 48, 36
 SCALE, SHAPE, REACH = 0.12, 0.06, 0.4
@@ -68,3 +68,22 @@ def test_unknown_depth_takes_no_part():
     found = picture_errors(prediction, truth, camera)
     assert found.scale == pytest.approx(np.log(1.1), abs=1e-4)
     assert found.spread < 1e-4
+
+
+def test_errors_by_confidence_are_found_again():
+    rng = np.random.default_rng(2)
+    confidences = [rng.random((120, 160)).astype(np.float32) for _ in range(4)]
+    errors = [rng.normal(0, 0.3 - 0.2 * one) for one in confidences]
+    errors[0][:20] = np.nan
+    table = fit_confidence(confidences, errors)
+    said, sizes = (np.array(column) for column in zip(*table, strict=True))
+    assert (np.diff(said) > 0).all()
+    assert (np.diff(sizes) <= 0).all()
+    assert np.sqrt(np.mean(sizes**2)) == pytest.approx(1, abs=0.01)
+    assert sizes[0] / sizes[-1] == pytest.approx((0.3 - 0.2 * said[0]) / (0.3 - 0.2 * said[-1]), rel=0.1)
+
+
+def test_a_confidence_that_says_nothing_changes_nothing():
+    rng = np.random.default_rng(3)
+    table = fit_confidence([rng.random((120, 160)).astype(np.float32)], [rng.normal(0, 0.1, (120, 160))])
+    assert [size for _, size in table] == pytest.approx([1] * len(table), abs=0.05)

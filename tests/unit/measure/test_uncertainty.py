@@ -210,11 +210,23 @@ def test_nearby_points_share_their_shape_error_and_distant_ones_do_not(world):
     scene = room(world)
     depth = scene.map(scene.camera)
     near = Measure("near", Kind.ANGLE, tuple(scene.pick(x, y, 5) for x, y in ((-0.1, 0), (0, 0), (0, 0.1))))
-    covariance = NOISE.covariance(np.array([[0, 0], [1, 0], [5000, 0]], dtype=float), np.ones(3), np.zeros(3))
+    covariance = NOISE.covariance(
+        np.array([[0, 0], [1, 0], [5000, 0]], dtype=float), np.ones(3), np.zeros(3), np.ones(3)
+    )
     assert covariance[0, 1] == pytest.approx(NOISE.shape_sigma**2 + NOISE.object_sigma**2, rel=0.01)
     between_equals = NOISE.object_sigma**2
     assert covariance[0, 2] == pytest.approx(between_equals, rel=0.1)
-    far = NOISE.covariance(np.array([[0, 0], [5000, 0]], dtype=float), np.array([1, 5]), np.zeros(2))
+    far = NOISE.covariance(np.array([[0, 0], [5000, 0]], dtype=float), np.array([1, 5]), np.zeros(2), np.ones(2))
     assert far[0, 1] < 1e-3 * far[0, 0]
     assert solve(depth, Request((near,)), NOISE, "p").results[0].value == pytest.approx(90, abs=0.1)
     assert math.isfinite(interval(uncertain_of(depth, near)[0].split(uncertain_of(depth, near)[1]), 0)[0])
+
+
+def test_a_place_the_network_doubts_errs_more():
+    noise = dataclasses.replace(NOISE, confidence_errors=((0.5, 2.0), (0.8, 1.0), (0.9, 0.5)))
+    assert noise.factors([0.2, 0.5, 0.65, 0.95, None]) == pytest.approx([2, 2, 1.5, 0.5, 1])
+    pixels, depths, own = np.array([[0.0, 0], [300, 0]]), np.ones(2), np.array([0.01, 0.02])
+    usual = noise.covariance(pixels, depths, own, np.ones(2)) - np.diag(own**2)
+    doubted = noise.covariance(pixels, depths, own, np.array([2.0, 0.5])) - np.diag(own**2)
+    assert doubted == pytest.approx(usual * np.array([[4, 1], [1, 0.25]]))
+    assert NOISE.factors([0.1, 0.9]) == pytest.approx([1, 1])
