@@ -13,6 +13,7 @@ import typer
 
 from m3d_cli import __version__
 from m3d_cli.cli import (
+    bench,
     datasets,
     depth,
     doctor,
@@ -44,6 +45,7 @@ app.command("depth")(depth.depth)
 app.command("pointcloud")(pointcloud.pointcloud)
 app.command("measure", cls=measure.MeasureCommand)(measure.measure)
 app.command("merge")(merge.merge)
+app.command("bench")(bench.bench)
 app.command("exif")(exif.exif)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)

@@ -21,6 +21,21 @@ def test_the_bundled_configs_hold_out_what_lite_is_scored_on(path: Path) -> None
     assert not real.sources
 
 
+def test_the_config_for_fine_tuning_is_read_and_names_the_published_weights() -> None:
+    config = read_config(CONFIGS / "vit-small.toml")
+    assert config.model == "vit-small"
+    assert str(config.initial_weights).endswith("metric_depth_vit_small_800k.pth")
+    assert {name for name, weight in config.loss.weights().items() if weight} == {
+        "l1_sequence",
+        "rpnl",
+        "hdn",
+        "virtual_normal",
+        "normal",
+        "consistency",
+        "sky_regularisation",
+    }
+
+
 def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(BUNDLED.read_text().replace("batch_size", "batchsize"))
