@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from m3d_cli.files.sensors import FULL_FRAME_DIAGONAL
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.training.config import AugmentSection
 from m3d_cli.training.dataset import Frames
@@ -84,6 +85,8 @@ def draw_view(frames: Frames, spec: ModelSpec, settings: AugmentSection, draws: 
         fit = spec.canonical.focal / frames.focal
         low, high = settings.resize_low, settings.resize_high
     zoom = fit * (math.log(low) + math.log(high / low) * uniform[0]).exp()
+    if settings.equivalent_mm is not None:
+        zoom = _zoom_of_equivalent(frames, torch.hypot(window_width, window_height), settings, uniform[0])
     return View(
         zoom=zoom,
         centre_u=_centre(frames.width, window_width / zoom, uniform[1]),
@@ -93,6 +96,14 @@ def draw_view(frames: Frames, spec: ModelSpec, settings: AugmentSection, draws: 
         window_width=window_width,
         window_height=window_height,
     )
+
+
+def _zoom_of_equivalent(frames: Frames, diagonal: Tensor, settings: AugmentSection, uniform: Tensor) -> Tensor:
+    """Zoom that gives each picture a 35 mm equivalent drawn from the distribution of the settings."""
+    assert settings.equivalent_mm is not None  # noqa: S101 - asked by the caller
+    away = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-0.99, 0.99))
+    ratio = settings.equivalent_mm / FULL_FRAME_DIAGONAL * (settings.equivalent_spread * away).exp()
+    return ratio * diagonal / frames.focal
 
 
 def plain_view(frames: Frames, spec: ModelSpec, settings: AugmentSection) -> View:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import difflib
 import sys
+from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from m3d_cli.datasets.layouts import LAYOUTS
+from m3d_cli.datasets.shapes import FIELD_OF_VIEW, SHAPE_SCENES
 from m3d_cli.datasets.synthetic import SCENES
 from m3d_cli.errors import UsageError
 
@@ -17,6 +19,10 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+
+# Degrees across a picture.
+Angle = Annotated[float, Field(gt=0, lt=180)]
 
 
 class _Section(BaseModel):
@@ -39,12 +45,35 @@ class SyntheticGroup(_Section):
     @field_validator("scenes")
     @classmethod
     def _known_scenes(cls, value: dict[str, float] | None) -> dict[str, float] | None:
-        unknown = sorted((value or {}).keys() - SCENES.keys())
-        if unknown:
-            raise ValueError(f"no scenes named {', '.join(unknown)}: choose from {', '.join(SCENES)}")
-        if value is not None and not sum(value.values()) > 0:
-            raise ValueError("the shares of the scenes add up to nothing")
-        return value
+        return _checked_shares(value, SCENES)
+
+
+class ShapesGroup(_Section):
+    """Boxes, cylinders and balls in rooms, yards and on tables (`datasets.shapes`), which need no models from outside.
+
+    ``field_of_view`` bounds the cameras' horizontal angles in degrees, ``scenes`` gives the share of each kind.
+    """
+
+    kind: Literal["shapes"]
+    weight: float = Field(gt=0)
+    count: int = Field(gt=0)
+    seed: int = 0
+    scenes: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    field_of_view: tuple[Angle, Angle] = FIELD_OF_VIEW
+
+    @field_validator("scenes")
+    @classmethod
+    def _known_scenes(cls, value: dict[str, float] | None) -> dict[str, float] | None:
+        return _checked_shares(value, SHAPE_SCENES)
+
+
+def _checked_shares(value: dict[str, float] | None, scenes: Collection[str]) -> dict[str, float] | None:
+    unknown = sorted((value or {}).keys() - set(scenes))
+    if unknown:
+        raise ValueError(f"no scenes named {', '.join(unknown)}: choose from {', '.join(scenes)}")
+    if value is not None and not sum(value.values()) > 0:
+        raise ValueError("the shares of the scenes add up to nothing")
+    return value
 
 
 class RgbdGroup(_Section):
@@ -76,7 +105,7 @@ class LayoutGroup(_Section):
         return value
 
 
-Group = Annotated[SyntheticGroup | RgbdGroup | LayoutGroup, Field(discriminator="kind")]
+Group = Annotated[SyntheticGroup | ShapesGroup | RgbdGroup | LayoutGroup, Field(discriminator="kind")]
 
 
 class DataSection(_Section):
@@ -97,7 +126,9 @@ class AugmentSection(_Section):
     ``transform``: CSTM_label, CSTM_image, or none (arXiv 2307.10984, section 3.1); with CSTM_image the zoom is what
     brings the focal length to the canonical one times a random resize. ``letterbox`` is the share of pictures cut to
     the shape of upright or panoramic photos, with border around them; ``soften`` and ``compress`` the shares that lose
-    pixels and that are stored as JPEG.
+    pixels and that are stored as JPEG. ``equivalent_mm`` draws the zoom so that focal lengths, as 35 mm equivalents of
+    the network's input, have that median and a spread of ``equivalent_spread`` of their logarithm, whatever the scene:
+    for a head that must not guess the lens from the kind of place.
     """
 
     transform: Literal["label", "image", "none"] = "label"
@@ -106,6 +137,8 @@ class AugmentSection(_Section):
 
     zoom_low: float = Field(0.9, gt=0)
     zoom_high: float = Field(1.7, gt=0)
+    equivalent_mm: float | None = Field(None, gt=0)
+    equivalent_spread: float = Field(0.45, gt=0)
     roll_degrees: float = Field(4.0, ge=0)
     flip: float = Field(0.5, ge=0, le=1)
     letterbox: float = Field(0.0, ge=0, le=1)
@@ -149,9 +182,10 @@ class LossSection(_Section):
 class OptimiserSection(_Section):
     """AdamW with a linear warm-up and polynomial decay; the encoder learns at its own rate, 0 freezes it.
 
-    ``frozen_blocks`` keeps the encoder's first blocks, and the embedding before them, as they start. A step looks at
-    ``batch_size`` pictures, ``accumulate`` parts one after the other where memory is short. ``ema_decay`` 0 gives the
-    weights as they are. After ``patience`` steps in a row whose loss or gradient is not finite the run stops.
+    ``frozen_blocks`` keeps the encoder's first blocks, and the embedding before them, as they start; ``only`` names the
+    one part of the network that learns. A step looks at ``batch_size`` pictures, ``accumulate`` parts one after the
+    other where memory is short. ``ema_decay`` 0 gives the weights as they are. After ``patience`` steps in a row whose
+    loss or gradient is not finite the run stops.
     """
 
     steps: int = Field(gt=0)
@@ -169,6 +203,7 @@ class OptimiserSection(_Section):
     clip_norm: float = Field(1.0, gt=0)
     ema_decay: float = Field(0.999, ge=0, lt=1)
     accumulate: int = Field(1, gt=0)
+    only: str | None = None
     patience: int = Field(20, gt=0)
 
     @model_validator(mode="after")
@@ -254,6 +289,7 @@ def _known_keys() -> list[str]:
         LossSection,
         OptimiserSection,
         SyntheticGroup,
+        ShapesGroup,
         RgbdGroup,
         LayoutGroup,
     )

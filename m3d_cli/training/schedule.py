@@ -7,6 +7,7 @@ import re
 from torch import nn
 from torch.optim import AdamW
 
+from m3d_cli.errors import UsageError
 from m3d_cli.training.config import OptimiserSection
 
 
@@ -36,6 +37,8 @@ def make_optimiser(model: nn.Module, settings: OptimiserSection) -> AdamW:
         if rate > 0:
             decay = _decay(name, settings) if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
+    if not groups:
+        raise UsageError(f"optimiser.only = {settings.only}: the network has no such part that learns")
     return AdamW(
         [{"params": p, "lr": rate, "base_lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
         eps=settings.epsilon,
@@ -52,6 +55,8 @@ _BLOCK = re.compile(r"encoder\.blocks\.(\d+)\.")
 
 
 def _rate(name: str, blocks: int, settings: OptimiserSection) -> float:
+    if settings.only is not None and not name.startswith(f"{settings.only}."):
+        return 0.0
     if not name.startswith("encoder."):
         return settings.learning_rate
     match = _BLOCK.match(name)

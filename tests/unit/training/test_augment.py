@@ -196,3 +196,14 @@ def test_parts_of_a_batch_are_the_batch() -> None:
     assert [len(part.focal) for part in parts] == [2, 2, 2]
     assert all(isinstance(part, Batch) for part in parts)
     assert torch.equal(torch.cat([part.image for part in parts]), batch.image)
+
+
+def test_focal_lengths_can_be_drawn_whatever_the_scene() -> None:
+    frames, _ = frames_of_a_slanted_plane(400)
+    settings = AugmentSection(equivalent_mm=40, equivalent_spread=0.3, letterbox=0.5)
+    view = draw_view(frames, SPEC, settings, Draws(0, 0, 400))
+    diagonal = torch.hypot(view.window_width, view.window_height)
+    equivalent = look(frames, view, SPEC).focal / diagonal * 43.2666
+    assert float(equivalent.median()) == pytest.approx(40, rel=0.05)
+    assert float(equivalent.log().std()) == pytest.approx(0.3, rel=0.1)
+    assert abs(float(torch.corrcoef(torch.stack([equivalent.log(), frames.focal.log()]))[0, 1])) < 0.15

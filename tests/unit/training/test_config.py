@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from m3d_cli.errors import UsageError
-from m3d_cli.models.lite import Lite
+from m3d_cli.models.lite import Lite, LiteConfig
 from m3d_cli.training.config import OptimiserSection, RgbdGroup, read_config
 from m3d_cli.training.schedule import make_optimiser, rate_factor
 
@@ -96,3 +96,12 @@ def test_a_rate_of_zero_freezes_the_encoder() -> None:
     make_optimiser(model, OptimiserSection(steps=1, batch_size=1, encoder_learning_rate=0))
     assert not any(parameter.requires_grad for parameter in model.encoder.parameters())
     assert all(parameter.requires_grad for parameter in model.decoder.parameters())
+
+
+def test_one_part_can_learn_alone() -> None:
+    model = Lite(LiteConfig(focal_bins=16))
+    make_optimiser(model, OptimiserSection(steps=1, batch_size=1, only="focal_head"))
+    learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert learning == {name for name, _ in model.named_parameters() if name.startswith("focal_head.")}
+    with pytest.raises(UsageError, match="no such part"):
+        make_optimiser(Lite(), OptimiserSection(steps=1, batch_size=1, only="focal_head"))
