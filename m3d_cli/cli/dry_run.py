@@ -23,12 +23,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Prospect:
-    """A photo, its focal length or the error in its way, and what a run would do: ``todo``, ``done`` or ``error``."""
+    """A photo, its focal length or the error in its way, and what a run would do: ``todo``, ``done`` or ``error``.
+
+    ``asks_picture`` tells that a run would ask the picture for its focal length, which takes the pixels.
+    """
 
     task: Task
     status: str
     estimate: FocalEstimate | None = None
     error: M3dError | None = None
+    asks_picture: bool = False
 
 
 def show_plan(
@@ -69,7 +73,8 @@ def _prospect(task: Task, settings: Settings) -> _Prospect:
         estimate = focal_of(task, settings.camera)
     except M3dError as error:
         return _Prospect(task, "error", error=error)
-    return _Prospect(task, "todo" if task.earlier is None else "done", estimate)
+    asks = settings.asks_picture(estimate, is_shared=task.shared is not None)
+    return _Prospect(task, "todo" if task.earlier is None else "done", estimate, asks_picture=asks)
 
 
 def _text(prospect: _Prospect) -> str:
@@ -79,7 +84,10 @@ def _text(prospect: _Prospect) -> str:
         return f"error  {path}  {one_line(reason)}"
     focal = prospect.estimate
     outputs = " ".join(one_line(str(output)) for output in prospect.task.job.outputs)
-    return f"{prospect.status:5}  {path} -> {outputs}  {focal.focal:.1f} px {focal.source} +- {focal.rel_sigma:.1%}"
+    told = f"{focal.focal:.1f} px {focal.source} +- {focal.rel_sigma:.1%}"
+    if prospect.asks_picture:
+        told = "focal length from the picture"
+    return f"{prospect.status:5}  {path} -> {outputs}  {told}"
 
 
 def _json(prospect: _Prospect) -> str:
@@ -94,6 +102,7 @@ def _json(prospect: _Prospect) -> str:
             "focal_px": focal.focal,
             "focal_source": str(focal.source),
             "focal_rel_sigma": focal.rel_sigma,
+            "asks_picture": prospect.asks_picture,
         }
     if prospect.error is not None:
         error = prospect.error
