@@ -37,14 +37,12 @@ class FocalOpinion:
         return self.ratio * FULL_FRAME_DIAGONAL
 
 
-def opinion_of_distribution(
-    log_ratios: NDArray[np.float64], probability: NDArray[np.float64], *, widened: float = 1.0
-) -> FocalOpinion:
-    """Mean and spread of a distribution (N,) over ln ratios (N,); ``widened`` is what calibration found missing."""
+def opinion_of_distribution(log_ratios: NDArray[np.float64], probability: NDArray[np.float64]) -> FocalOpinion:
+    """Mean and spread of a distribution (N,) over ln ratios (N,)."""
     probability = probability / probability.sum()
     mean = float((probability * log_ratios).sum())
     spread = math.sqrt(float((probability * (log_ratios - mean) ** 2).sum()))
-    return FocalOpinion(math.exp(mean), widened * spread, "told by the picture")
+    return FocalOpinion(math.exp(mean), spread, "told by the picture")
 
 
 def fused(seen: FocalOpinion, lines: LineFocal | None) -> FocalOpinion:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from m3d_cli.camera import Camera
 from m3d_cli.errors import WeightsError
 from m3d_cli.files.focal_picture import FocalOpinion, fused, opinion_of_distribution
+from m3d_cli.files.sensors import FULL_FRAME_DIAGONAL
 from m3d_cli.files.vanishing import focal_of_lines
 from m3d_cli.inference.photo import to_canonical
 from m3d_cli.models.create import load_model
@@ -19,10 +20,14 @@ from m3d_cli.models.lite import Lite
 from m3d_cli.models.prediction import FOCAL_RANGE
 from m3d_cli.models.spec import LITE, ModelSpec
 
-# What the head learned from has about the focal lengths that photos have (35 mm equivalents of 37 mm, a spread of 0.38
-# of the logarithm), so its distribution is taken as it is.
-# Spread of the errors over the spread that the head states, on frames with known intrinsics that it never saw.
-WIDENED = 1.0
+# 35 mm equivalents, median in mm and spread of the logarithm: those the head was shown (configs/lite-5.toml), and, in round
+# figures, those of photos: wide angle to short telephoto.
+SHOWN = (38.0, 0.5)
+PHOTOS = (35.0, 0.45)
+
+# How much of the head's evidence counts: on frames with known intrinsics that it never saw, cropped at random, its errors
+# spread 1.54 times as far as it says.
+EVIDENCE = 1 / 1.54**2
 
 
 class PictureFocal:
@@ -59,8 +64,8 @@ class PictureFocal:
         shift = math.log(
             math.hypot(canonical.width, canonical.height) / photo.transform.scale / math.hypot(width, height)
         )
-        probability = logits[0].double().softmax(dim=0).cpu().numpy()
-        return opinion_of_distribution(self._log_ratios + shift, probability, widened=WIDENED)
+        log_ratios = self._log_ratios + shift
+        return opinion_of_distribution(log_ratios, _judged(logits[0].double().cpu().numpy(), log_ratios))
 
     def _normalised(self, pixels: NDArray[np.uint8]) -> torch.Tensor:
         mean, std = (torch.tensor(x, device=self._device)[:, None, None] for x in (self._spec.mean, self._spec.std))
@@ -82,3 +87,14 @@ class SharedPictureFocal:
             if self._teller is None:
                 self._teller = PictureFocal.bundled(self._device)
             return self._teller
+
+
+def _judged(logits: NDArray[np.float64], log_ratios: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability (N,) by Bayes: what the head was shown taken out of what it says, the rest weakened, photos put in."""
+    evidence = logits - _log_prior(log_ratios, *SHOWN)
+    log_probability = EVIDENCE * evidence + _log_prior(log_ratios, *PHOTOS)
+    return np.asarray(np.exp(log_probability - log_probability.max()))
+
+
+def _log_prior(log_ratios: NDArray[np.float64], median: float, spread: float) -> NDArray[np.float64]:
+    return np.asarray(-0.5 * ((log_ratios - math.log(median / FULL_FRAME_DIAGONAL)) / spread) ** 2)

@@ -38,7 +38,7 @@ class LiteConfig:
     bins: int = 64
     min_depth: float = 0.1
     max_depth: float = 250.0
-    focal_bins: int = 0
+    focal_bins: int = 64
 
 
 class LiteOutput(NamedTuple):

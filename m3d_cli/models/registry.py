@@ -75,8 +75,8 @@ BUNDLED = {
     "lite": WeightsFile(
         "lite",
         BUNDLE / "lite.safetensors",
-        40577276,
-        "648d7f3b4378397a1a98f815f01e45ca548b88d554c5bdbdc922582d25dd1ef6",
+        21412740,
+        "fbe5ec66711bf00ea62a192c51ea646c658a961289e8d073bd35f66389033d9d",
     ),
 }
 

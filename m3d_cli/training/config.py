@@ -33,6 +33,7 @@ class SyntheticGroup(_Section):
     """Rendered rooms, table tops, halls and streets; ``assets`` is the packed model library.
 
     ``scenes`` gives the share of each kind of scene (`datasets.synthetic.SCENES`); left out, the default mixture.
+    ``rich_light`` and ``field_of_view`` (degrees) are those of `datasets.synthetic.Recipe`.
     """
 
     kind: Literal["synthetic"]
@@ -41,6 +42,8 @@ class SyntheticGroup(_Section):
     seed: int = 0
     assets: Path
     scenes: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    rich_light: bool = False
+    field_of_view: tuple[Angle, Angle] | None = None
 
     @field_validator("scenes")
     @classmethod
@@ -231,6 +234,15 @@ class InputSection(_Section):
     focal: float = Field(gt=0)
 
 
+class BlendSection(_Section):
+    """A run may start between two sets of weights: ``share`` of ``initial_weights`` and the rest of ``weights``, number
+    by number (arXiv 2109.01903): what the later stage gained, with the earlier one's steadiness.
+    """
+
+    weights: Path
+    share: float = Field(gt=0, lt=1)
+
+
 class TrainConfig(_Section):
     """One training run; ``autocast`` computes the network in bf16, which also AMX-capable CPUs do several times
     faster.
@@ -247,6 +259,7 @@ class TrainConfig(_Section):
     compact: bool = False
     checkpoint_every: int = Field(500, gt=0)
     log_every: int = Field(20, gt=0)
+    blend: BlendSection | None = None
     input: InputSection | None = None
     validation: ValidationSection | None = None
     data: DataSection
@@ -282,6 +295,7 @@ def _explain(error: ValidationError) -> str:
 def _known_keys() -> list[str]:
     sections = (
         TrainConfig,
+        BlendSection,
         InputSection,
         ValidationSection,
         DataSection,

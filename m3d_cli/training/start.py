@@ -18,11 +18,10 @@ from m3d_cli.models.lite import Lite, LiteConfig
 from m3d_cli.models.metric3d import Metric3DConvNext, Metric3DVit, build_network
 from m3d_cli.models.spec import LITE, TEST_LITE, ModelSpec, model_spec
 from m3d_cli.models.weights import load_weights, read_tensors
-from m3d_cli.training.config import TrainConfig
+from m3d_cli.training.config import BlendSection, TrainConfig
 from m3d_cli.training.encoder_file import read_encoder
 
 POSITIONS = "encoder.pos_embed"
-FOCAL_BINS = 64
 
 
 def spec_of(config: TrainConfig) -> ModelSpec:
@@ -44,7 +43,18 @@ def initial_model(config: TrainConfig) -> nn.Module:
         _load_encoder(model, config.initial_encoder)
     if config.initial_weights is not None:
         _load_whole(model, config.initial_weights)
+    if config.blend is not None:
+        _blend(model, config.blend)
     return model
+
+
+def _blend(model: nn.Module, blend: BlendSection) -> None:
+    """Draw the weights towards those of a file; a head for the focal length that the file lacks stays."""
+    other = copy.deepcopy(model)
+    _load_whole(other, blend.weights)
+    with torch.no_grad():
+        for mine, theirs in zip(model.parameters(), other.parameters(), strict=True):
+            mine.lerp_(theirs, 1 - blend.share)
 
 
 def averaged_copy(model: nn.Module) -> nn.Module:
@@ -58,7 +68,7 @@ def _seeded(config: TrainConfig) -> nn.Module:
         return build_network(config.model)
     shape = LiteConfig() if config.model == LITE.name else TEST_CONFIG
     spec = spec_of(config).canonical
-    bins = (shape.focal_bins or FOCAL_BINS) if config.loss.focal > 0 else 0
+    bins = shape.focal_bins if config.loss.focal > 0 else 0
     return Lite(replace(shape, height=spec.height, width=spec.width, focal_bins=bins))
 
 

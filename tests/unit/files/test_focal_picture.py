@@ -24,9 +24,9 @@ SEEN = FocalOpinion(0.8, 0.2, "told by the picture")
 def test_a_distribution_becomes_its_mean_and_spread() -> None:
     places = np.linspace(-1, 1, 201)
     probability = np.exp(-0.5 * ((places - 0.1) / 0.15) ** 2)
-    opinion = opinion_of_distribution(places, probability, widened=1.5)
+    opinion = opinion_of_distribution(places, probability)
     assert opinion.ratio == pytest.approx(math.exp(0.1), rel=1e-3)
-    assert opinion.sigma == pytest.approx(1.5 * 0.15, rel=1e-2)
+    assert opinion.sigma == pytest.approx(0.15, rel=1e-2)
 
 
 def test_lines_that_agree_are_fused_by_variance() -> None:

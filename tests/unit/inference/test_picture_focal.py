@@ -11,6 +11,7 @@ from torch import Tensor
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import WeightsError
+from m3d_cli.inference import picture_focal
 from m3d_cli.inference.photo import to_canonical
 from m3d_cli.inference.picture_focal import PictureFocal
 from m3d_cli.models.create import TEST_CONFIG
@@ -38,7 +39,9 @@ def photo(width: int, height: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("size", [(84, 56), (840, 560), (300, 900), (1600, 400)])
-def test_the_answer_is_in_the_photos_own_pixels(size: tuple[int, int]) -> None:
+def test_the_answer_is_in_the_photos_own_pixels(size: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(picture_focal, "PHOTOS", picture_focal.SHOWN)
+    monkeypatch.setattr(picture_focal, "EVIDENCE", 1.0)
     teller = PictureFocal(Certain(replace(TEST_CONFIG, focal_bins=64)), TEST_LITE, CPU)
     opinion = teller.opinion(photo(*size), *size)
     scale = to_canonical(photo(*size), Camera.centred(*size, 100), TEST_LITE).transform.scale
@@ -48,6 +51,18 @@ def test_the_answer_is_in_the_photos_own_pixels(size: tuple[int, int]) -> None:
 def test_a_reduced_copy_says_the_same_of_the_full_photo() -> None:
     teller = PictureFocal(Certain(TEST_CONFIG), TEST_LITE, CPU)
     assert teller.opinion(photo(400, 300), 4000, 3000).ratio == teller.opinion(photo(800, 600), 4000, 3000).ratio
+
+
+def test_weaker_evidence_leaves_more_to_what_photos_are_like(monkeypatch: pytest.MonkeyPatch) -> None:
+    teller = PictureFocal(Certain(TEST_CONFIG), TEST_LITE, CPU)
+    opinions = []
+    for evidence in (1.0, 0.4, 0.0):
+        monkeypatch.setattr(picture_focal, "EVIDENCE", evidence)
+        opinions.append(teller.opinion(photo(84, 56), 84, 56))
+    sure, doubted, none = opinions
+    assert sure.sigma < doubted.sigma < none.sigma
+    assert none.equivalent == pytest.approx(picture_focal.PHOTOS[0], rel=0.02)
+    assert none.sigma == pytest.approx(picture_focal.PHOTOS[1], rel=0.05)
 
 
 def test_a_network_without_the_head_is_refused() -> None:

@@ -104,4 +104,4 @@ def test_one_part_can_learn_alone() -> None:
     learning = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
     assert learning == {name for name, _ in model.named_parameters() if name.startswith("focal_head.")}
     with pytest.raises(UsageError, match="no such part"):
-        make_optimiser(Lite(), OptimiserSection(steps=1, batch_size=1, only="focal_head"))
+        make_optimiser(Lite(LiteConfig(focal_bins=0)), OptimiserSection(steps=1, batch_size=1, only="focal_head"))

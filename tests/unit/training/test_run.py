@@ -27,12 +27,14 @@ from m3d_cli.photo import Photo
 from m3d_cli.training import loop
 from m3d_cli.training.config import (
     AugmentSection,
+    BlendSection,
     DataSection,
     InputSection,
     LayoutGroup,
     LossSection,
     OptimiserSection,
     RgbdGroup,
+    ShapesGroup,
     TrainConfig,
     ValidationSection,
 )
@@ -321,6 +323,16 @@ def test_several_layouts_are_mixed_in_one_run(config: TrainConfig, tmp_path: Pat
     assert source_weights(store, [1, 1]).numpy()[6:].sum() == pytest.approx(1)
 
 
+def test_rendered_solids_train_without_any_file(config: TrainConfig, tmp_path: Path) -> None:
+    group = ShapesGroup(kind="shapes", weight=1, count=5, seed=3, scenes={"yard": 1.0}, field_of_view=(40, 60))
+    rendered = config.model_copy(update={"data": config.data.model_copy(update={"groups": (group,)})})
+    run_training(with_steps(rendered, steps=2), tmp_path / "run", CPU, 1, lambda progress: None)
+    store = open_store(tmp_path / "run" / "store")
+    assert store.names == ("shapes/yard",)
+    assert len(store) == 5
+    assert ((store.geometry[:, 2] > 42 / 0.5774) & (store.geometry[:, 2] < 42 / 0.3639)).all()
+
+
 def write_tum(folder: Path) -> None:
     rows = {"rgb": ["# time file"], "depth": ["# time file"]}
     for kind in rows:
@@ -350,3 +362,18 @@ def test_lite_of_another_input_size_starts_from_smaller_weights(config: TrainCon
     saved = load_file(path)["decoder.refine.weight"].float()
     assert torch.equal(model.decoder.refine.weight, saved)
     assert spec_of(larger).canonical.focal == 90
+
+
+def test_a_run_can_start_between_two_sets_of_weights(config: TrainConfig, tmp_path: Path) -> None:
+    first = run_training(config, tmp_path / "first", CPU, 1, lambda progress: None)
+    other = config.model_copy(update={"seed": 5, "loss": LossSection(focal=0.1)})
+    second = run_training(other, tmp_path / "second", CPU, 1, lambda progress: None)
+    between = other.model_copy(
+        update={"initial_weights": second, "blend": BlendSection(weights=first, share=0.25), "loss": other.loss}
+    )
+    state = initial_model(between).state_dict()
+    one, two = load_file(first), load_file(second)
+    key = "decoder.refine.weight"
+    assert torch.allclose(state[key], 0.75 * one[key].float() + 0.25 * two[key].float(), atol=1e-6)
+    head = "focal_head.mlp.0.weight"
+    assert torch.equal(state[head].half(), two[head])
