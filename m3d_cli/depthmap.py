@@ -10,6 +10,11 @@ from numpy.typing import NDArray
 from m3d_cli.camera import Camera
 from m3d_cli.errors import OutputError
 
+# Normals in 16 bits: n = (value - NORMAL_ZERO) / NORMAL_STEPS for x, y, z; 0 0 0, which no normal gives, is unknown.
+NORMAL_STEPS = 32767
+NORMAL_ZERO = 32768
+NORMAL_AXES = "x right, y down, z forward; facing the camera; n = (value - 32768) / 32767; 0 0 0 is unknown"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
@@ -45,3 +50,17 @@ def facing(normals: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:
     x, y = camera.slopes()
     away = normals[..., 0] * x + normals[..., 1] * y + normals[..., 2] > 0
     return np.where(away[..., None], -normals, normals)
+
+
+def coded_normals(normals: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Unit normals (H, W, 3) in 16 bits; what is not a number becomes unknown."""
+    values = np.rint(np.nan_to_num(normals) * NORMAL_STEPS + NORMAL_ZERO)
+    values[~np.isfinite(normals).all(axis=2)] = 0
+    return np.asarray(values, dtype=np.uint16)
+
+
+def decoded_normals(values: NDArray[np.uint16]) -> NDArray[np.float32]:
+    """Unit normals (H, W, 3) from 16 bits, NaN where unknown."""
+    normals = (values.astype(np.float32) - NORMAL_ZERO) / NORMAL_STEPS
+    normals[(values == 0).all(axis=2)] = np.nan
+    return np.asarray(normals, dtype=np.float32)

@@ -14,7 +14,7 @@ from m3d_cli.batch.plan import Job, OutputFormat
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.canonical import CanonicalTransform
-from m3d_cli.depthmap import DepthMap
+from m3d_cli.depthmap import NORMAL_STEPS, DepthMap
 from m3d_cli.errors import OutputError
 from m3d_cli.files.load import LoadedPhoto
 from m3d_cli.inference.photo import CanonicalPhoto, Computed
@@ -22,7 +22,7 @@ from m3d_cli.models.onnx_file import choose_backend
 from m3d_cli.outputs.arrays import encode_npy, encode_npz, encode_pfm, encode_tiff, write_exr
 from m3d_cli.outputs.atomic import write_bytes
 from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
-from m3d_cli.outputs.normal_png import STEPS, encode_normal_png
+from m3d_cli.outputs.normal_png import encode_normal_png
 from m3d_cli.outputs.png import encode_png16
 from m3d_cli.outputs.preview import encode_preview
 from m3d_cli.outputs.sidecar import (
@@ -218,6 +218,6 @@ def _output_record(job: Job, kind: OutputFormat, settings: Settings) -> OutputRe
     if kind is OutputFormat.CONFIDENCE:
         scale = float(LARGEST)
     if kind is OutputFormat.NORMAL:
-        scale = float(STEPS)
+        scale = float(NORMAL_STEPS)
     axes = axes_note(settings.cloud, kind) if kind in CLOUD_FORMATS else None
     return OutputRecord(job.output(kind).name, str(kind), scale, axes)

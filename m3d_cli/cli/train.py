@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from m3d_cli.cli.console import Talk, is_talking_to_a_person, write_line
 
-synth = typer.Typer(help="Rendered training frames with exact depth.", no_args_is_help=True)
+
+class FramesByDefault(TyperGroup):
+    """``m3d synth OUT`` is ``m3d synth frames OUT``: only what is named like a command is one."""
+
+    default = "frames"
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse as ever, after naming the command that was meant."""
+        if args and args[0] not in (*self.commands, *ctx.help_option_names):
+            args = [self.default, *args]
+        return list(super().parse_args(ctx, args))
+
+
+synth = typer.Typer(
+    cls=FramesByDefault, help="Rendered frames with exact depth and normals: m3d synth OUT.", no_args_is_help=True
+)
 
 Workers = Annotated[int, typer.Option("--workers", help="Processes that render; 0 for one a core.", min=0)]
 
@@ -67,20 +83,40 @@ def assets(
 @synth.command("frames")
 def frames(
     out: Annotated[Path, typer.Argument(help="Folder to write in the RGB-D layout.")],
-    library: Annotated[Path, typer.Option("--assets", help="Packed models, see: m3d synth assets.")],
+    library: Annotated[
+        Path | None,
+        typer.Option("--assets", help="Packed models, see: m3d synth assets. Boxes, cylinders and balls without."),
+    ] = None,
     count: Annotated[int, typer.Option("--count", help="Number of pictures.", min=1)] = 100,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture.", min=0)] = 0,
     width: Annotated[int, typer.Option("--width", help="Pixels.", min=32)] = 448,
     height: Annotated[int, typer.Option("--height", help="Pixels.", min=32)] = 336,
+    scenes: Annotated[
+        str | None, typer.Option("--scenes", help="Kinds of scene in equal shares, for example kitchen,office.")
+    ] = None,
+    fov: Annotated[
+        tuple[float, float] | None,
+        typer.Option("--fov", help="Least and largest horizontal angle of view in degrees, for example 12 120."),
+    ] = None,
+    plain_light: Annotated[
+        bool, typer.Option("--plain-light", help="With --assets: lamps of one colour and no windows.")
+    ] = False,
     workers: Workers = 0,
 ) -> None:
-    """Render rooms, table tops, halls and streets with exact depth into the RGB-D layout."""
-    from m3d_cli.datasets.assets import load_assets
-    from m3d_cli.datasets.rgbd import write_rgbd
-    from m3d_cli.datasets.synthetic import render_many
+    """Render pictures with exact depth and normals into the RGB-D layout: OUT/rgb, depth, normal and meta.json.
 
-    samples = render_many(load_assets(library), range(seed, seed + count), width, height, workers or _cores())
-    write_line(str(write_rgbd(samples, out).root))
+    A seed is one picture, always the same. With --assets furnished rooms, table tops, halls and streets of true-size
+    models; without, rooms, yards and table tops of simple solids, which need nothing and render faster.
+    """
+    from m3d_cli.datasets.rendering import Order, render
+    from m3d_cli.datasets.rgbd import write_rgbd
+
+    order = Order(range(seed, seed + count), width, height, _listed(scenes), fov, library, not plain_light)
+    write_line(str(write_rgbd(render(order, workers or _cores()), out).root))
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",")) if names else ()
 
 
 def _leads() -> bool:

@@ -23,11 +23,12 @@ def depth_edges(depth: NDArray[np.float32]) -> NDArray[np.bool_] | None:
     small = _reduced(depth, cv2.INTER_NEAREST)
     if np.count_nonzero(np.isfinite(small)) < DENSE * small.size:
         return None
+    edges = np.zeros(small.shape, dtype=np.bool_)
+    # Nothing is known of the step between two pixels of sky.
     with np.errstate(invalid="ignore"):
         logs = np.log(small)
-    edges = np.zeros(small.shape, dtype=np.bool_)
-    edges[:, 1:] |= np.abs(np.diff(logs, axis=1)) > JUMP
-    edges[1:] |= np.abs(np.diff(logs, axis=0)) > JUMP
+        edges[:, 1:] |= np.abs(np.diff(logs, axis=1)) > JUMP
+        edges[1:] |= np.abs(np.diff(logs, axis=0)) > JUMP
     return edges if np.count_nonzero(edges) >= LEAST_EDGES else None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -66,14 +67,28 @@ class Pose:
     rotation: NDArray[np.float64]
 
 
+class Shot(NamedTuple):
+    """Linear RGB radiance (H, W, 3), depth along z (H, W) in metres, +inf where only sky is, and unit normals (H, W, 3)
+    of what is seen, in camera axes and towards the camera, NaN where only sky is.
+    """
+
+    radiance: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    normals: NDArray[np.float32]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Surface:
-    """What the rays of one picture hit, flat over pixels; ``hit`` (N,) tells where there is anything."""
+    """What the rays of one picture hit, flat over pixels; ``hit`` (N,) tells where there is anything.
+
+    ``normals`` are those light falls on, smooth over a mesh's facets; ``facets`` are the facets' own.
+    """
 
     hit: NDArray[np.bool_]
     distance: NDArray[np.float32]
     points: NDArray[np.float32]
     normals: NDArray[np.float32]
+    facets: NDArray[np.float32]
     albedo: NDArray[np.float32]
     gloss: NDArray[np.float32]
 
@@ -110,10 +125,8 @@ class Stage:
         origin = np.tile(np.asarray(position, dtype=np.float32), (len(steps), 1))
         return not bool(self._caster.blocked(np.concatenate([origin, steps], axis=1), 0.0, radius).any())
 
-    def photograph(
-        self, camera: Camera, pose: Pose, rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Linear RGB radiance (H, W, 3) and depth along z in metres (H, W), +inf where only sky is."""
+    def photograph(self, camera: Camera, pose: Pose, rng: np.random.Generator) -> Shot:
+        """The picture that ``rng``'s shadows give, with depth and normals."""
         rays = _rays(camera, pose)
         surface = self._look(rays, camera)
         shape = (camera.height, camera.width)
@@ -126,7 +139,9 @@ class Stage:
         veil = np.exp(-sky.haze * reach)[:, None].astype(np.float32)
         colour = colour * veil + np.asarray(sky.horizon, np.float32) * sky.brightness * (1 - veil)
         colour[~surface.hit] = sky_radiance(sky, rays[~surface.hit, 3:])
-        return colour.reshape(*shape, 3), surface.distance.reshape(shape)
+        facing = surface.facets @ pose.rotation.astype(np.float32)
+        facing[~surface.hit] = np.nan
+        return Shot(colour.reshape(*shape, 3), surface.distance.reshape(shape), facing.reshape(*shape, 3))
 
     def _look(self, rays: NDArray[np.float32], camera: Camera) -> _Surface:
         hits = self._caster.cast(rays)
@@ -151,10 +166,13 @@ class Stage:
         direction = rays[:, 3:]
         points = rays[:, :3] + direction * np.where(hit, hits.distance, 1.0)[:, None]
         normals = _shading_normals(self.part, self._faces, self._smooth, self._round, hits)
-        away = np.einsum("ij,ij->i", normals, direction) > 0
-        normals[away] = -normals[away]
+        facets = self._faces[triangle]
+        for each in (normals, facets):
+            away = np.einsum("ij,ij->i", each, direction) > 0
+            each[away] = -each[away]
         albedo = _linear(texels[:, :3]) * self.part.colour[triangle]
-        return _Surface(hit, hits.distance, points, normals, albedo.astype(np.float32), self.part.gloss[triangle])
+        gloss = self.part.gloss[triangle]
+        return _Surface(hit, hits.distance, points, normals, facets, albedo.astype(np.float32), gloss)
 
     def _texture(self, hits: Hits, rays: NDArray[np.float32], focal: float) -> NDArray[np.float32]:
         """RGBA (N, 4), 0..255, bilinear in the mip level whose texels are about as large as a pixel."""

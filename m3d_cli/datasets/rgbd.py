@@ -1,4 +1,5 @@
-"""Folders of RGB-D frames: ``rgb/*.jpg``, ``depth/*.png`` (uint16) and ``meta.json`` with one entry a frame.
+"""Folders of RGB-D frames: ``rgb/*.jpg``, ``depth/*.png`` (uint16), ``meta.json`` with one entry a frame and, for
+frames whose entry says ``has_normals``, ``normal/*.png`` (uint16 RGB, coded as in `depthmap`).
 
 Metres are ``value / depth_scale``; 0 is unknown and, where the file says so, ``sky_value`` is beyond everything. The
 file's intrinsics follow the OpenCV convention (centre of the top-left pixel at 0, 0) and are moved to ours when read.
@@ -21,7 +22,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET, Camera, FocalSource
 from m3d_cli.datasets.sample import Sample
-from m3d_cli.depthmap import DepthMap
+from m3d_cli.depthmap import NORMAL_AXES, DepthMap, coded_normals, decoded_normals
 from m3d_cli.errors import CalibrationError, DatasetError
 from m3d_cli.photo import Photo
 
@@ -35,13 +36,16 @@ _HINT = "see m3d_cli/datasets/rgbd.py for the layout"
 
 @dataclass(frozen=True, slots=True)
 class RgbdFrame:
-    """One line of ``meta.json``: file stem, camera (our pixel convention), split, source, depth units a metre."""
+    """One line of ``meta.json``: file stem, camera (our pixel convention), split, source, depth units a metre, and
+    whether there are normals.
+    """
 
     name: str
     camera: Camera
     split: str
     source: str
     depth_scale: float
+    has_normals: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +76,19 @@ class RgbdFolder:
         _expect_size(path, image, frame.camera)
         depth = self._read_depth(frame)
         photo = Photo(path, image.astype(np.uint8, copy=False), frame.camera)
-        return Sample(photo, DepthMap(depth, frame.camera), frame.source, self.sparse)
+        normals = self.read_normals(frame) if frame.has_normals else None
+        return Sample(photo, DepthMap(depth, frame.camera, None, normals), frame.source, self.sparse)
+
+    def read_normals(self, frame: RgbdFrame) -> NDArray[np.float32]:
+        """Unit normals (H, W, 3) of a frame that has them, NaN where unknown."""
+        path = self.root / "normal" / f"{frame.name}.png"
+        stored = _read_image(path, cv2.IMREAD_UNCHANGED)
+        if stored.dtype != np.uint16 or stored.ndim != 3:
+            raise DatasetError(
+                f"{path}: normals must be a 16-bit RGB PNG, got {stored.dtype} {stored.shape}", hint=_HINT
+            )
+        _expect_size(path, stored, frame.camera)
+        return decoded_normals(stored[..., ::-1])
 
     def _read_depth(self, frame: RgbdFrame) -> NDArray[np.float32]:
         path = self.root / "depth" / f"{frame.name}.png"
@@ -150,6 +166,7 @@ def write_rgbd(
         "depth_type": "sparse" if True in sparse else "dense",
         "sky_value": SKY_VALUE,
         "intrinsics_convention": _CONVENTION,
+        "normals": NORMAL_AXES,
         "frames": frames,
     }
     (part / "meta.json").write_text(json.dumps(meta, indent=0), encoding="utf-8")
@@ -190,6 +207,7 @@ def _frame(entry: Mapping[str, Any], meta: Mapping[str, Any], split: str, source
         split=str(entry.get("split", split)),
         source=str(entry.get("source", source)),
         depth_scale=scale,
+        has_normals=bool(entry.get("has_normals", False)),
     )
 
 
@@ -220,6 +238,11 @@ def _write_frame(sample: Sample, folder: Path, name: str, jpeg_quality: int) -> 
     image = np.ascontiguousarray(sample.photo.image[..., ::-1])
     _encode(folder / "rgb" / f"{name}.jpg", image, [cv2.IMWRITE_JPEG_QUALITY, jpeg_quality])
     _encode(folder / "depth" / f"{name}.png", _to_png(depth, scale), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+    normals = sample.truth.normals
+    if normals is not None:
+        (folder / "normal").mkdir(exist_ok=True)
+        coded = np.ascontiguousarray(coded_normals(normals)[..., ::-1])
+        _encode(folder / "normal" / f"{name}.png", coded, [cv2.IMWRITE_PNG_COMPRESSION, 3])
     return {
         "id": name,
         "w": camera.width,
@@ -231,6 +254,7 @@ def _write_frame(sample: Sample, folder: Path, name: str, jpeg_quality: int) -> 
         "depth_scale": scale,
         "source": sample.source,
         "valid": round(float(np.isfinite(depth).mean()), 4),
+        "has_normals": normals is not None,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from m3d_cli.datasets.depth_files import DepthRule
@@ -26,7 +28,7 @@ def _frame(folder: RgbdFolder, entry: RgbdFrame) -> Frame:
         camera.focal_source,
         camera.focal_rel_sigma,
     )
-    return frame_of_files(
+    frame = frame_of_files(
         f"{folder.root.name}/{entry.name}",
         folder.source,
         folder.root / "rgb" / f"{entry.name}.jpg",
@@ -36,3 +38,4 @@ def _frame(folder: RgbdFolder, entry: RgbdFrame) -> Frame:
         sparse=folder.sparse,
         split=entry.split,
     )
+    return replace(frame, read_normals=partial(folder.read_normals, entry)) if entry.has_normals else frame

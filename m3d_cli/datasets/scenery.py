@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.datasets import mesh
 from m3d_cli.datasets.assets import AssetLibrary, Model
 from m3d_cli.datasets.mesh import Part
 from m3d_cli.datasets.render import Lighting, Pose, Stage
 from m3d_cli.datasets.texture import Surface
 
+FAR = 250.0  # metres; what lies beyond counts as beyond everything
 FAR_AWAY = 12.0  # metres from the nearest place for a camera
 Rect = tuple[float, float, float, float]  # x0, y0, x1, y1 in metres
 
@@ -56,6 +58,18 @@ class Scene:
     stage: Stage
     propose: Callable[[np.random.Generator], View]
     limits: Limits
+
+
+def focal_between(field_of_view: tuple[float, float], rng: np.random.Generator) -> float:
+    """A focal length in picture widths, even by its logarithm between two horizontal angles in degrees."""
+    long, short = (1 / (2 * math.tan(math.radians(angle) / 2)) for angle in field_of_view)
+    return float(short * (long / short) ** rng.random())
+
+
+def camera_of(focal: float, rng: np.random.Generator, width: int, height: int) -> Camera:
+    """A camera of ``focal`` picture widths whose principal point lies a little off the middle, as in real ones."""
+    cx, cy = (0.5 + rng.normal(0, 0.012, 2)) * (width, height)
+    return Camera(width, height, focal * width, focal * width, float(cx), float(cy), FocalSource.CALIBRATION, 0.005)
 
 
 def rotation(yaw: float, pitch: float, roll: float) -> NDArray[np.float64]:

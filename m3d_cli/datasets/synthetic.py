@@ -1,14 +1,16 @@
-"""Pictures with exact metric depth from scenes of true-size objects: rooms, table tops, halls, streets.
+"""Pictures with exact metric depth and normals from scenes of true-size objects: rooms, table tops, halls, streets.
 
 A seed means one picture, always the same; four consecutive seeds look at one scene.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
 from itertools import groupby
 from multiprocessing import current_process, get_context
 from pathlib import Path
@@ -16,17 +18,18 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from m3d_cli.camera import Camera, FocalSource
+from m3d_cli.camera import Camera
 from m3d_cli.datasets.assets import AssetLibrary
 from m3d_cli.datasets.country import parkway
 from m3d_cli.datasets.halls import bin_, corridor, hall, shelf
+from m3d_cli.datasets.light import many_lamps
 from m3d_cli.datasets.optics import develop
 from m3d_cli.datasets.outdoors import car_park, garden
 from m3d_cli.datasets.rooms import room
+from m3d_cli.datasets.rows import kitchen, office
 from m3d_cli.datasets.sample import Sample
-from m3d_cli.datasets.scenery import Scene, View
+from m3d_cli.datasets.scenery import FAR, Scene, View, camera_of, focal_between
 from m3d_cli.datasets.streets import drive, walk
 from m3d_cli.datasets.tabletops import desk, tabletop
 from m3d_cli.depthmap import DepthMap
@@ -34,7 +37,6 @@ from m3d_cli.errors import DatasetError
 from m3d_cli.photo import Photo
 
 VIEWS_PER_SCENE = 4
-FAR = 250.0  # metres; what lies beyond counts as beyond everything
 _TRIES = 24
 _PREVIEW = (44, 33)  # pixels
 _GOLDEN = 0.6180339887498949
@@ -55,6 +57,8 @@ SCENES: dict[str, SceneMaker] = {
     "carpark": car_park,
     "garden": garden,
     "parkway": parkway,
+    "kitchen": kitchen,
+    "office": office,
 }
 
 # Shares of the mixture: the viewpoints a network is trained on are its prior of scale, so each comes in quantity.
@@ -76,11 +80,25 @@ MIXTURE: Mapping[str, float] = MappingProxyType(
 )
 
 
-def render_sample(
-    library: AssetLibrary, seed: int, width: int, height: int, mixture: Mapping[str, float] = MIXTURE
-) -> Sample:
-    """The picture of ``seed``, ``width`` x ``height`` pixels, with depth in metres (+inf sky)."""
-    return next(iter(_render_group(library, [seed], width, height, mixture)))
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What is rendered: the share of each kind of scene, by the names in `SCENES`.
+
+    ``rich_light`` gives rooms lamps of several colours and windows (`light.many_lamps`); ``field_of_view`` bounds the
+    horizontal angle in degrees, instead of what suits each scene. Neither changes where things and cameras stand.
+    """
+
+    mixture: Mapping[str, float] = field(default_factory=lambda: dict(MIXTURE))
+    rich_light: bool = False
+    field_of_view: tuple[float, float] | None = None
+
+
+STANDARD = Recipe()
+
+
+def render_sample(library: AssetLibrary, seed: int, width: int, height: int, recipe: Recipe = STANDARD) -> Sample:
+    """The picture of ``seed``, ``width`` x ``height`` pixels, with depth in metres (+inf sky) and normals."""
+    return next(iter(_render_group(library, [seed], width, height, recipe)))
 
 
 def render_many(
@@ -89,20 +107,19 @@ def render_many(
     width: int,
     height: int,
     workers: int = 1,
-    mixture: Mapping[str, float] = MIXTURE,
+    recipe: Recipe = STANDARD,
 ) -> Iterator[Sample]:
     """The pictures of ``seeds`` in their order, made by ``workers`` processes; a few groups wait at most.
 
-    ``mixture`` tells the share of each kind of scene, by the names in `SCENES`. Consecutive seeds of one scene are
-    rendered together, which is three times as fast as one at a time.
+    Consecutive seeds of one scene are rendered together, which is three times as fast as one at a time.
     """
     groups = (list(group) for _, group in groupby(seeds, key=lambda seed: seed // VIEWS_PER_SCENE))
     if workers <= 1:
         for group in groups:
-            yield from _render_group(library, group, width, height, mixture)
+            yield from _render_group(library, group, width, height, recipe)
         return
     # Spawned, not forked: a parent with threads (torch, open3d) may hold locks that a fork would copy.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (library, width, height, dict(mixture)))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (library, width, height, recipe))
     with pool:
         waiting: deque[Future[list[Sample]]] = deque()
         for group in groups:
@@ -113,13 +130,13 @@ def render_many(
             yield from waiting.popleft().result()
 
 
-_worker: list[tuple[AssetLibrary, int, int, dict[str, float]]] = []
+_worker: list[tuple[AssetLibrary, int, int, Recipe]] = []
 
 
-def _start_worker(library: AssetLibrary, width: int, height: int, mixture: dict[str, float]) -> None:
+def _start_worker(library: AssetLibrary, width: int, height: int, recipe: Recipe) -> None:
     _keep_to_one_core()
     cv2.setNumThreads(1)
-    _worker[:] = [(library, width, height, mixture)]
+    _worker[:] = [(library, width, height, recipe)]
 
 
 def _keep_to_one_core() -> None:
@@ -136,18 +153,18 @@ def _keep_to_one_core() -> None:
 
 
 def _render_in_worker(seeds: list[int]) -> list[Sample]:
-    library, width, height, mixture = _worker[0]
-    return _render_group(library, seeds, width, height, mixture)
+    library, width, height, recipe = _worker[0]
+    return _render_group(library, seeds, width, height, recipe)
 
 
-def _render_group(
-    library: AssetLibrary, seeds: Sequence[int], width: int, height: int, mixture: Mapping[str, float]
-) -> list[Sample]:
+def _render_group(library: AssetLibrary, seeds: Sequence[int], width: int, height: int, recipe: Recipe) -> list[Sample]:
     """Pictures of one scene; a scene without a good view is drawn again."""
     number = seeds[0] // VIEWS_PER_SCENE
     for attempt in range(8):
-        scene = maker_of(number, mixture)(library, np.random.default_rng([number, attempt, 1]))
-        views = [_view(scene, np.random.default_rng([seed, attempt, 2]), width, height) for seed in seeds]
+        scene = maker_of(number, recipe.mixture)(library, np.random.default_rng([number, attempt, 1]))
+        if recipe.rich_light:
+            scene.stage.lighting = many_lamps(scene.stage.lighting, np.random.default_rng([number, attempt, 4]))
+        views = [_view(scene, seed, attempt, (width, height), recipe.field_of_view) for seed in seeds]
         if None not in views:
             break
     else:
@@ -167,21 +184,16 @@ def maker_of(number: int, mixture: Mapping[str, float] = MIXTURE) -> SceneMaker:
     return SCENES[names[int(np.searchsorted(limits, place, side="right"))]]
 
 
-def _view(scene: Scene, rng: np.random.Generator, width: int, height: int) -> tuple[View, Camera] | None:
+def _view(
+    scene: Scene, seed: int, attempt: int, size: tuple[int, int], field_of_view: tuple[float, float] | None
+) -> tuple[View, Camera] | None:
     """The first proposed view that shows something at a sensible distance."""
+    rng, lenses = np.random.default_rng([seed, attempt, 2]), np.random.default_rng([seed, attempt, 5])
     for _ in range(_TRIES):
         view = scene.propose(rng)
-        centre = 0.5 + rng.normal(0, 0.012, 2)
-        camera = Camera(
-            width,
-            height,
-            view.focal * width,
-            view.focal * width,
-            float(centre[0]) * width,
-            float(centre[1]) * height,
-            FocalSource.CALIBRATION,
-            0.005,
-        )
+        if field_of_view is not None:
+            view = dataclasses.replace(view, focal=focal_between(field_of_view, lenses))
+        camera = camera_of(view.focal, rng, *size)
         if scene.stage.clear(view.pose.position, scene.limits.near * 0.6) and _useful(scene, view, camera):
             return view, camera
     return None
@@ -199,10 +211,8 @@ def _useful(scene: Scene, view: View, camera: Camera) -> bool:
 def _photograph(scene: Scene, found: tuple[View, Camera], seed: int, width: int, height: int) -> Sample:
     view, camera = found
     rng = np.random.default_rng([seed, 3])
-    radiance, depth = scene.stage.photograph(camera, view.pose, rng)
-    photo = Photo(Path(f"{scene.domain}/{seed:08d}"), develop(radiance, np.isfinite(depth), rng), camera)
-    return Sample(photo, DepthMap(_limited(depth), camera), scene.domain, sparse=False)
-
-
-def _limited(depth: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.where(depth > FAR, np.float32(np.inf), depth)
+    shot = scene.stage.photograph(camera, view.pose, rng)
+    photo = Photo(Path(f"{scene.domain}/{seed:08d}"), develop(shot.radiance, np.isfinite(shot.depth), rng), camera)
+    depth = np.where(shot.depth > FAR, np.float32(np.inf), shot.depth)
+    normals = np.where(np.isfinite(depth)[..., None], shot.normals, np.float32(np.nan))
+    return Sample(photo, DepthMap(depth, camera, None, normals), scene.domain, sparse=False)

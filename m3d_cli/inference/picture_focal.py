@@ -20,13 +20,13 @@ from m3d_cli.models.lite import Lite
 from m3d_cli.models.prediction import FOCAL_RANGE
 from m3d_cli.models.spec import LITE, ModelSpec
 
-# 35 mm equivalents, median in mm and spread of the logarithm: those the head was shown (configs/lite-5.toml), and, in round
-# figures, those of photos: wide angle to short telephoto.
+# 35 mm equivalents, median in mm and spread of the logarithm: those the head was shown (configs/lite-5.toml), and, in
+# round figures, those of photos: wide angle to short telephoto.
 SHOWN = (38.0, 0.5)
 PHOTOS = (35.0, 0.45)
 
-# How much of the head's evidence counts: on frames with known intrinsics that it never saw, cropped at random, its errors
-# spread 1.54 times as far as it says.
+# How much of the head's evidence counts: on frames with known intrinsics that it never saw, cropped at random, its
+# errors spread 1.54 times as far as it says.
 EVIDENCE = 1 / 1.54**2
 
 
@@ -90,7 +90,9 @@ class SharedPictureFocal:
 
 
 def _judged(logits: NDArray[np.float64], log_ratios: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Probability (N,) by Bayes: what the head was shown taken out of what it says, the rest weakened, photos put in."""
+    """Probability (N,) by Bayes: what the head was shown is taken out of what it says, the rest weakened, photos put
+    in.
+    """
     evidence = logits - _log_prior(log_ratios, *SHOWN)
     log_probability = EVIDENCE * evidence + _log_prior(log_ratios, *PHOTOS)
     return np.asarray(np.exp(log_probability - log_probability.max()))

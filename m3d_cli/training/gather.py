@@ -17,9 +17,10 @@ from m3d_cli.datasets.frame import Frame
 from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.datasets.rgbd import RgbdFolder, open_rgbd_tree
 from m3d_cli.datasets.sample import Sample
-from m3d_cli.datasets.synthetic import MIXTURE, render_many
+from m3d_cli.datasets.shapes import SHAPE_MIXTURE, render_shapes
+from m3d_cli.datasets.synthetic import MIXTURE, Recipe, render_many
 from m3d_cli.errors import DatasetError, M3dError
-from m3d_cli.training.config import DataSection, Group, LayoutGroup, RgbdGroup, SyntheticGroup
+from m3d_cli.training.config import DataSection, Group, LayoutGroup, RgbdGroup, ShapesGroup, SyntheticGroup
 from m3d_cli.training.dataset import FrameStore, build_store, source_weights
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def digest_of(settings: BaseModel) -> str:
 
 
 def _capacity(group: Group) -> int:
-    if isinstance(group, SyntheticGroup):
+    if isinstance(group, SyntheticGroup | ShapesGroup):
         return group.count
     if isinstance(group, LayoutGroup):
         return ENTRIES_PER_FRAME * len(_frames(group))
@@ -63,8 +64,13 @@ def _capacity(group: Group) -> int:
 def _samples(group: Group, canvas: tuple[int, int], workers: int) -> Iterator[Sample]:
     if isinstance(group, SyntheticGroup):
         seeds = range(group.seed, group.seed + group.count)
-        mixture = MIXTURE if group.scenes is None else group.scenes
-        yield from render_many(load_assets(group.assets), seeds, canvas[0], canvas[1], workers, mixture)
+        recipe = Recipe(group.scenes or dict(MIXTURE), group.rich_light, group.field_of_view)
+        yield from render_many(load_assets(group.assets), seeds, *canvas, workers, recipe)
+        return
+    if isinstance(group, ShapesGroup):
+        seeds = range(group.seed, group.seed + group.count)
+        mixture = SHAPE_MIXTURE if group.scenes is None else group.scenes
+        yield from render_shapes(seeds, *canvas, mixture, group.field_of_view)
         return
     yield from readable(_readers(group))
 

@@ -22,8 +22,8 @@ from m3d_cli.models.weights import save_weights
 from m3d_cli.outputs.preview import PreviewStyle, render_preview
 from m3d_cli.training.augment import Batch, look, plain_view
 from m3d_cli.training.checkpoint import RunState
-from m3d_cli.training.config import TrainConfig, ValidationSection
-from m3d_cli.training.dataset import FrameStore, build_store
+from m3d_cli.training.config import AugmentSection, TrainConfig, ValidationSection
+from m3d_cli.training.dataset import Frames, FrameStore, build_store
 from m3d_cli.training.estimates import Trainee
 from m3d_cli.training.gather import ENTRIES_PER_FRAME, digest_of, readable
 from m3d_cli.training.loop import append_row, normalised
@@ -61,7 +61,8 @@ class Judge:
         rows: dict[int, list[tuple[float, float]]] = {}
         panels: list[NDArray[np.uint8]] = []
         for chosen in torch.split(torch.arange(len(self.store)), BATCH):
-            batch, metres = self._predicted(network, chosen)
+            frames = self.store.take(chosen, next(network.parameters()).device)
+            batch, metres = predict(network, frames, self.spec, self.config.augment)
             for place, index in enumerate(chosen.tolist()):
                 truth, said = batch.depth[place, 0].cpu().numpy(), metres[place, 0].cpu().numpy()
                 known = np.isfinite(truth)
@@ -73,16 +74,14 @@ class Judge:
         abs_rel, delta1 = np.mean([np.mean(values, axis=0) for values in rows.values()], axis=0)
         return {"abs_rel": float(abs_rel), "delta1": float(delta1)}, panels
 
-    @torch.no_grad()
-    def _predicted(self, network: nn.Module, chosen: Tensor) -> tuple[Batch, Tensor]:
-        """What the network is shown, and the metres it gives for it."""
-        device = next(network.parameters()).device
-        settings = self.config.augment
-        frames = self.store.take(chosen, device)
-        batch = look(frames, plain_view(frames, self.spec, settings), self.spec)
-        said = Trainee(network)(normalised(batch, self.spec)).depths[-1]
-        said = F.interpolate(said, batch.depth.shape[-2:], mode="bilinear", align_corners=False)
-        return batch, said * batch.depth_factor(self.spec, settings.transform)
+
+@torch.no_grad()
+def predict(network: nn.Module, frames: Frames, spec: ModelSpec, settings: AugmentSection) -> tuple[Batch, Tensor]:
+    """What the network is shown of frames, and the metres (B, 1, H, W) that it gives for it."""
+    batch = look(frames, plain_view(frames, spec, settings), spec)
+    said = Trainee(network)(normalised(batch, spec)).depths[-1]
+    said = F.interpolate(said, batch.depth.shape[-2:], mode="bilinear", align_corners=False)
+    return batch, said * batch.depth_factor(spec, settings.transform)
 
 
 def make_judge(config: TrainConfig, settings: ValidationSection, spec: ModelSpec, folder: Path) -> Judge:

@@ -1,6 +1,8 @@
 """What the documents say is what the code does."""
 
+import json
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -23,7 +25,8 @@ def known_options(words: list[str]) -> set[str]:
     """Options of the command that ``words`` start with; fails on a command that does not exist."""
     command = get_command(app)
     while isinstance(command, typer.core.TyperGroup) and not words[0].startswith("-"):
-        command = command.commands[words.pop(0)]
+        word = words.pop(0)
+        command = command.commands.get(word) or command.commands[getattr(command, "default", word)]
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
@@ -69,6 +72,12 @@ def test_weights_md_lists_the_published_files() -> None:
 def test_a_command_of_weights_md_exists_with_its_options(line: str) -> None:
     words = shlex.split(line)[1:]
     assert {word for word in words if word.startswith("--")} <= known_options(words)
+
+
+def test_weights_md_shows_the_ablation_as_it_was_measured() -> None:
+    ablation = runpy.run_path(str(ROOT / "bench" / "ablation.py"))
+    rows = json.loads((ROOT / "bench" / "ablation" / "results.json").read_text(encoding="utf-8"))["rows"]
+    assert ablation["tables"](rows) in WEIGHTS_MD
 
 
 def test_bundled_files_stay_small() -> None:

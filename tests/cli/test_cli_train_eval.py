@@ -1,4 +1,4 @@
-"""``m3d train`` and ``m3d eval`` on frames made by the test."""
+"""``m3d train``, ``m3d synth`` and ``m3d eval`` on frames made by the test."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from m3d_cli.camera import Camera
 from m3d_cli.cli.app import main
-from m3d_cli.datasets.rgbd import write_rgbd
+from m3d_cli.datasets.rgbd import open_rgbd, write_rgbd
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.photo import Photo
@@ -70,3 +70,35 @@ def test_an_unknown_layout_or_source_is_refused(
 ) -> None:
     assert main(["eval", "--data", str(data), "--model", "m3d-test-lite", *options]) in (2, 4)
     assert options[1] in capsys.readouterr().err
+
+
+def test_synth_writes_annotated_frames_without_any_models(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    size = ["--width", "64", "--height", "48"]
+    assert main(["synth", str(tmp_path / "out"), "--count", "3", "--seed", "7", *size, "--fov", "50", "60"]) == 0
+    assert Path(capsys.readouterr().out.strip()) == tmp_path / "out"
+    folder = open_rgbd(tmp_path / "out")
+    assert len(folder) == 3
+    for index in range(3):
+        sample = folder.read(index)
+        assert sample.truth.normals is not None
+        assert 49.9 < sample.photo.camera.horizontal_fov < 60.1
+    assert (
+        main(["synth", "frames", str(tmp_path / "again"), "--count", "1", "--seed", "7", *size, "--fov", "50", "60"])
+        == 0
+    )
+    first = (tmp_path / "out" / "depth" / "000000.png").read_bytes()
+    assert (tmp_path / "again" / "depth" / "000000.png").read_bytes() == first
+
+
+@pytest.mark.parametrize("options", [["--scenes", "moon"], ["--fov", "60", "50"]])
+def test_synth_refuses_scenes_and_angles_that_there_are_not(
+    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["synth", str(tmp_path / "out"), *options]) == 2
+    assert "moon" in (error := capsys.readouterr().err) or "angle of view" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_synth_alone_tells_its_commands(capsys: pytest.CaptureFixture[str]) -> None:
+    main(["synth", "--help"])
+    assert "assets" in capsys.readouterr().out

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -9,6 +10,7 @@ import pytest
 
 from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.datasets.rgbd import open_rgbd, open_rgbd_tree, write_rgbd
+from m3d_cli.datasets.rgbd_frames import find_rgbd
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import DatasetError
@@ -53,6 +55,26 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         assert sample.sky[0, 1]
         assert np.nanmax(np.abs(sample.truth.depth[1:] - wanted.truth.depth[1:])) <= step
         assert np.abs(sample.photo.image.astype(int) - wanted.photo.image).max() < 8  # red stays red: RGB, not BGR
+
+
+def test_normals_are_read_back_where_a_frame_has_them(tmp_path: Path) -> None:
+    plain = make_sample(make_depth())
+    slanted = np.broadcast_to(np.array([0.6, 0.0, -0.8], dtype=np.float32), (24, 32, 3)).copy()
+    slanted[0, 1] = np.nan
+    camera = plain.photo.camera
+    with_normals = replace(plain, truth=DepthMap(plain.truth.depth, camera, None, slanted))
+    write_rgbd([plain, with_normals], tmp_path / "out")
+    folder = open_rgbd(tmp_path / "out")
+    assert folder.read(0).truth.normals is None
+    found = folder.read(1).truth.normals
+    assert found is not None
+    np.testing.assert_allclose(found, slanted, atol=2e-5)
+    frames = find_rgbd(tmp_path / "out")
+    assert [frame.read_normals is None for frame in frames] == [True, False]
+    np.testing.assert_array_equal(frames[1].read().truth.normals, found)
+    (tmp_path / "out" / "normal" / "000001.png").write_bytes((tmp_path / "out" / "depth" / "000001.png").read_bytes())
+    with pytest.raises(DatasetError, match=r"000001\.png: normals must be"):
+        folder.read(1)
 
 
 def test_the_principal_point_moves_by_half_a_pixel_on_the_way_in(tmp_path: Path) -> None:

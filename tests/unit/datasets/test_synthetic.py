@@ -9,10 +9,10 @@ import pytest
 from m3d_cli.camera import Camera
 from m3d_cli.datasets import mesh, texture
 from m3d_cli.datasets.assets import AssetLibrary
-from m3d_cli.datasets.light import indoors, outdoors
+from m3d_cli.datasets.light import indoors, many_lamps, of_temperature, outdoors
 from m3d_cli.datasets.render import Lamp, Lighting, Pose, Stage
 from m3d_cli.datasets.scenery import View, footprint, rotation, towards
-from m3d_cli.datasets.synthetic import MIXTURE, SCENES, maker_of, render_many, render_sample
+from m3d_cli.datasets.synthetic import MIXTURE, SCENES, Recipe, maker_of, render_many, render_sample
 
 WIDTH, HEIGHT = 56, 42
 
@@ -27,8 +27,9 @@ def test_a_wall_ahead_has_one_depth() -> None:
     stage = stage_of(mesh.quad((-50, 3.0, -50), (100, 0, 0), (0, 0, 100)))
     camera = Camera.centred(WIDTH, HEIGHT, 40.0)
     pose = Pose(np.array([0.3, 0.5, 1.0]), rotation(0.0, 0.0, 0.2))
-    radiance, depth = stage.photograph(camera, pose, np.random.default_rng(0))
+    radiance, depth, normals = stage.photograph(camera, pose, np.random.default_rng(0))
     np.testing.assert_allclose(depth, 2.5, rtol=1e-5)
+    np.testing.assert_allclose(normals, np.broadcast_to([0.0, -math.sin(0.0), -1.0], normals.shape), atol=1e-6)
     assert radiance.shape == (HEIGHT, WIDTH, 3)
     assert np.isfinite(radiance).all()
 
@@ -108,7 +109,7 @@ def test_a_turned_footprint_covers_the_turned_model(library: AssetLibrary) -> No
 
 @pytest.mark.parametrize("name", SCENES)
 def test_every_domain_gives_usable_pictures(library: AssetLibrary, name: str) -> None:
-    sample = render_sample(library, 5, WIDTH, HEIGHT, {name: 1.0})
+    sample = render_sample(library, 5, WIDTH, HEIGHT, Recipe({name: 1.0}))
     depth = sample.truth.depth
     known = np.isfinite(depth)
     assert sample.source.startswith("synthetic/")
@@ -161,3 +162,56 @@ def test_the_mip_pyramid_keeps_the_mean() -> None:
     rows = texture.pyramid(stack)
     assert rows.shape == (2, sum(4**k for k in range(8)), 4)
     np.testing.assert_allclose(rows[:, -1], stack.reshape(2, -1, 4).mean(axis=1), atol=4)
+
+
+def test_normals_of_a_mesh_fit_the_plane_through_neighbouring_points(library: AssetLibrary) -> None:
+    sample = render_sample(library, 5, WIDTH, HEIGHT, Recipe({"kitchen": 1.0}))
+    depth, normals, camera = sample.truth.depth.astype(np.float64), sample.truth.normals, sample.photo.camera
+    assert normals is not None
+    ray = camera.rays().astype(np.float64)
+    points = depth[..., None] * ray / ray[..., 2:]
+    across, down = points[1:-1, 2:] - points[1:-1, :-2], points[2:, 1:-1] - points[:-2, 1:-1]
+    wanted = np.cross(across, down)
+    wanted /= -np.linalg.norm(wanted, axis=2, keepdims=True)
+    inner = normals[1:-1, 1:-1]
+    around = np.stack([normals[1:-1, 2:], normals[1:-1, :-2], normals[2:, 1:-1], normals[:-2, 1:-1]])
+    centre = points[1:-1, 1:-1]
+    beside = np.abs(np.einsum("ijk,ijk->ij", points[1:-1, 2:] - centre, inner)) < 1e-3
+    below = np.abs(np.einsum("ijk,ijk->ij", points[2:, 1:-1] - centre, inner)) < 1e-3
+    before = np.abs(np.einsum("ijk,ijk->ij", points[1:-1, :-2] - centre, inner)) < 1e-3
+    above = np.abs(np.einsum("ijk,ijk->ij", points[:-2, 1:-1] - centre, inner)) < 1e-3
+    flat = (np.abs(around - inner).max(axis=(0, 3)) < 1e-4) & beside & below & before & above
+    assert flat.mean() > 0.3
+    np.testing.assert_allclose(np.einsum("ij,ij->i", inner[flat], wanted[flat]), 1, atol=1e-3)
+
+
+def test_rich_light_changes_the_light_and_nothing_else(library: AssetLibrary) -> None:
+    plain, rich = (
+        render_sample(library, 5, WIDTH, HEIGHT, Recipe({"room": 1.0}, rich_light=light)) for light in (False, True)
+    )
+    np.testing.assert_array_equal(plain.truth.depth, rich.truth.depth)
+    assert plain.photo.camera == rich.photo.camera
+    assert not np.array_equal(plain.photo.image, rich.photo.image)
+
+
+def test_outdoor_light_has_no_lamps_to_enrich() -> None:
+    light = outdoors(np.random.default_rng(0))
+    assert many_lamps(light, np.random.default_rng(1)) is light
+
+
+# CIE 1931 chromaticities of black bodies; the first is standard illuminant A.
+@pytest.mark.parametrize(
+    ("kelvin", "x", "y"),
+    [(2856, 0.4476, 0.4075), (4000, 0.3805, 0.3768), (6500, 0.3135, 0.3237), (9000, 0.2869, 0.2956)],
+)
+def test_glowing_bodies_have_the_chromaticity_of_the_cie_tables(kelvin: float, x: float, y: float) -> None:
+    xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]) @ of_temperature(
+        kelvin
+    )
+    assert xyz[:2] / xyz.sum() == pytest.approx([x, y], abs=0.002)
+
+
+def test_angles_of_view_stay_between_the_bounds_asked_for(library: AssetLibrary) -> None:
+    recipe = Recipe({"room": 1.0}, field_of_view=(20.0, 30.0))
+    for sample in render_many(library, range(4), WIDTH, HEIGHT, recipe=recipe):
+        assert 19.9 < sample.photo.camera.horizontal_fov < 30.1
