@@ -45,6 +45,12 @@ class CalibrationError(UsageError):
     code = "BAD_CALIBRATION"
 
 
+class PoseError(UsageError):
+    """Camera poses cannot be read, are impossible, or do not belong to the frames."""
+
+    code = "BAD_POSES"
+
+
 class PhotoError(M3dError):
     """One photo cannot be used; the others go on."""
 

@@ -14,6 +14,7 @@ import typer
 from m3d_cli import __version__
 from m3d_cli.cli import (
     bench,
+    compare,
     datasets,
     depth,
     doctor,
@@ -24,8 +25,11 @@ from m3d_cli.cli import (
     merge,
     models,
     pointcloud,
+    reconstruct,
     schema,
+    slam,
     train,
+    video,
     weights,
 )
 from m3d_cli.cli.console import Talk, leave_closed_pipe, prepare_streams, write_line
@@ -46,6 +50,9 @@ app.command("pointcloud")(pointcloud.pointcloud)
 app.command("measure", cls=measure.MeasureCommand)(measure.measure)
 app.command("merge")(merge.merge)
 app.command("bench")(bench.bench)
+app.command("reconstruct")(reconstruct.reconstruct)
+app.command("video")(video.video)
+app.command("compare")(compare.compare)
 app.command("exif")(exif.exif)
 app.command("models")(models.models)
 app.command("doctor")(doctor.doctor)
@@ -55,6 +62,7 @@ app.add_typer(datasets.datasets, name="datasets")
 app.add_typer(train.synth, name="synth")
 app.add_typer(weights.weights, name="weights")
 app.add_typer(export.export, name="export")
+app.add_typer(slam.slam, name="slam")
 app.add_typer(schema.schema, name="schema")
 
 

@@ -39,10 +39,10 @@ def read_colmap(path: Path) -> tuple[CalibrationEntry, ...]:
 def _read_cameras(path: Path) -> dict[str, Intrinsics]:
     lines = path.read_text(encoding="utf-8").splitlines()
     words = [line.split() for line in lines if line.strip() and not line.startswith("#")]
-    return {parts[0]: _intrinsics(path, parts) for parts in words}
+    return {parts[0]: colmap_intrinsics(path, parts) for parts in words}
 
 
-def _intrinsics(path: Path, parts: list[str]) -> Intrinsics:
+def colmap_intrinsics(path: Path, parts: list[str]) -> Intrinsics:
     """One line ``CAMERA_ID MODEL WIDTH HEIGHT PARAMETERS...``."""
     name = parts[1] if len(parts) > 1 else ""
     if name not in _MODELS:

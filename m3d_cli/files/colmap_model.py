@@ -1,0 +1,247 @@
+"""COLMAP's sparse models, text or binary: cameras, images with the points they see, and the points.
+
+Only ``cameras``, ``images`` and ``points3D`` are read; rigs and frames of newer versions repeat what stands in them.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.errors import PoseError
+from m3d_cli.files.calibration import Calibration, CalibrationEntry
+from m3d_cli.files.colmap_cameras import colmap_intrinsics
+from m3d_cli.files.discover import natural_key
+from m3d_cli.trajectory import matrices
+
+# COLMAP's number, name and count of parameters of each camera model.
+CAMERA_MODELS = (
+    (0, "SIMPLE_PINHOLE", 3),
+    (1, "PINHOLE", 4),
+    (2, "SIMPLE_RADIAL", 4),
+    (3, "RADIAL", 5),
+    (4, "OPENCV", 8),
+    (5, "OPENCV_FISHEYE", 8),
+    (6, "FULL_OPENCV", 12),
+    (7, "FOV", 5),
+    (8, "SIMPLE_RADIAL_FISHEYE", 4),
+    (9, "RADIAL_FISHEYE", 5),
+    (10, "THIN_PRISM_FISHEYE", 12),
+)
+NO_POINT = -1
+Part = TypeVar("Part")
+_HINT = "a model is a folder with cameras, images and points3D, all .bin or all .txt"
+
+
+@dataclass(frozen=True, slots=True)
+class ColmapCamera:
+    """A camera by COLMAP's name and parameters; pixel centres at +0.5."""
+
+    number: int
+    model: str
+    width: int
+    height: int
+    parameters: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColmapImage:
+    """An image: ``pixels`` (K, 2) that were detected, ``point_numbers`` (K,) of what each shows, -1 for nothing."""
+
+    number: int
+    name: str
+    camera: int
+    camera_from_world: NDArray[np.float64]
+    pixels: NDArray[np.float64]
+    point_numbers: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColmapPoints:
+    """``positions`` (P, 3) of points by ``numbers`` (P,), ``colours`` (P, 3) uint8, mean reprojection ``errors``."""
+
+    numbers: NDArray[np.int64]
+    positions: NDArray[np.float64]
+    colours: NDArray[np.uint8]
+    errors: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ColmapModel:
+    """A sparse model; images in the natural order of their names."""
+
+    cameras: tuple[ColmapCamera, ...]
+    images: tuple[ColmapImage, ...]
+    points: ColmapPoints
+
+    def seen_by(self, image: ColmapImage) -> NDArray[np.intp]:
+        """Rows of ``points`` that an image shows."""
+        seen = image.point_numbers[image.point_numbers != NO_POINT]
+        order = np.argsort(self.points.numbers)
+        place = np.searchsorted(self.points.numbers, seen, sorter=order)
+        place = order[np.minimum(place, len(order) - 1)] if len(order) else np.zeros(0, dtype=np.intp)
+        return np.unique(place[self.points.numbers[place] == seen[: len(place)]])
+
+
+def is_colmap(path: Path) -> bool:
+    """Whether ``path`` is the folder of a model, or its images file."""
+    return path.name in ("images.txt", "images.bin") or any(
+        (path / f"images.{ending}").is_file() for ending in ("bin", "txt")
+    )
+
+
+def read_colmap_model(path: Path) -> ColmapModel:
+    """The model in a folder; raises PoseError naming the file that is missing or damaged."""
+    folder = path if path.is_dir() else path.parent
+    is_binary = (folder / "images.bin").is_file() and path.suffix != ".txt"
+    if is_binary:
+        cameras = _told(_binary_cameras, folder / "cameras.bin")
+        images = _told(_binary_images, folder / "images.bin")
+        points = _told(_binary_points, folder / "points3D.bin")
+    else:
+        cameras = _told(_text_cameras, folder / "cameras.txt")
+        images = _told(_text_images, folder / "images.txt")
+        points = _told(_text_points, folder / "points3D.txt")
+    if lost := {image.camera for image in images} - {camera.number for camera in cameras}:
+        raise PoseError(f"{folder}: images have camera {min(lost)}, which the model does not list", hint=_HINT)
+    return ColmapModel(cameras, tuple(sorted(images, key=lambda image: natural_key(image.name))), points)
+
+
+def read_colmap_calibration(path: Path) -> Calibration:
+    """The intrinsics of every image of a model, by its name."""
+    model = read_colmap_model(path)
+    cameras = {
+        camera.number: colmap_intrinsics(
+            path,
+            [str(camera.number), camera.model, str(camera.width), str(camera.height), *map(repr, camera.parameters)],
+        )
+        for camera in model.cameras
+    }
+    return Calibration(str(path), tuple(CalibrationEntry(image.name, cameras[image.camera]) for image in model.images))
+
+
+def _told(read: Callable[[Path], Part], file: Path) -> Part:
+    """A part of the model; what keeps it from being read is told with its file."""
+    try:
+        return read(file)
+    except FileNotFoundError as error:
+        raise PoseError(f"{file} is missing", hint=_HINT) from error
+    except (OSError, ValueError, IndexError, struct.error) as error:
+        raise PoseError(f"{file}: damaged ({error})", hint=_HINT) from error
+
+
+def _pose(numbers: tuple[float, ...] | list[float]) -> NDArray[np.float64]:
+    """camera_from_world (4, 4) of qw qx qy qz tx ty tz."""
+    row = np.array(numbers, dtype=np.float64)
+    return np.asarray(matrices(row[None, 4:7], row[None, [1, 2, 3, 0]])[0])
+
+
+def _lines(path: Path) -> list[str]:
+    return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+
+
+def _text_cameras(path: Path) -> tuple[ColmapCamera, ...]:
+    rows = [line.split() for line in _lines(path) if line.strip()]
+    return tuple(ColmapCamera(int(r[0]), r[1], int(r[2]), int(r[3]), tuple(map(float, r[4:]))) for r in rows)
+
+
+def _text_images(path: Path) -> tuple[ColmapImage, ...]:
+    """Two lines an image; the second, its pixels, may be empty."""
+    lines = _lines(path)
+    heads = lines[::2]
+    tails = [*lines[1::2], ""][: len(heads)]
+    return tuple(_text_image(head, tail) for head, tail in zip(heads, tails, strict=True) if head.strip())
+
+
+def _text_image(head: str, tail: str) -> ColmapImage:
+    words = head.split(maxsplit=9)
+    points = np.array(tail.split(), dtype=np.float64).reshape(-1, 3)
+    pose = _pose([float(word) for word in words[1:8]])
+    return ColmapImage(int(words[0]), words[9], int(words[8]), pose, points[:, :2], points[:, 2].astype(np.int64))
+
+
+def _text_points(path: Path) -> ColmapPoints:
+    rows = [line.split()[:8] for line in _lines(path) if line.strip()]
+    return _points(np.array(rows, dtype=np.float64).reshape(-1, 8))
+
+
+def _points(table: NDArray[np.float64]) -> ColmapPoints:
+    """Of rows: number, x, y, z, red, green, blue, error."""
+    numbers = table[:, 0].astype(np.int64)
+    return ColmapPoints(numbers, table[:, 1:4], table[:, 4:7].astype(np.uint8), table[:, 7])
+
+
+class _Bytes:
+    """A file read from front to back."""
+
+    def __init__(self, path: Path) -> None:
+        self.data = path.read_bytes()
+        self.place = 0
+
+    def take(self, layout: str) -> tuple[int | float, ...]:
+        values = struct.unpack_from("<" + layout, self.data, self.place)
+        self.place += struct.calcsize("<" + layout)
+        return values
+
+    def count(self) -> int:
+        return int(self.take("Q")[0])
+
+    def text(self) -> str:
+        end = self.data.index(b"\0", self.place)
+        text = self.data[self.place : end].decode("utf-8")
+        self.place = end + 1
+        return text
+
+    def table(self, rows: int, dtype: np.dtype[np.void]) -> NDArray[np.void]:
+        found = np.frombuffer(self.data, dtype, rows, self.place)
+        self.place += rows * dtype.itemsize
+        return found
+
+
+_PIXELS = np.dtype([("at", "<f8", 2), ("point", "<i8")])
+
+
+def _binary_cameras(path: Path) -> tuple[ColmapCamera, ...]:
+    models = {number: (name, count) for number, name, count in CAMERA_MODELS}
+    file = _Bytes(path)
+    cameras = []
+    for _ in range(file.count()):
+        number, model, width, height = (int(value) for value in file.take("iiQQ"))
+        if model not in models:
+            raise ValueError(f"camera model {model} is not known")
+        name, count = models[model]
+        cameras.append(ColmapCamera(number, name, width, height, tuple(map(float, file.take(f"{count}d")))))
+    return tuple(cameras)
+
+
+def _binary_images(path: Path) -> tuple[ColmapImage, ...]:
+    file = _Bytes(path)
+    return tuple(_binary_image(file) for _ in range(file.count()))
+
+
+def _binary_image(file: _Bytes) -> ColmapImage:
+    number, *pose, camera = file.take("i7di")
+    name = file.text()
+    table = file.table(file.count(), _PIXELS)
+    points = (table["at"].astype(np.float64), table["point"].astype(np.int64))
+    return ColmapImage(int(number), name, int(camera), _pose(pose), *points)
+
+
+def _binary_points(path: Path) -> ColmapPoints:
+    file = _Bytes(path)
+    rows = list(_binary_point_rows(file))
+    return _points(np.array(rows, dtype=np.float64).reshape(-1, 8))
+
+
+def _binary_point_rows(file: _Bytes) -> Iterator[tuple[int | float, ...]]:
+    for _ in range(file.count()):
+        row = file.take("Q3d3Bd")
+        track = 8 * file.count()  # an image and a pixel, four bytes each
+        file.place += track
+        yield row

@@ -1,0 +1,1 @@
+"""Depth of many frames made one surface, and surfaces compared."""

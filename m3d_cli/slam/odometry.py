@@ -1,0 +1,203 @@
+"""The way of a camera from its pictures and their depth: frames tracked against key frames, loops closed.
+
+Where tracking is lost a new segment begins, with its first frame as its world: how segments lie to each other is not
+known, and nothing is invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.sequence.frames import SequenceFrame
+from m3d_cli.sequence.posed import frame_times
+from m3d_cli.slam.pose_graph import Edge, optimised
+from m3d_cli.slam.rgbd_match import Match, Motion, RgbdView, information, match, prepared
+from m3d_cli.trajectory import Trajectory, angles, inverse
+
+# A loop is looked for among key frames at least this many back, this near and turned this little by the estimate.
+LOOP_GAP = 5
+LOOP_METRES = 1.0
+LOOP_RADIANS = 0.6
+LOOPS_TRIED = 2
+
+Advance = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class OdometryOptions:
+    """A key frame comes ``key_metres`` or ``key_radians`` after the last one, or when less of it is seen.
+
+    ``step_metres`` and ``step_radians`` are what a camera cannot do from one frame to the next.
+    """
+
+    longest: int = 320
+    max_depth: float = 5.0
+    key_metres: float = 0.3
+    key_radians: float = 0.25
+    key_overlap: float = 0.65
+    step_metres: float = 0.5
+    step_radians: float = 0.6
+    loops: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Frames ``first`` to ``last`` (both in it) tracked without a break, their trajectory, key frames and loops."""
+
+    first: int
+    last: int
+    trajectory: Trajectory
+    key_frames: int
+    loops: int
+
+
+@dataclass(frozen=True, slots=True)
+class Odometry:
+    """The segments in order, and the frames that are in none."""
+
+    segments: tuple[Segment, ...]
+    untracked: tuple[int, ...]
+
+    @property
+    def longest(self) -> Segment:
+        """The segment of most frames."""
+        return max(self.segments, key=lambda segment: len(segment.trajectory))
+
+
+@dataclass(slots=True)
+class _KeyFrame:
+    """A key frame: its place in the sequence and its pose by the estimate so far."""
+
+    frame: int
+    pose: Motion
+
+
+@dataclass(slots=True)
+class _Track:
+    """A segment while it grows: of each frame its key frame's place among ``keys`` and its motion from there."""
+
+    first: int
+    view: RgbdView
+    keys: list[_KeyFrame]
+    frames: list[tuple[int, Motion]]
+    step: Motion
+    edges: list[Edge] = field(default_factory=list)
+
+    @classmethod
+    def begun(cls, frame: int, view: RgbdView) -> _Track:
+        return cls(frame, view, [_KeyFrame(frame, np.eye(4))], [(0, np.eye(4))], np.eye(4))
+
+    @property
+    def pose(self) -> Motion:
+        key, motion = self.frames[-1]
+        return self.keys[key].pose @ motion
+
+
+def track(frames: Sequence[SequenceFrame], options: OdometryOptions, advance: Advance = lambda: None) -> Odometry:
+    """Track every frame; two views are held at a time, those of loops are read again.
+
+    Poses are world_from_camera, in the world of each segment's first frame.
+    """
+    times = frame_times(frames)
+    segments: list[Segment] = []
+    growing: _Track | None = None
+    for index, frame in enumerate(frames):
+        view = prepared(frame.view(options.longest), options.max_depth)
+        if growing is None or not _grow(growing, index, view, frames, options):
+            segments += _finished(growing, times, options)
+            growing = _Track.begun(index, view)
+        advance()
+    segments += _finished(growing, times, options)
+    inside = {index for segment in segments for index in range(segment.first, segment.last + 1)}
+    return Odometry(tuple(segments), tuple(index for index in range(len(frames)) if index not in inside))
+
+
+def _grow(
+    growing: _Track, index: int, view: RgbdView, frames: Sequence[SequenceFrame], options: OdometryOptions
+) -> bool:
+    """Add a frame to the track; false where it is lost."""
+    found = _followed(growing, view, options)
+    if found is None:
+        return False
+    before = growing.pose
+    key = len(growing.keys) - 1
+    growing.frames.append((key, found.motion))
+    growing.step = inverse(before) @ growing.pose
+    if _is_key(found, options):
+        _add_key(growing, index, view, found, frames, options)
+    return True
+
+
+def _followed(growing: _Track, view: RgbdView, options: OdometryOptions) -> Match | None:
+    """The frame's motion from the last key frame, begun where the camera would be if it went on, or stayed."""
+    last = growing.frames[-1][1]
+    for guess in (last @ growing.step, last):
+        found = match(growing.view, view, guess, options.max_depth)
+        if found is not None and found.is_believed and _is_possible(inverse(last) @ found.motion, options):
+            return found
+    return None
+
+
+def _is_possible(step: Motion, options: OdometryOptions) -> bool:
+    metres = float(np.linalg.norm(step[:3, 3]))
+    return metres <= options.step_metres and float(angles(step)) <= options.step_radians
+
+
+def _is_key(found: Match, options: OdometryOptions) -> bool:
+    metres = float(np.linalg.norm(found.motion[:3, 3]))
+    turned = float(angles(found.motion)) > options.key_radians
+    return metres > options.key_metres or turned or found.overlap < options.key_overlap
+
+
+def _add_key(
+    growing: _Track,
+    index: int,
+    view: RgbdView,
+    found: Match,
+    frames: Sequence[SequenceFrame],
+    options: OdometryOptions,
+) -> None:
+    place = len(growing.keys)
+    weight = information(growing.view, view, found.motion, options.max_depth)
+    growing.edges.append(Edge(place, place - 1, found.motion, weight, is_loop=False))
+    growing.keys.append(_KeyFrame(index, growing.pose))
+    growing.frames[-1] = (place, np.eye(4))
+    growing.view = view
+    if options.loops:
+        growing.edges += _loops(growing, view, frames, options)
+
+
+def _loops(growing: _Track, view: RgbdView, frames: Sequence[SequenceFrame], options: OdometryOptions) -> list[Edge]:
+    """Edges from the newest key frame to old ones that show the same."""
+    newest = len(growing.keys) - 1
+    old = growing.keys[: max(0, newest - LOOP_GAP)]
+    if not old:
+        return []
+    motions = inverse(np.array([key.pose for key in old])) @ growing.keys[newest].pose
+    distance = np.linalg.norm(motions[:, :3, 3], axis=1)
+    near = np.flatnonzero((distance < LOOP_METRES) & (angles(motions) < LOOP_RADIANS))
+    edges = []
+    for place in near[np.argsort(distance[near])][:LOOPS_TRIED]:
+        seen = prepared(frames[old[place].frame].view(options.longest), options.max_depth)
+        found = match(seen, view, motions[place], options.max_depth)
+        if found is not None and found.is_believed:
+            weight = information(seen, view, found.motion, options.max_depth)
+            edges.append(Edge(newest, int(place), found.motion, weight, is_loop=True))
+    return edges
+
+
+def _finished(one: _Track | None, times: NDArray[np.float64], options: OdometryOptions) -> list[Segment]:
+    """The segment of a track that ended, its key frames brought to agree with its loops; a single frame is none."""
+    if one is None or len(one.frames) < 2:
+        return []
+    loops = sum(edge.is_loop for edge in one.edges)
+    keys = np.array([key.pose for key in one.keys])
+    if loops:
+        keys = optimised(keys, one.edges, options.max_depth)
+    poses = np.array([keys[key] @ motion for key, motion in one.frames])
+    last = one.first + len(one.frames) - 1
+    return [Segment(one.first, last, Trajectory(times[one.first : last + 1], poses), len(keys), loops)]
