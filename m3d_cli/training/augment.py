@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +22,9 @@ from m3d_cli.models.spec import ModelSpec
 from m3d_cli.training.config import AugmentSection
 from m3d_cli.training.dataset import Frames
 from m3d_cli.training.draws import Draws
+
+# The widest strip that is masked at an edge, in pixels (RandomEdgeMask of the published training).
+WIDEST_EDGE = 49
 
 # Width / height of photos, from a telephone held upright to a panoramic strip.
 LETTERBOX_ASPECTS = (0.56, 3.4)
@@ -153,6 +156,19 @@ def look(frames: Frames, view: View, spec: ModelSpec) -> Batch:
     depth = torch.where(inside, depth, torch.nan)
     cx, cy = _principal_point(frames, view, height, width)
     return Batch(image, depth[:, None], frames.focal * view.zoom, cx, cy, inside[:, None])
+
+
+def mask_edges(batch: Batch, settings: AugmentSection, draws: Draws) -> Batch:
+    """Some pictures without strips at their four edges, each of another width: border, and no label."""
+    uniform = draws.uniform(5).to(batch.depth.device)
+    rows, columns = batch.depth.shape[-2:]
+    masked = (uniform[0] < settings.edge_mask).float()
+    left, right, top, bottom = ((WIDEST_EDGE + 1) * masked * one for one in uniform[1:])
+    u = torch.arange(columns, device=batch.depth.device)[None, None, None, :]
+    v = torch.arange(rows, device=batch.depth.device)[None, None, :, None]
+    left, right, top, bottom = (x.floor()[:, None, None, None] for x in (left, right, top, bottom))
+    kept = (u >= left) & (u < columns - right) & (v >= top) & (v < rows - bottom)
+    return replace(batch, depth=torch.where(kept, batch.depth, torch.nan), inside=batch.inside & kept)
 
 
 def _principal_point(frames: Frames, view: View, height: int, width: int) -> tuple[Tensor, Tensor]:

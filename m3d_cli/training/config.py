@@ -129,9 +129,11 @@ class AugmentSection(_Section):
     ``transform``: CSTM_label, CSTM_image, or none (arXiv 2307.10984, section 3.1); with CSTM_image the zoom is what
     brings the focal length to the canonical one times a random resize. ``letterbox`` is the share of pictures cut to
     the shape of upright or panoramic photos, with border around them; ``soften`` and ``compress`` the shares that lose
-    pixels and that are stored as JPEG. ``equivalent_mm`` draws the zoom so that focal lengths, as 35 mm equivalents of
-    the network's input, have that median and a spread of ``equivalent_spread`` of their logarithm, whatever the scene:
-    for a head that must not guess the lens from the kind of place.
+    pixels and that are stored as JPEG, ``motion_blur`` of those blurred along a line, ``edge_mask`` of those that lose
+    up to 49 rows and columns at their edges; hues turn by up to ``hue_degrees``. ``equivalent_mm`` draws the zoom so
+    that focal lengths, as 35 mm equivalents of the network's input, have that median and a spread of
+    ``equivalent_spread`` of their logarithm, whatever the scene: for a head that must not guess the lens from the kind
+    of place.
     """
 
     transform: Literal["label", "image", "none"] = "label"
@@ -148,6 +150,9 @@ class AugmentSection(_Section):
     photometric: float = Field(0.8, ge=0, le=1)
     soften: float = Field(0.15, ge=0, le=1)
     compress: float = Field(0.1, ge=0, le=1)
+    motion_blur: float = Field(0.0, ge=0, le=1)
+    hue_degrees: float = Field(0.0, ge=0, le=180)
+    edge_mask: float = Field(0.0, ge=0, le=1)
 
 
 class LossSection(_Section):

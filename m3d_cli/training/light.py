@@ -19,6 +19,9 @@ LUMA = (0.299, 0.587, 0.114)
 # A softened picture has up to this many times fewer pixels a side.
 SOFTEST = 3.0
 
+# Pixels that motion blurs.
+MOTION = (5, 15)
+
 # Quality of compressed pictures.
 JPEG_QUALITY = (25, 90)
 
@@ -41,14 +44,19 @@ def relight(image: Tensor, settings: AugmentSection, draws: Draws) -> Tensor:
 
 
 def degrade(image: Tensor, settings: AugmentSection, draws: Draws) -> Tensor:
-    """Some pictures softened, some compressed.
+    """Some pictures softened, some blurred by motion, some compressed, all turned in hue.
 
     Softened ones have fewer pixels and are enlarged again: without it softness would tell how far a picture was zoomed.
     """
-    uniform = draws.uniform(4)
+    uniform = draws.uniform(8)
     out = image.clone()
+    if settings.hue_degrees > 0:
+        for index in range(len(out)):
+            out[index] = _turned(out[index], settings.hue_degrees * (2 * float(uniform[4, index]) - 1))
+    for index in torch.nonzero(uniform[5] < settings.motion_blur).flatten().tolist():
+        out[index] = _blurred_along(out[index], float(uniform[6, index]), float(uniform[7, index]))
     for index in torch.nonzero(uniform[0] < settings.soften).flatten().tolist():
-        out[index] = _softened(image[index], math.exp(math.log(SOFTEST) * float(uniform[1, index])))
+        out[index] = _softened(out[index], math.exp(math.log(SOFTEST) * float(uniform[1, index])))
     for index in torch.nonzero(uniform[2] < settings.compress).flatten().tolist():
         out[index] = _compressed(out[index], float(uniform[3, index]))
     return out
@@ -58,6 +66,29 @@ def _softened(picture: Tensor, factor: float) -> Tensor:
     size = [max(1, round(side / factor)) for side in picture.shape[-2:]]
     small = F.interpolate(picture[None], size, mode="bilinear", align_corners=False, antialias=True)
     return F.interpolate(small, picture.shape[-2:], mode="bilinear", align_corners=False)[0]
+
+
+def _turned(picture: Tensor, degrees: float) -> Tensor:
+    """The hues of a picture turned in HSV."""
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+    hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
+    hsv[..., 0] = (hsv[..., 0] + degrees) % 360
+    turned = cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)
+    return torch.from_numpy(turned).permute(2, 0, 1).to(picture.device)
+
+
+def _blurred_along(picture: Tensor, length: float, direction: float) -> Tensor:
+    """Averaged along a line of MOTION pixels, anywhere between its bounds."""
+    low, high = MOTION
+    size = 2 * round((low + (high - low) * length) / 2) + 1
+    kernel = np.zeros((size, size), dtype=np.float32)
+    angle, middle = math.pi * direction, size // 2
+    reach = middle * np.array([math.cos(angle), math.sin(angle)])
+    start, end = (tuple(np.rint(middle + sign * reach).astype(int).tolist()) for sign in (-1, 1))
+    cv2.line(kernel, start, end, 1.0)
+    pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
+    blurred = cv2.filter2D(pixels, -1, kernel / kernel.sum(), borderType=cv2.BORDER_REFLECT)
+    return torch.from_numpy(blurred).permute(2, 0, 1).to(picture.device)
 
 
 def _compressed(picture: Tensor, place: float) -> Tensor:

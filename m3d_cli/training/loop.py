@@ -15,7 +15,7 @@ from torch.optim import AdamW
 
 from m3d_cli.errors import TrainingError
 from m3d_cli.models.spec import ModelSpec
-from m3d_cli.training.augment import Batch, draw_view, look
+from m3d_cli.training.augment import Batch, draw_view, look, mask_edges
 from m3d_cli.training.checkpoint import RunState, load_checkpoint, save_checkpoint
 from m3d_cli.training.config import TrainConfig
 from m3d_cli.training.dataset import FrameStore
@@ -124,7 +124,7 @@ def _descend(run: Run, trainee: nn.Module, state: RunState, step: int) -> tuple[
 def _drawn(run: Run, chosen: Tensor, draws: Draws) -> Batch:
     frames = run.data.store.take(chosen, run.team.device)
     settings = run.config.augment
-    batch = look(frames, draw_view(frames, run.spec, settings, draws), run.spec)
+    batch = mask_edges(look(frames, draw_view(frames, run.spec, settings, draws), run.spec), settings, draws)
     return replace(batch, image=degrade(relight(batch.image, settings, draws), settings, draws))
 
 

@@ -92,10 +92,11 @@ def _load_encoder(model: nn.Module, path: Path) -> None:
     state = read_encoder(path)
     wanted = model.encoder.state_dict()
     if isinstance(model, Metric3DVit):
+        # Names of timm, and of DINOv2 itself.
         state = {key.replace("patch_embed.proj.", "patch_embed."): value for key, value in state.items()}
         # DINOv2 without registers starts them anew.
-        state.setdefault("register_tokens", wanted["register_tokens"])
-    if isinstance(model, Lite):
+        state.setdefault("register_tokens", state.get("reg_token", wanted["register_tokens"]))
+    if isinstance(model, Lite) and "pos_embed" in state:
         state["pos_embed"] = _positions(state["pos_embed"], model)
     missing = sorted(key for key in wanted if key not in state or state[key].shape != wanted[key].shape)
     if missing:

@@ -6,7 +6,7 @@ import torch
 
 from m3d_cli.canonical import CanonicalSpec
 from m3d_cli.models.spec import TEST_LITE
-from m3d_cli.training.augment import Batch, View, draw_view, look, plain_view
+from m3d_cli.training.augment import Batch, View, draw_view, look, mask_edges, plain_view
 from m3d_cli.training.config import AugmentSection
 from m3d_cli.training.dataset import Frames
 from m3d_cli.training.draws import Draws, Share
@@ -207,3 +207,35 @@ def test_focal_lengths_can_be_drawn_whatever_the_scene() -> None:
     assert float(equivalent.median()) == pytest.approx(40, rel=0.05)
     assert float(equivalent.log().std()) == pytest.approx(0.3, rel=0.1)
     assert abs(float(torch.corrcoef(torch.stack([equivalent.log(), frames.focal.log()]))[0, 1])) < 0.15
+
+
+def test_masked_edges_are_border_without_labels() -> None:
+    frames, _ = frames_of_a_slanted_plane(40)
+    batch = look(frames, plain_view(frames, SPEC, PLAIN), SPEC)
+    some = mask_edges(batch, AugmentSection(edge_mask=0.5), Draws(0, 0, 40))
+    whole = some.inside.flatten(1).all(dim=1)
+    assert 5 < int(whole.sum()) < 35
+    assert torch.isnan(some.depth[~some.inside]).all()
+    assert torch.equal(some.depth[some.inside], batch.depth[some.inside])
+    kept = some.inside[~whole, 0].any(dim=1).sum(dim=1)
+    assert int(kept.min()) < NETWORK[1] - 30
+    assert torch.equal(mask_edges(batch, PLAIN, Draws(0, 0, 40)).inside, batch.inside)
+
+
+def test_hues_turn_and_brightness_stays() -> None:
+    image = torch.tensor([0.8, 0.2, 0.2])[None, :, None, None].expand(6, 3, 8, 8).contiguous()
+    turned = degrade(image, AugmentSection(soften=0, compress=0, hue_degrees=60), Draws(0, 0, 6))
+    assert torch.allclose(turned.amax(dim=1), image.amax(dim=1), atol=1e-4)
+    assert torch.allclose(turned.amin(dim=1), image.amin(dim=1), atol=1e-4)
+    assert len({tuple(round(float(x), 3) for x in one[:, 0, 0]) for one in turned}) == 6
+
+
+def test_motion_blurs_along_one_line_and_keeps_the_light() -> None:
+    image = torch.zeros(1, 3, 41, 41)
+    image[..., 20, 20] = 1
+    blurred = degrade(image, AugmentSection(soften=0, compress=0, motion_blur=1), Draws(3, 0, 1))[0, 0]
+    assert float(blurred.sum()) == pytest.approx(1, abs=1e-3)
+    rows, columns = torch.nonzero(blurred > 1e-4, as_tuple=True)
+    assert 5 <= len(rows) <= 17
+    spread = torch.linalg.svdvals(torch.stack([rows - rows.float().mean(), columns - columns.float().mean()]))
+    assert float(spread[1]) < 0.35 * float(spread[0])

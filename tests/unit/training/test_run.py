@@ -377,3 +377,23 @@ def test_a_run_can_start_between_two_sets_of_weights(config: TrainConfig, tmp_pa
     assert torch.allclose(state[key], 0.75 * one[key].float() + 0.25 * two[key].float(), atol=1e-6)
     head = "focal_head.mlp.0.weight"
     assert torch.equal(state[head].half(), two[head])
+
+
+def test_encoders_start_from_files_of_timm_and_dinov2(config: TrainConfig, tmp_path: Path) -> None:
+    for model, renamed in (("m3d-test-convnext", {}), ("m3d-test-vit", {"patch_embed.": "patch_embed.proj."})):
+        named = config.model_copy(update={"model": model})
+        encoder = initial_model(named.model_copy(update={"seed": 9})).get_submodule("encoder").state_dict()
+        file = tmp_path / f"{model}.pth"
+        renames = [(old, new) for old, new in renamed.items()]
+        torch.save({_renamed(key, renames): value for key, value in encoder.items()}, file)
+        started = initial_model(named.model_copy(update={"initial_encoder": file}))
+        for key, value in started.get_submodule("encoder").state_dict().items():
+            assert torch.equal(value, encoder[key])
+        with pytest.raises(WeightsError, match="not the encoder of Lite"):
+            initial_model(config.model_copy(update={"initial_encoder": file}))
+
+
+def _renamed(key: str, renames: list[tuple[str, str]]) -> str:
+    for old, new in renames:
+        key = key.replace(old, new) if key.startswith(old) else key
+    return key
