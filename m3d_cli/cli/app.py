@@ -28,6 +28,7 @@ from m3d_cli.cli import (
     reconstruct,
     schema,
     slam,
+    slam_sfm,
     train,
     video,
     weights,
@@ -62,6 +63,7 @@ app.add_typer(datasets.datasets, name="datasets")
 app.add_typer(train.synth, name="synth")
 app.add_typer(weights.weights, name="weights")
 app.add_typer(export.export, name="export")
+slam.slam.command("sfm")(slam_sfm.sfm)
 app.add_typer(slam.slam, name="slam")
 app.add_typer(schema.schema, name="schema")
 

@@ -1,0 +1,72 @@
+"""Structure from motion by COLMAP (`pycolmap`): poses and points of photos, without scale."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from m3d_cli.camera import Camera
+from m3d_cli.errors import PoseError, UsageError
+
+logger = logging.getLogger(__name__)
+
+DATABASE = "database.db"
+MODELS = "models"
+
+
+def structure_from_motion(
+    root: Path, names: Sequence[PurePosixPath], folder: Path, camera: Camera | None, *, sequential: bool
+) -> Path:
+    """The folder of the largest COLMAP model of the photos ``names`` below ``root``; everything goes into ``folder``.
+
+    ``camera`` is that of all photos, where it is known and shared; else COLMAP finds the focal lengths, beginning with
+    EXIF's. ``sequential`` matches neighbours only. A model found there already is taken as it is. Raises UsageError
+    without pycolmap and PoseError where no two photos belong together.
+    """
+    if (done := _largest(folder / MODELS)) is not None:
+        return done
+    colmap = _colmap()
+    shutil.rmtree(folder, ignore_errors=True)
+    (folder / MODELS).mkdir(parents=True)
+    database = folder / DATABASE
+    mode = colmap.CameraMode.AUTO if camera is None else colmap.CameraMode.SINGLE
+    listed = [name.as_posix() for name in names]
+    colmap.extract_features(database, root, listed, mode, reader_options=_reader(colmap, camera))
+    (colmap.match_sequential if sequential else colmap.match_exhaustive)(database)
+    colmap.incremental_mapping(database, root, folder / MODELS)
+    found = _largest(folder / MODELS)
+    if found is None:
+        raise PoseError(
+            f"{root}: structure from motion brought no two photos together",
+            hint="photos must overlap and be taken from different places; m3d slam odometry needs less",
+        )
+    return found
+
+
+def _colmap() -> Any:
+    try:
+        import pycolmap
+    except ImportError as error:
+        raise UsageError("structure from motion needs pycolmap", hint="pip install 'm3d-cli[sfm]'") from error
+    pycolmap.logging.minloglevel = pycolmap.logging.ERROR
+    return pycolmap
+
+
+def _reader(colmap: Any, camera: Camera | None) -> Any:
+    options = colmap.ImageReaderOptions()
+    if camera is not None:
+        options.camera_model = "PINHOLE"
+        # COLMAP's pixel centres lie at +0.5, as ours do.
+        options.camera_params = f"{camera.fx},{camera.fy},{camera.cx},{camera.cy}"
+    return options
+
+
+def _largest(folder: Path) -> Path | None:
+    """The model with the most images; COLMAP writes several where the photos fall into parts."""
+    found = sorted(folder.glob("*/images.bin"), key=lambda path: path.stat().st_size)
+    if len(found) > 1:
+        logger.warning("the photos fall into %d parts; the largest is used", len(found))
+    return found[-1].parent if found else None
