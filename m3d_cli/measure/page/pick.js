@@ -19,7 +19,7 @@ const canvas = $("canvas"), pen = canvas.getContext("2d"), loupe = $("loupe").ge
 const image = new Image();
 let info = null, items = [], draft = null, tool = "distance", selected = null, counter = 0;
 let past = [], future = [], view = {scale: 1, x: 0, y: 0}, results = new Map(), asked = 0, answered = 0, timer = 0;
-let unit = "m", drag = null, cursor = null, saved = "";
+let unit = "m", drag = null, cursor = null, saved = "", speaking = "";
 
 async function call(path, body) {
   const options = body === undefined ? {} : {
@@ -98,16 +98,19 @@ async function solve() {
       if (item) results.set(item.id, [...(results.get(item.id) ?? []), row]);
     }
     results.reference = report.reference;
-    tell(null);
+    tell("measure", null);
   } catch (error) {
     if (number < answered) return;
-    answered = number; results = new Map(); tell(error);
+    answered = number; results = new Map(); tell("measure", error);
   }
   $("banner").hidden = !info.assumed || items.some(isKnown);
   drawList(); draw();
   document.body.dataset.settled = String(number);
 }
-function tell(error) {
+// What one of them said stays until that one is content: an answer to a measurement must not wipe out a refused Save.
+function tell(speaker, error) {
+  if (!error && speaker !== speaking) return;
+  speaking = error ? speaker : "";
   $("problem").hidden = !error;
   $("problem").textContent = error ? `${error.message}${error.hint ? `: ${error.hint}` : ""}` : "";
 }
@@ -118,9 +121,9 @@ async function save(isReplacing) {
     const reply = await call("save", isReplacing ? {...content, replace: true} : content);
     saved = text;
     $("saved").textContent = `Saved:\n${reply.files.join("\n")}`;
-    tell(reply.error ?? null);
+    tell("save", reply.error ?? null);
   } catch (error) {
-    tell(error);
+    tell("save", error);
     if (error.code !== "OUTPUT_EXISTS") return;
     const replace = element("button", {id: "replace", textContent: "Replace it", onclick: () => save(true)});
     $("problem").append(element("div", {}, replace));
