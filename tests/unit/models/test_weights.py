@@ -106,4 +106,5 @@ def test_installed_weights_are_opened_from_where_they_lie(tmp_path: Path) -> Non
         assert torch.equal(from_file.state_dict()[key], value)
     picture = torch.rand(1, 3, 56, 84)
     with torch.inference_mode():
-        assert torch.equal(from_store(picture).depth, expected(picture).depth)
+        # Some processors round sums differently where weights lie elsewhere in memory, as mapped ones do.
+        assert torch.allclose(from_store(picture).depth, expected(picture).depth, rtol=1e-5)
