@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli import __version__
-from m3d_cli.batch.journal import Journal, Outcome, Status
+from m3d_cli.batch.journal import Outcome, Status
 from m3d_cli.batch.plan import Job
 from m3d_cli.batch.products import Finished
-from m3d_cli.batch.run import Run, SharedEngine, prepared, read_photo
+from m3d_cli.batch.run import Ledger, Run, SharedEngine, prepared, read_photo
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
@@ -191,7 +191,7 @@ class MeasureRun(Run):
         return measured_outcome(task, self.journal, sight, measured.report, stages)
 
 
-def measured_outcome(task: Task, journal: Journal, sight: Sight, report: PhotoReport, stages: Stages) -> Outcome:
+def measured_outcome(task: Task, journal: Ledger, sight: Sight, report: PhotoReport, stages: Stages) -> Outcome:
     """What the journal keeps of a photo whose files are written."""
     camera = sight.finished.camera
     return Outcome(

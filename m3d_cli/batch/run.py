@@ -6,12 +6,14 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Protocol
 
 from m3d_cli.batch.clouds import CLOUD_FORMATS
-from m3d_cli.batch.journal import Failure, Journal, JournalError, Outcome, Status
+from m3d_cli.batch.journal import Failure, JournalError, Outcome, Status
 from m3d_cli.batch.plan import Job
 from m3d_cli.batch.products import Finished, Products, cloud_maker, write_products
 from m3d_cli.batch.settings import Settings
@@ -95,12 +97,32 @@ class SharedEngine:
             self._engine.close()
 
 
+class Ledger(Protocol):
+    """What a run needs of its `journal.Journal`."""
+
+    @property
+    def folder(self) -> Path:
+        """The run's folder."""
+
+    def names(self, outputs: Sequence[Path]) -> tuple[str, ...]:
+        """Outputs as the journal calls them."""
+
+    def owns(self, output: Path) -> bool:
+        """Whether a run wrote ``output``."""
+
+    def started(self, path: str, key: str, outputs: Sequence[Path]) -> None:
+        """Say that ``outputs`` are about to be written."""
+
+    def write(self, outcome: Outcome) -> None:
+        """Note how a photo ended."""
+
+
 @dataclass(frozen=True, slots=True)
 class Run:
     """What every photo of a run has in common."""
 
     settings: Settings
-    journal: Journal
+    journal: Ledger
     engine: SharedEngine
     overwrite: bool
     stop: threading.Event
@@ -109,9 +131,8 @@ class Run:
 
     def outcome_of(self, task: Task) -> Outcome:
         """Work on one photo, note its end in the journal; raises `Stopped` and what ends the run."""
-        if task.earlier is not None:
-            # The path as given now, which may differ from that of the earlier run.
-            return replace(task.earlier, path=str(task.job.photo.path), status=Status.SKIPPED)
+        if (skipped := _skipped(task)) is not None:
+            return skipped
         stages = Stages()
         try:
             outcome = self._work(task, stages)
@@ -129,6 +150,26 @@ class Run:
             outcome = _failed(task, stages, PhotoError(message, hint="report this photo", code="UNEXPECTED"))
         self.journal.write(outcome)
         return outcome
+
+    def begun(self, task: Task) -> Outcome | None:
+        """The outcome of a photo that needs no work; else None, and the journal says that it is begun.
+
+        For who hands photos to workers, which keep no journal.
+        """
+        if (skipped := _skipped(task)) is not None:
+            return skipped
+        try:
+            self._refuse_foreign_outputs(task.job)
+        except M3dError as error:
+            outcome = self.failed(task, error)
+            self.journal.write(outcome)
+            return outcome
+        self.journal.started(str(task.job.photo.path), task.key, task.job.outputs)
+        return None
+
+    def failed(self, task: Task, error: M3dError) -> Outcome:
+        """The outcome of a photo that nobody worked on to the end."""
+        return _failed(task, Stages(), error)
 
     def _work(self, task: Task, stages: Stages) -> Outcome:
         self._refuse_foreign_outputs(task.job)
@@ -254,6 +295,13 @@ def _submitted(pool: ThreadPoolExecutor, task: Task, context: Run) -> Future[Out
     ready: Future[Outcome] = Future()
     ready.set_result(context.outcome_of(task))
     return ready
+
+
+def _skipped(task: Task) -> Outcome | None:
+    """What an earlier run made, under the path as given now, which may differ from that of the earlier run."""
+    if task.earlier is None:
+        return None
+    return replace(task.earlier, path=str(task.job.photo.path), status=Status.SKIPPED)
 
 
 def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:

@@ -44,6 +44,7 @@ def depth(
     model: options.Model = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
+    devices: options.Devices = None,
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = None,
     backend: options.Backend = "auto",
@@ -108,7 +109,7 @@ def depth(
     order = Order(
         jobs=plan(listing.photos, Path(out), settings.formats, keep_extension),
         settings=settings,
-        engine=EngineChoice(device, precision, batch_size, backend),
+        engine=EngineChoice.among(devices, device, precision, batch_size, backend),
         same_camera=same_camera,
         overwrite=overwrite,
         most_failures=1 if fail_fast else max_failures,

@@ -234,6 +234,16 @@ Device = Annotated[
     str,
     typer.Option(metavar="NAME", envvar="M3D_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.", rich_help_panel=_MODEL),
 ]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--devices",
+        metavar="LIST",
+        envvar="M3D_DEVICES",
+        help="Share the photos among GPUs, a process each: 0,1,2 or all.",
+        rich_help_panel=_MODEL,
+    ),
+]
 Precision = Annotated[
     str,
     typer.Option(metavar="NAME", envvar="M3D_PRECISION", help="auto, fp32, bf16 or fp16.", rich_help_panel=_MODEL),

@@ -121,6 +121,7 @@ def pointcloud(
     model: options.Model = None,
     weights: options.Weights = None,
     device: options.Device = "auto",
+    devices: options.Devices = None,
     precision: options.Precision = "auto",
     batch_size: options.BatchSize = None,
     backend: options.Backend = "auto",
@@ -186,7 +187,7 @@ def pointcloud(
     order = Order(
         jobs=plan(photos, Path(target), settings.formats, keep_extension),
         settings=settings,
-        engine=EngineChoice(device, precision, batch_size, backend),
+        engine=EngineChoice.among(devices, device, precision, batch_size, backend),
         same_camera=same_camera,
         overwrite=overwrite,
         most_failures=1 if fail_fast else max_failures,

@@ -19,14 +19,14 @@ from m3d_cli.errors import UsageError
 if TYPE_CHECKING:
     from m3d_cli.batch.journal import Journal, Outcome
     from m3d_cli.batch.plan import Job
-    from m3d_cli.batch.run import SharedEngine
+    from m3d_cli.batch.run import Run, SharedEngine
     from m3d_cli.batch.settings import Settings
     from m3d_cli.batch.shard import Shard
-    from m3d_cli.batch.tasks import Shared
-    from m3d_cli.inference.engine import EngineOptions
-    from m3d_cli.inference.photo import Engine
+    from m3d_cli.batch.tasks import Shared, Task
+    from m3d_cli.inference.photo import Engine, EngineOptions
 
 STDOUT = "-"
+AUTO = "auto"
 
 # What can go into a pipe.
 _PIPED = ("png", "ply", "pcd", "xyz", "glb")
@@ -50,6 +50,11 @@ class Order:
     shard: Shard | None = None
     planned: int = 0
 
+    @property
+    def whole(self) -> int:
+        """Photos of all parts: one of them is computed as the whole would be, to the last bit."""
+        return self.planned or len(self.jobs)
+
     def part(self, text: str | None) -> Order:
         """The same for one part of the jobs, as ``--shard`` says it."""
         from m3d_cli.batch.shard import parse_shard
@@ -64,19 +69,37 @@ class Order:
 
 @dataclass(frozen=True, slots=True)
 class EngineChoice:
-    """Device, precision, batch size and backend as given; torch is not loaded yet."""
+    """Device, precision, batch size and backend as given; torch is not loaded yet. ``devices`` share the photos."""
 
     device: str
     precision: str
     batch_size: int | None
     backend: str
+    devices: tuple[str, ...] = ()
+
+    @classmethod
+    def among(
+        cls, devices: str | None, device: str, precision: str, batch_size: int | None, backend: str
+    ) -> EngineChoice:
+        """One device, or several named as ``--devices`` does."""
+        if devices is None:
+            return cls(device, precision, batch_size, backend)
+        from m3d_cli.inference.device_list import parse_devices
+
+        if device != AUTO:
+            raise UsageError("--device and --devices contradict each other", hint="give one of them")
+        return cls(device, precision, batch_size, backend, parse_devices(devices))
 
     @property
     def options(self) -> EngineOptions:
         """The same for the engine."""
-        from m3d_cli.inference.engine import EngineOptions
+        return self.options_on(self.device)
 
-        return EngineOptions(self.device, self.precision, self.batch_size, self.backend)
+    def options_on(self, device: str) -> EngineOptions:
+        """The same for the engine on one of several devices."""
+        from m3d_cli.inference.photo import EngineOptions
+
+        return EngineOptions(device, self.precision, self.batch_size, self.backend)
 
 
 def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
@@ -119,7 +142,21 @@ def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome
     todo = tasks(order.jobs, order.settings, journal, shared_focal(order), overwrite=order.overwrite)
     stop = threading.Event()
     context = Run(order.settings, journal, _engine(order), order.overwrite, stop, late=tally.add)
-    return run(todo, context)
+    if not order.engine.devices:
+        return run(todo, context)
+    return _shared_among_devices(order, todo, context)
+
+
+def _shared_among_devices(order: Order, todo: Iterator[Task], context: Run) -> Generator[Outcome]:
+    from m3d_cli.batch.crew import WorkerRecipe, run_by_crew
+    from m3d_cli.batch.processes import ProcessWorker
+
+    folder = context.journal.folder
+    workers = [
+        ProcessWorker(name, WorkerRecipe(order.settings, order.engine.options_on(name), order.whole, folder))
+        for name in order.engine.devices
+    ]
+    return run_by_crew(todo, context, workers)
 
 
 def _engine(order: Order) -> SharedEngine:
@@ -128,9 +165,7 @@ def _engine(order: Order) -> SharedEngine:
     def create() -> Engine:
         from m3d_cli.inference.engine import create_engine
 
-        # A part is computed as the whole would be, to the last bit.
-        photos = order.planned or len(order.jobs)
-        return create_engine(order.settings.model, order.settings.weights, order.engine.options, photos)
+        return create_engine(order.settings.model, order.settings.weights, order.engine.options, order.whole)
 
     return SharedEngine(create)
 

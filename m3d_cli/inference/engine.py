@@ -15,7 +15,7 @@ from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.inference.batcher import Batcher
 from m3d_cli.inference.device import Compute, choose_compute
 from m3d_cli.inference.onnx_predictor import OnnxPredictor
-from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, Wanted, available_cores
+from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, EngineOptions, Wanted, available_cores
 from m3d_cli.inference.picture_focal import SharedPictureFocal
 from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models.create import open_model
@@ -115,16 +115,6 @@ class BatchEngine:
     def close(self) -> None:
         """End the network's thread."""
         self._batcher.close()
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    batch_size: int | None = None
-    backend: str = "auto"
 
 
 def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOptions, photos: int) -> Engine:

@@ -45,6 +45,16 @@ class Computed:
     precision: str
 
 
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device."""
+
+    device: str = "auto"
+    precision: str = "auto"
+    batch_size: int | None = None
+    backend: str = "auto"
+
+
 class Engine(Protocol):
     """What turns canonical photos into depth maps, called from many threads at once."""
 

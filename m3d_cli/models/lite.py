@@ -112,15 +112,16 @@ class LiteDecoder(nn.Module):
         middle = self.reduce_coarse(coarse) + self.project_middle(torch.cat(maps[:2], dim=1))
         middle = self.middle(_upsampled(middle, (2 * rows, 2 * columns)))
 
-        small = F.interpolate(image, (8 * rows, 8 * columns), mode="bilinear", align_corners=False, antialias=True)
-        stem = self.stem(small)
+        size = (8 * rows, 8 * columns)
+        # In float32: on a CPU this resize knows no bf16.
+        small = F.interpolate(image.float(), size, mode="bilinear", align_corners=False, antialias=True)
+        stem = self.stem(small.to(image.dtype))
         detail = _upsampled(self.reduce_middle(middle), (4 * rows, 4 * columns)) + self.stem_down(stem)
         detail = self.detail(detail)
         # Logarithms in full precision: a step of bf16 near ln 3 m is 0.8 % of the depth.
         probability = self.bins(detail).float().softmax(dim=1)
         log_depth = (probability * self.bin_centres[:, None, None]).sum(dim=1, keepdim=True)
 
-        size = (8 * rows, 8 * columns)
         fine = self.refine(self.fine(stem + _upsampled(self.reduce_detail(detail), size))).float()
         return torch.cat([_upsampled(log_depth, size) + fine[:, :1], fine[:, 1:]], dim=1)
 
@@ -149,8 +150,8 @@ class FocalHead(nn.Module):
         weight = self.query(tokens[-1].transpose(1, 2)).float().softmax(dim=2)
         place = _places(grid, weight.device)
         pooled = torch.cat([weight @ self.value(tokens[-1]).float(), weight @ place], dim=2).flatten(1)
-        summary = torch.cat([*classes, *(t.mean(dim=1) for t in tokens)], dim=1).float()
-        logits: Tensor = self.mlp(torch.cat([summary, pooled], dim=1))
+        summary = torch.cat([*classes, *(t.mean(dim=1) for t in tokens)], dim=1)
+        logits: Tensor = self.mlp(torch.cat([summary, pooled.to(summary.dtype)], dim=1))
         return logits.float()
 
 

@@ -207,3 +207,13 @@ def test_out_of_memory_while_upsampling_falls_back_to_the_cpu(monkeypatch):
     (result,) = Predictor(Constant(), TEST_LITE, CPU).predict([photo()])
     assert len(calls) == 2
     assert result.depth.shape == (90, 120)
+
+
+def test_the_bundled_kind_of_network_also_computes_in_half_precision():
+    model = create_model("m3d-test-lite")
+    photo = to_canonical(np.full((40, 60, 3), 128, np.uint8), Camera.centred(60, 40, 50.0), TEST_LITE)
+    full = Predictor(model, TEST_LITE, choose_compute("cpu", "fp32")).predict([photo])[0]
+    half = Predictor(create_model("m3d-test-lite"), TEST_LITE, choose_compute("cpu", "bf16")).predict([photo])[0]
+    assert model.focal_head is not None
+    assert half.depth.dtype == np.float32
+    assert np.allclose(half.depth, full.depth, rtol=0.05)
