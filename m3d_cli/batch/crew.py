@@ -82,8 +82,11 @@ class HandedOut:
         """Yes: it was looked at before the photo was handed out."""
         return True
 
-    def started(self, path: str, key: str, outputs: Sequence[Path]) -> None:
+    def started(self, path: str, key: str, outputs: Sequence[Path], *, is_urgent: bool = True) -> None:
         """Written already."""
+
+    def sync(self) -> None:
+        """Nothing was written."""
 
     def write(self, outcome: Outcome) -> None:
         """Left to who gets the outcome."""

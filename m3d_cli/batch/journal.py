@@ -161,31 +161,39 @@ class Journal:
         done = (name for name, key in self._writer.items() if key in self._done and name.endswith(suffix))
         return tuple(path for path in (self.folder / name for name in done) if path.is_file())
 
-    def started(self, path: str, key: str, outputs: Sequence[Path]) -> None:
+    def started(self, path: str, key: str, outputs: Sequence[Path], *, is_urgent: bool = True) -> None:
         """Say that ``outputs`` are about to be written.
 
-        The line is on disk before they are: after a power cut they would otherwise be files of unknown origin.
+        The line is on disk before they are, or at the latest with the next `sync`: after a power cut they would
+        otherwise be files of unknown origin.
         """
-        self.write(Outcome(path, Status.STARTED, key, outputs=self.names(outputs), at=time.time()), is_urgent=True)
+        self.write(Outcome(path, Status.STARTED, key, outputs=self.names(outputs), at=time.time()))
+        if is_urgent:
+            self.sync()
 
     def names(self, outputs: Sequence[Path]) -> tuple[str, ...]:
         """Outputs as the journal calls them: relative to its folder."""
         return tuple(os.path.relpath(output, self.folder) for output in outputs)
 
-    def write(self, outcome: Outcome, *, is_urgent: bool = False) -> None:
-        """Append one line, from any thread; an urgent one is synced. Raises JournalError, which ends the run."""
-        with self._guard:
-            try:
-                if self._file is None:
-                    raise OSError(0, "it is closed")
-                self._file.write(outcome.line() + "\n")
-                self._file.flush()
-                if is_urgent:
-                    os.fsync(self._file.fileno())
-            except OSError as error:
-                raise JournalError(
-                    f"{self.path}: cannot be written ({error.strerror})", hint="free some space"
-                ) from error
+    def write(self, outcome: Outcome) -> None:
+        """Append one line, from any thread. Raises JournalError, which ends the run."""
+        with self._guard, self._writable() as file:
+            file.write(outcome.line() + "\n")
+            file.flush()
+
+    def sync(self) -> None:
+        """Bring what was written to the disk. Raises JournalError."""
+        with self._guard, self._writable() as file:
+            os.fsync(file.fileno())
+
+    @contextmanager
+    def _writable(self) -> Iterator[TextIO]:
+        try:
+            if self._file is None:
+                raise OSError(0, "it is closed")
+            yield self._file
+        except OSError as error:
+            raise JournalError(f"{self.path}: cannot be written ({error.strerror})", hint="free some space") from error
 
     def _line_of(self, key: str) -> Outcome | None:
         if key not in self._done:

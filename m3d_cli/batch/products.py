@@ -18,7 +18,6 @@ from m3d_cli.depthmap import NORMAL_STEPS, DepthMap
 from m3d_cli.errors import OutputError
 from m3d_cli.files.load import LoadedPhoto
 from m3d_cli.inference.photo import CanonicalPhoto, Computed
-from m3d_cli.models.onnx_file import choose_backend
 from m3d_cli.outputs.arrays import encode_npy, encode_npz, encode_pfm, encode_tiff, write_exr
 from m3d_cli.outputs.atomic import write_bytes
 from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
@@ -66,7 +65,7 @@ class Finished:
             name=name,
             depth=made.depth,
             camera=_camera_record(photo),
-            model=_model_record(settings, canonical.transform, made.precision),
+            model=_model_record(settings, canonical.transform, made),
             cell=1 / canonical.transform.scale,
             image=photo.image if settings.wants_clouds else None,
             notes=photo.notes,
@@ -190,14 +189,14 @@ def _camera_record(photo: LoadedPhoto) -> CameraRecord:
     )
 
 
-def _model_record(settings: Settings, transform: CanonicalTransform, precision: str) -> ModelRecord:
+def _model_record(settings: Settings, transform: CanonicalTransform, made: Computed) -> ModelRecord:
     canonical = settings.model.canonical
     return ModelRecord(
         name=settings.model.name,
         weights_sha256=settings.weights.sha256,
         licence=settings.model.licence,
-        backend=choose_backend(settings.backend, settings.weights.path),
-        precision=precision,
+        backend=made.backend,
+        precision=made.precision,
         variant=str(canonical.variant),
         canonical_focal_px=canonical.focal,
         input_height=canonical.height,

@@ -110,8 +110,11 @@ class Ledger(Protocol):
     def owns(self, output: Path) -> bool:
         """Whether a run wrote ``output``."""
 
-    def started(self, path: str, key: str, outputs: Sequence[Path]) -> None:
-        """Say that ``outputs`` are about to be written."""
+    def started(self, path: str, key: str, outputs: Sequence[Path], *, is_urgent: bool = True) -> None:
+        """Say that ``outputs`` are about to be written; on the disk at once, or with the next `sync`."""
+
+    def sync(self) -> None:
+        """Bring what was written to the disk."""
 
     def write(self, outcome: Outcome) -> None:
         """Note how a photo ended."""
@@ -151,7 +154,7 @@ class Run:
         self.journal.write(outcome)
         return outcome
 
-    def begun(self, task: Task) -> Outcome | None:
+    def begun(self, task: Task, *, is_urgent: bool = True) -> Outcome | None:
         """The outcome of a photo that needs no work; else None, and the journal says that it is begun.
 
         For who hands photos to workers, which keep no journal.
@@ -164,7 +167,7 @@ class Run:
             outcome = self.failed(task, error)
             self.journal.write(outcome)
             return outcome
-        self.journal.started(str(task.job.photo.path), task.key, task.job.outputs)
+        self.journal.started(str(task.job.photo.path), task.key, task.job.outputs, is_urgent=is_urgent)
         return None
 
     def failed(self, task: Task, error: M3dError) -> Outcome:

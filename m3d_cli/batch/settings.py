@@ -15,7 +15,7 @@ from m3d_cli.errors import UsageError
 from m3d_cli.files.focal import FocalEstimate
 from m3d_cli.files.load import CameraOptions
 from m3d_cli.inference.photo import Wanted
-from m3d_cli.models.onnx_file import choose_backend
+from m3d_cli.models.onnx_file import check_backend
 from m3d_cli.models.registry import BUNDLED, ChosenWeights
 from m3d_cli.models.spec import LITE, ModelSpec
 from m3d_cli.outputs.arrays import can_write_exr
@@ -45,7 +45,7 @@ class Settings:
     def __post_init__(self) -> None:
         if not (math.isfinite(self.png_scale) and self.png_scale > 0):
             raise UsageError(f"--png-scale {self.png_scale} is not a positive number", hint="1000 is millimetres")
-        choose_backend(self.backend, self.weights.path)
+        check_backend(self.backend, self.weights.path)
         if self.max_depth is not None and not self.max_depth > 0:
             raise UsageError(f"--max-depth {self.max_depth} is not a positive number of metres")
         if not self.model.has_normals and self.wants_normals:

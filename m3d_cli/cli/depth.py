@@ -10,7 +10,7 @@ from m3d_cli.cli import options
 from m3d_cli.cli.camera_flags import camera_options
 from m3d_cli.cli.console import Talk, show_log
 from m3d_cli.cli.dry_run import show_plan
-from m3d_cli.cli.running import STDOUT, EngineChoice, Order, run_into_folder, run_to_stdout, shared_focal
+from m3d_cli.cli.running import STDOUT, EngineChoice, Order, ray_choice, run_into_folder, run_to_stdout, shared_focal
 from m3d_cli.errors import UsageError
 
 
@@ -51,6 +51,9 @@ def depth(
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
     shard: options.ShardOption = None,
+    engine: options.EngineName = "local",
+    ray_address: options.RayAddress = None,
+    ray_actors: options.RayActors = None,
     fail_fast: options.FailFast = False,
     max_failures: options.MaxFailures = None,
     exit_zero: options.ExitZero = False,
@@ -110,6 +113,7 @@ def depth(
         jobs=plan(listing.photos, Path(out), settings.formats, keep_extension),
         settings=settings,
         engine=EngineChoice.among(devices, device, precision, batch_size, backend),
+        ray=ray_choice(engine, ray_address, ray_actors, device, devices),
         same_camera=same_camera,
         overwrite=overwrite,
         most_failures=1 if fail_fast else max_failures,

@@ -264,7 +264,7 @@ Backend = Annotated[
     typer.Option(
         metavar="NAME",
         envvar="M3D_BACKEND",
-        help="auto, torch or onnx (needs --weights FILE.onnx of m3d export onnx); auto goes by the file.",
+        help="auto, torch, onnx or openvino; auto takes the fastest that is installed where the run is long enough.",
         rich_help_panel=_MODEL,
     ),
 ]
@@ -293,6 +293,37 @@ ShardOption = Annotated[
         metavar="I/N",
         envvar="M3D_SHARD",
         help="Do one of N equal parts; auto asks SLURM or torchrun. Ends with: m3d merge OUT.",
+        rich_help_panel=_RUN,
+    ),
+]
+EngineName = Annotated[
+    str,
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        envvar="M3D_ENGINE",
+        help="local, or ray: a Ray cluster whose machines share this disk; needs m3d-cli[ray].",
+        rich_help_panel=_RUN,
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address",
+        metavar="ADDRESS",
+        envvar="M3D_RAY_ADDRESS",
+        help="A running cluster, or auto to find one; without it Ray is started here for the run.",
+        rich_help_panel=_RUN,
+    ),
+]
+RayActors = Annotated[
+    int | None,
+    typer.Option(
+        "--ray-actors",
+        metavar="N",
+        min=1,
+        envvar="M3D_RAY_ACTORS",
+        help="Networks in the cluster; without it one a GPU, or one a machine.",
         rich_help_panel=_RUN,
     ),
 ]

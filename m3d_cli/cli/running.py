@@ -17,8 +17,10 @@ from m3d_cli.cli.tally import Tally
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from m3d_cli.batch.crew import WorkerRecipe
     from m3d_cli.batch.journal import Journal, Outcome
     from m3d_cli.batch.plan import Job
+    from m3d_cli.batch.ray_engine import RayChoice
     from m3d_cli.batch.run import Run, SharedEngine
     from m3d_cli.batch.settings import Settings
     from m3d_cli.batch.shard import Shard
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 STDOUT = "-"
 AUTO = "auto"
+LOCAL = "local"
+ENGINES = (LOCAL, "ray")
 
 # What can go into a pipe.
 _PIPED = ("png", "ply", "pcd", "xyz", "glb")
@@ -47,6 +51,7 @@ class Order:
     most_failures: int | None
     exit_zero: bool
     as_json: bool
+    ray: RayChoice | None = None
     shard: Shard | None = None
     planned: int = 0
 
@@ -142,21 +147,45 @@ def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome
     todo = tasks(order.jobs, order.settings, journal, shared_focal(order), overwrite=order.overwrite)
     stop = threading.Event()
     context = Run(order.settings, journal, _engine(order), order.overwrite, stop, late=tally.add)
-    if not order.engine.devices:
-        return run(todo, context)
-    return _shared_among_devices(order, todo, context)
+    if order.ray is not None:
+        from m3d_cli.batch.ray_engine import run_on_ray
+
+        return run_on_ray(todo, context, _recipe(order, order.engine.device, journal.folder), order.ray)
+    if order.engine.devices:
+        return _shared_among_devices(order, todo, context)
+    return run(todo, context)
 
 
 def _shared_among_devices(order: Order, todo: Iterator[Task], context: Run) -> Generator[Outcome]:
-    from m3d_cli.batch.crew import WorkerRecipe, run_by_crew
+    from m3d_cli.batch.crew import run_by_crew
     from m3d_cli.batch.processes import ProcessWorker
 
     folder = context.journal.folder
-    workers = [
-        ProcessWorker(name, WorkerRecipe(order.settings, order.engine.options_on(name), order.whole, folder))
-        for name in order.engine.devices
-    ]
+    workers = [ProcessWorker(name, _recipe(order, name, folder)) for name in order.engine.devices]
     return run_by_crew(todo, context, workers)
+
+
+def _recipe(order: Order, device: str, folder: Path) -> WorkerRecipe:
+    from m3d_cli.batch.crew import WorkerRecipe
+
+    return WorkerRecipe(order.settings, order.engine.options_on(device), order.whole, folder)
+
+
+def ray_choice(
+    engine: str, address: str | None, actors: int | None, device: str, devices: str | None
+) -> RayChoice | None:
+    """What ``--engine ray`` and its flags ask for; None for ``local``."""
+    if engine not in ENGINES:
+        raise UsageError(f"--engine {engine} is unknown", hint=f"one of {', '.join(ENGINES)}")
+    if engine == LOCAL:
+        if address is not None or actors is not None:
+            raise UsageError("--ray-address and --ray-actors go with --engine ray", hint="add it")
+        return None
+    if devices is not None:
+        raise UsageError("--devices are of one machine, --engine ray finds those of all", hint="say --ray-actors N")
+    from m3d_cli.batch.ray_engine import RayChoice
+
+    return RayChoice(address, actors, on_cpu=device == "cpu")
 
 
 def _engine(order: Order) -> SharedEngine:

@@ -12,14 +12,16 @@ import torch
 from numpy.typing import NDArray
 
 from m3d_cli.files.focal_picture import FocalOpinion
+from m3d_cli.inference.backends import choose_backend, graph_of
 from m3d_cli.inference.batcher import Batcher
 from m3d_cli.inference.device import Compute, choose_compute
 from m3d_cli.inference.onnx_predictor import OnnxPredictor
+from m3d_cli.inference.openvino_predictor import OpenVinoPredictor
 from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, EngineOptions, Wanted, available_cores
 from m3d_cli.inference.picture_focal import SharedPictureFocal
 from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models.create import open_model
-from m3d_cli.models.onnx_file import ONNX, choose_backend
+from m3d_cli.models.onnx_file import ONNX, TORCH
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import ModelSpec
 
@@ -52,7 +54,7 @@ class StreamEngine:
     @property
     def description(self) -> str:
         """Device, precision and parallelism in a few words."""
-        return f"{self.predictor.compute}, {self.streams} x {self.threads} threads"
+        return f"{self.predictor.description}, {self.streams} x {self.threads} threads"
 
     @property
     def in_flight(self) -> int:
@@ -66,7 +68,7 @@ class StreamEngine:
         prediction = self.predictor.canonical([photo])
         middle = time.thread_time()
         depth = self.predictor.finish(prediction, 0, photo, wanted)
-        return Computed(depth, middle - begin, time.thread_time() - middle, self.predictor.compute.precision)
+        return Computed(depth, middle - begin, time.thread_time() - middle, *self.predictor.how)
 
     def focal(self, image: NDArray[np.uint8], width: int, height: int) -> FocalOpinion:
         """What the photo itself says about its focal length."""
@@ -94,7 +96,7 @@ class BatchEngine:
     @property
     def description(self) -> str:
         """Device, precision and parallelism in a few words."""
-        return f"{self.predictor.compute}, batches of {self.predictor.batch_size}"
+        return f"{self.predictor.description}, batches of {self.predictor.batch_size}"
 
     @property
     def in_flight(self) -> int:
@@ -106,7 +108,7 @@ class BatchEngine:
         place = self._batcher.predict(photo)
         begin = time.thread_time()
         depth = self.predictor.finish(place.prediction, place.index, photo, wanted)
-        return Computed(depth, place.seconds, time.thread_time() - begin, self.predictor.compute.precision)
+        return Computed(depth, place.seconds, time.thread_time() - begin, *self.predictor.how)
 
     def focal(self, image: NDArray[np.uint8], width: int, height: int) -> FocalOpinion:
         """What the photo itself says about its focal length."""
@@ -125,7 +127,8 @@ def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOption
     cv2.setNumThreads(1)
     batch_size = options.batch_size or (1 if compute.device.type == "cpu" else GPU_BATCH)
     streams, threads = (1, available_cores()) if batch_size > 1 else stream_plan(photos, available_cores())
-    predictor = _predictor(spec, weights, options, Sizes(compute, batch_size, threads))
+    backend = choose_backend(options.backend, spec, weights, compute, photos)
+    predictor = _predictor(spec, weights, backend, Sizes(compute, batch_size, streams, threads))
     if batch_size > 1 or compute.device.type != "cpu":
         return BatchEngine(predictor)
     return StreamEngine(predictor, streams, threads)
@@ -133,15 +136,18 @@ def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOption
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """Where a predictor runs: device, photos a batch, threads a photo."""
+    """Where a predictor runs: device, photos a batch, photos side by side, threads a photo."""
 
     compute: Compute
     batch_size: int
+    streams: int
     threads: int
 
 
-def _predictor(spec: ModelSpec, weights: ChosenWeights, options: EngineOptions, sizes: Sizes) -> Predictor:
-    if choose_backend(options.backend, weights.path) == ONNX:
-        assert weights.path is not None  # noqa: S101 - choose_backend saw its name
-        return OnnxPredictor(weights.path, spec, sizes.compute, sizes.batch_size, sizes.threads)
-    return Predictor(open_model(spec.name, weights), spec, sizes.compute, sizes.batch_size)
+def _predictor(spec: ModelSpec, weights: ChosenWeights, backend: str, sizes: Sizes) -> Predictor:
+    if backend == TORCH:
+        return Predictor(open_model(spec.name, weights), spec, sizes.compute, sizes.batch_size)
+    graph = graph_of(spec, weights)
+    if backend == ONNX:
+        return OnnxPredictor(graph, spec, sizes.compute, sizes.batch_size, sizes.threads)
+    return OpenVinoPredictor(graph, spec, sizes.compute, sizes.batch_size, sizes.streams, sizes.threads)

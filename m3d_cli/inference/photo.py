@@ -37,12 +37,13 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Computed:
-    """A finished depth map, the CPU seconds of its two stages, and the number format it was computed in."""
+    """A finished depth map, the CPU seconds of its two stages, and the number format and backend that computed it."""
 
     depth: DepthMap
     network_seconds: float
     upsample_seconds: float
     precision: str
+    backend: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,7 @@ from m3d_cli.errors import DeviceError
 from m3d_cli.inference.device import Compute
 from m3d_cli.inference.faults import device_fault, is_out_of_memory
 from m3d_cli.inference.photo import CanonicalPhoto, Wanted, canonical_transform, to_canonical
+from m3d_cli.models.onnx_file import TORCH
 from m3d_cli.models.prediction import Prediction
 from m3d_cli.models.spec import ModelSpec
 
@@ -32,6 +33,8 @@ TINY = np.float32(1e-6)
 class Predictor:
     """A network on its device. ``batch_size`` halves by itself when memory runs out, down to 1."""
 
+    backend = TORCH
+
     def __init__(self, model: nn.Module, spec: ModelSpec, compute: Compute, batch_size: int = 1) -> None:
         self.spec = spec
         self.compute = compute
@@ -39,6 +42,16 @@ class Predictor:
         self.model = model.to(compute.device, compute.dtype).eval()
         self._mean = torch.tensor(spec.mean, device=compute.device)[:, None, None]
         self._std = torch.tensor(spec.std, device=compute.device)[:, None, None]
+
+    @property
+    def how(self) -> tuple[str, str]:
+        """Number format and backend of what it computes."""
+        return self.compute.precision, self.backend
+
+    @property
+    def description(self) -> str:
+        """Device, number format and, where it is not torch, the backend."""
+        return f"{self.compute}" if self.backend == TORCH else f"{self.compute} by {self.backend}"
 
     def predict(self, photos: Sequence[CanonicalPhoto], wanted: Wanted | None = None) -> list[DepthMap]:
         """Metric depth of every photo at its own resolution, in order."""

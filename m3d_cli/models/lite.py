@@ -80,6 +80,8 @@ class LiteDecoder(nn.Module):
     """Four feature maps at 1/14 -> log canonical depth and a confidence logit at 4/7 of the input resolution."""
 
     bin_centres: Tensor
+    shrink_rows: Tensor
+    shrink_columns: Tensor
 
     def __init__(self, config: LiteConfig) -> None:
         super().__init__()
@@ -101,6 +103,9 @@ class LiteDecoder(nn.Module):
         self.refine = nn.Conv2d(fine, 2, 3, padding=1)
         centres = torch.linspace(math.log(config.min_depth), math.log(config.max_depth), config.bins)
         self.register_buffer("bin_centres", centres, persistent=False)
+        rows, columns = config.height // config.patch, config.width // config.patch
+        self.register_buffer("shrink_rows", _shrinking(config.height, 8 * rows), persistent=False)
+        self.register_buffer("shrink_columns", _shrinking(config.width, 8 * columns), persistent=False)
 
     def forward(self, image: Tensor, features: list[tuple[Tensor, Tensor]], grid: tuple[int, int]) -> Tensor:
         """``features``: (tokens (B, N, C), class token (B, C)) a tap; returns (B, 2, 4h, 4w) for a grid (h, w)."""
@@ -112,16 +117,14 @@ class LiteDecoder(nn.Module):
         middle = self.reduce_coarse(coarse) + self.project_middle(torch.cat(maps[:2], dim=1))
         middle = self.middle(_upsampled(middle, (2 * rows, 2 * columns)))
 
-        size = (8 * rows, 8 * columns)
-        # In float32: on a CPU this resize knows no bf16.
-        small = F.interpolate(image.float(), size, mode="bilinear", align_corners=False, antialias=True)
-        stem = self.stem(small.to(image.dtype))
+        stem = self.stem(self.shrink_rows @ image @ self.shrink_columns.T)
         detail = _upsampled(self.reduce_middle(middle), (4 * rows, 4 * columns)) + self.stem_down(stem)
         detail = self.detail(detail)
         # Logarithms in full precision: a step of bf16 near ln 3 m is 0.8 % of the depth.
         probability = self.bins(detail).float().softmax(dim=1)
         log_depth = (probability * self.bin_centres[:, None, None]).sum(dim=1, keepdim=True)
 
+        size = (8 * rows, 8 * columns)
         fine = self.refine(self.fine(stem + _upsampled(self.reduce_detail(detail), size))).float()
         return torch.cat([_upsampled(log_depth, size) + fine[:, :1], fine[:, 1:]], dim=1)
 
@@ -222,6 +225,14 @@ class Lite(nn.Module):
         depth = log_depth.exp().clamp(self.config.min_depth, self.config.max_depth)
         confidence = _upsampled(raw.confidence_logit, size).sigmoid()
         return Prediction(depth=depth, confidence=confidence, focal_logits=raw.focal_logits)
+
+
+def _shrinking(before: int, after: int) -> Tensor:
+    """The antialiased bilinear resize of one side as a matrix (after, before).
+
+    Products mean the same everywhere: of the programs that run exported graphs, some leave the antialiasing out.
+    """
+    return F.interpolate(torch.eye(before)[None, None], (after, before), mode="bilinear", antialias=True)[0, 0]
 
 
 def _upsampled(x: Tensor, size: tuple[int, int]) -> Tensor:

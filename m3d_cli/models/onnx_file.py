@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import io
-import json
 import os
 from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
+from numpy.typing import NDArray
+
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models.spec import ModelSpec
 
-TORCH, ONNX = "torch", "onnx"
-BACKENDS = (TORCH, ONNX)
+AUTO, TORCH, ONNX, OPENVINO = "auto", "torch", "onnx", "openvino"
+BACKENDS = (AUTO, TORCH, ONNX, OPENVINO)
 SUFFIX = ".onnx"
 INPUT = "image"
 OUTPUTS = ("depth", "confidence", "normals", "normal_kappa")
@@ -23,17 +25,12 @@ MODEL_KEY = "m3d:model"
 WEIGHTS_KEY = "m3d:weights_sha256"
 
 
-def choose_backend(asked: str, weights: Path | None) -> str:
-    """``auto`` runs an ONNX file with onnxruntime and everything else with torch; raises UsageError."""
-    is_onnx = weights is not None and weights.suffix == SUFFIX
-    if asked == "auto":
-        return ONNX if is_onnx else TORCH
+def check_backend(asked: str, weights: Path | None) -> None:
+    """Raise UsageError for a backend that nobody knows, and for torch on an exported graph."""
     if asked not in BACKENDS:
-        raise UsageError(f"--backend {asked} is unknown", hint=f"one of auto, {', '.join(BACKENDS)}")
-    if (asked == ONNX) != is_onnx:
-        hint = "m3d export onnx makes one; give it with --weights" if asked == ONNX else "leave --backend out"
-        raise UsageError(f"--backend {asked} and weights {weights or 'of the model'} do not go together", hint=hint)
-    return asked
+        raise UsageError(f"--backend {asked} is unknown", hint=f"one of {', '.join(BACKENDS)}")
+    if asked == TORCH and weights is not None and weights.suffix == SUFFIX:
+        raise UsageError(f"--backend {TORCH} does not run {weights}", hint="leave --backend out")
 
 
 def named_model(weights: Path | None) -> str | None:
@@ -101,17 +98,26 @@ def open_session(path: Path, threads: int, providers: Sequence[str] = ("CPUExecu
         raise WeightsError(f"{path}: not a readable ONNX file ({_first_line(error)})") from error
 
 
-def check_session(session: Any, spec: ModelSpec, path: Path) -> None:
-    """Raise WeightsError unless the file is an export of this network."""
-    name = session.get_modelmeta().custom_metadata_map.get(MODEL_KEY)
+def check_graph(path: Path, name: str | None, shape: Sequence[int], spec: ModelSpec) -> None:
+    """Raise WeightsError unless the file says the ``name`` of this network and takes pictures of its ``shape``."""
     if name is None:
         raise WeightsError(f"{path}: was not made by m3d export onnx", hint="export it again")
     if name != spec.name:
         raise WeightsError(f"{path}: holds {name}, not {spec.name}", hint=f"--model {name}")
-    shape = session.get_inputs()[0].shape[1:]
     wanted = [3, spec.canonical.height, spec.canonical.width]
-    if shape != wanted:
-        raise WeightsError(f"{path}: takes pictures of {json.dumps(shape)}, not {wanted}", hint="export it again")
+    if list(shape) != wanted:
+        raise WeightsError(f"{path}: takes pictures of {list(shape)}, not {wanted}", hint="export it again")
+
+
+def name_in(session: Any) -> str | None:
+    """The network that an onnxruntime session says it holds."""
+    name: str | None = session.get_modelmeta().custom_metadata_map.get(MODEL_KEY)
+    return name
+
+
+def as_input(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    """What a graph takes, (B, 3, height, width) of 0..255, from pictures (height, width, 3)."""
+    return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
 def _first_line(error: Exception) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,11 @@ class Prediction:
     normals: Tensor | None = None
     normal_kappa: Tensor | None = None
     focal_logits: Tensor | None = None
+
+    @classmethod
+    def named(cls, outputs: Mapping[str, Tensor]) -> Prediction:
+        """From the outputs of an exported graph, called as the fields here; a network may lack normals."""
+        return cls(outputs["depth"], outputs["confidence"], outputs.get("normals"), outputs.get("normal_kappa"))
 
     @classmethod
     def joined(cls, pieces: Sequence[Prediction]) -> Prediction:

@@ -53,7 +53,7 @@ class Pretended:
             self.hook(number)
             camera = photo.camera
             depth = np.full((camera.height, camera.width), 2.0, np.float32)
-            return Computed(DepthMap(depth, camera), 0.1, 0.01, "fp32")
+            return Computed(DepthMap(depth, camera), 0.1, 0.01, "fp32", "torch")
         finally:
             with self._guard:
                 self.busy -= 1

@@ -2,10 +2,11 @@ import math
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models import create_model, load_weights
-from m3d_cli.models.lite import Lite
+from m3d_cli.models.lite import Lite, LiteConfig, LiteDecoder
 from m3d_cli.models.spec import LITE, TEST_LITE, model_spec
 
 
@@ -100,3 +101,11 @@ def test_weights_that_do_not_fit_are_refused_by_tensor_name(tiny: Lite, change: 
         state["decoder.refine.weight"] = torch.zeros(3)
     with pytest.raises(WeightsError, match=r"decoder\.refine\."):
         load_weights(create_model("m3d-test-lite"), state)
+
+
+def test_the_small_picture_is_the_antialiased_resize_of_the_large_one():
+    decoder = LiteDecoder(LiteConfig())
+    picture = torch.rand(2, 3, 252, 336)
+    wanted = F.interpolate(picture, (144, 192), mode="bilinear", align_corners=False, antialias=True)
+    found = decoder.shrink_rows @ picture @ decoder.shrink_columns.T
+    assert torch.allclose(found, wanted, atol=1e-5)

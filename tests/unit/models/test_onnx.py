@@ -20,7 +20,7 @@ from m3d_cli.inference.photo import Wanted, to_canonical
 from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models import create_model, onnx_export
 from m3d_cli.models.onnx_export import export_onnx
-from m3d_cli.models.onnx_file import MODEL_KEY, WEIGHTS_KEY, choose_backend, named_model
+from m3d_cli.models.onnx_file import MODEL_KEY, WEIGHTS_KEY, named_model
 from m3d_cli.models.spec import TEST_LITE
 
 CPU = choose_compute("cpu")
@@ -126,15 +126,6 @@ def test_a_damaged_file_is_named(exported, tmp_path, content):
 def test_precisions_the_file_does_not_have_are_refused(exported):
     with pytest.raises(UsageError, match="fp32, not bf16"):
         OnnxPredictor(exported, TEST_LITE, choose_compute("cpu", "bf16"))
-
-
-def test_the_backend_goes_by_the_file_unless_asked_for(exported):
-    assert choose_backend("auto", exported) == "onnx"
-    assert choose_backend("auto", None) == "torch"
-    assert choose_backend("onnx", exported) == "onnx"
-    for asked, path in (("onnx", None), ("torch", exported), ("tensorrt", None)):
-        with pytest.raises(UsageError, match=f"--backend {asked}"):
-            choose_backend(asked, path)
 
 
 def test_training_mode_and_half_weights_export_as_the_network_runs(tmp_path):
