@@ -189,7 +189,7 @@ def _run(
     with closing(running), progress(len(jobs), quiet=talk.quiet) as advance:
         for outcome in running:
             note(outcome)
-            advance()
+            advance(worked=str(outcome.status) != "skipped")
 
 
 def shared_engine(order: MeasureOrder, photos: int) -> SharedEngine:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Protocol
 
 from m3d_cli.cli.console import Talk, is_talking_to_a_person, stderr_console
 
@@ -12,12 +14,61 @@ from m3d_cli.cli.console import Talk, is_talking_to_a_person, stderr_console
 LINE_SECONDS = 30.0
 LINE_SHARE = 0.05
 
+# The rate is that of the last so many photos: the start-up and a slow folder long ago tell nothing of what is left.
+PACE_PHOTOS = 200
+
+Clock = Callable[[], float]
+
+
+class Advance(Protocol):
+    """To be called after each photo."""
+
+    def __call__(self, *, worked: bool = True) -> None:
+        """One photo more is through; not ``worked`` on when an earlier run had done it."""
+
+
+class Pace:
+    """How fast photos are worked on. What an earlier run did goes through in no time and counts for nothing."""
+
+    def __init__(self, total: int, clock: Clock = time.monotonic) -> None:
+        self.total = total
+        self.through = 0
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=PACE_PHOTOS + 1)
+
+    def advance(self, *, worked: bool = True) -> None:
+        """One photo more is through."""
+        self.through += 1
+        if worked:
+            self._times.append(self._clock())
+
+    @property
+    def rate(self) -> float | None:
+        """Photos a second from the first of them on, which waited for the network to load; None before the second."""
+        seconds = self._times[-1] - self._times[0] if self._times else 0.0
+        return (len(self._times) - 1) / seconds if seconds > 0 else None
+
+    def __str__(self) -> str:
+        """For example ``1.4 photos/s, 3 min left``; empty as long as nothing can be told."""
+        if not self.rate:
+            return ""
+        speed = f"{self.rate:.1f} photos/s" if self.rate >= 1 else f"{1 / self.rate:.1f} s a photo"
+        return f"{speed}, {spoken((self.total - self.through) / self.rate)} left"
+
+
+def spoken(seconds: float) -> str:
+    """A time to wait in the unit that people would say it in."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
 
 @contextmanager
-def progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
+def progress(total: int, *, quiet: bool) -> Iterator[Advance]:
     """A function to call after each photo."""
     if quiet:
-        yield lambda: None
+        yield _silent
         return
     if not is_talking_to_a_person():
         yield PlainProgress(total, Talk().say).advance
@@ -26,33 +77,43 @@ def progress(total: int, *, quiet: bool) -> Iterator[Callable[[], None]]:
         yield advance
 
 
-@contextmanager
-def _bar(total: int) -> Iterator[Callable[[], None]]:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+def _silent(*, worked: bool = True) -> None:
+    pass
 
-    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+
+@contextmanager
+def _bar(total: int) -> Iterator[Advance]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("photos"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[pace]}"))
+    pace = Pace(total)
     with Progress(*columns, console=stderr_console(), transient=True) as bar:
-        task = bar.add_task("photos", total=total)
-        yield lambda: bar.advance(task)
+        task = bar.add_task("photos", total=total, pace="")
+
+        def advance(*, worked: bool = True) -> None:
+            pace.advance(worked=worked)
+            bar.update(task, advance=1, pace=str(pace))
+
+        yield advance
 
 
 class PlainProgress:
-    """Says ``12 of 80 photos (15 %), 95 s left`` at most every 30 s and every 5 %."""
+    """Says ``12 of 80 photos (15 %), 1.4 photos/s, 49 s left`` at most every 30 s and every 5 %."""
 
-    def __init__(self, total: int, say: Callable[[str], None], clock: Callable[[], float] = time.monotonic) -> None:
-        self.total = total
-        self.done = 0
+    def __init__(self, total: int, say: Callable[[str], None], clock: Clock = time.monotonic) -> None:
+        self._pace = Pace(total, clock)
         self._say = say
         self._clock = clock
-        self._begin = self._told_at = clock()
+        self._told_at = clock()
         self._told = 0
 
-    def advance(self) -> None:
+    def advance(self, *, worked: bool = True) -> None:
         """One photo more is through."""
-        self.done += 1
+        pace = self._pace
+        pace.advance(worked=worked)
         now = self._clock()
-        if now - self._told_at < LINE_SECONDS or self.done - self._told < LINE_SHARE * self.total:
+        if now - self._told_at < LINE_SECONDS or pace.through - self._told < LINE_SHARE * pace.total:
             return
-        self._told_at, self._told = now, self.done
-        left = (now - self._begin) / self.done * (self.total - self.done)
-        self._say(f"{self.done} of {self.total} photos ({100 * self.done / self.total:.0f} %), {left:.0f} s left")
+        self._told_at, self._told = now, pace.through
+        words = (f"{pace.through} of {pace.total} photos ({100 * pace.through / pace.total:.0f} %)", str(pace))
+        self._say(", ".join(word for word in words if word))

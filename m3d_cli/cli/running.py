@@ -132,7 +132,7 @@ def _consume(order: Order, outcomes: Iterator[Outcome], tally: Tally, talk: Talk
                 talk.error(f"{outcome.error.code}: {outcome.error.message}{_hint(outcome.error.hint)}")
             for warning in outcome.warnings:
                 talk.detail(f"{outcome.path}: {warning}")
-            advance()
+            advance(worked=str(outcome.status) != "skipped")
             if order.most_failures is not None and tally.failed >= order.most_failures:
                 talk.warn(f"stopped after {tally.failed} failures; run again to go on")
                 return
