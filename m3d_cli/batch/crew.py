@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from m3d_cli.batch.journal import Outcome
+from m3d_cli.batch.remote_out import RemoteOut
 from m3d_cli.batch.run import WAITING_OUTCOMES, Run, SharedEngine, Stopped
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.tasks import Task
@@ -57,10 +58,12 @@ class WorkerRecipe:
     options: EngineOptions
     photos: int
     folder: Path
+    remote: RemoteOut | None = None
 
     def context(self, stop: threading.Event) -> Run:
         """A run as the worker sees it, with an engine of its own."""
-        return Run(self.settings, HandedOut(self.folder), SharedEngine(self._engine), overwrite=True, stop=stop)
+        engine = SharedEngine(self._engine)
+        return Run(self.settings, HandedOut(self.folder), engine, overwrite=True, stop=stop, remote=self.remote)
 
     def _engine(self) -> Engine:
         from m3d_cli.inference.engine import create_engine
@@ -78,9 +81,9 @@ class HandedOut:
         """Outputs relative to the run's folder."""
         return tuple(os.path.relpath(output, self.folder) for output in outputs)
 
-    def owns(self, output: Path) -> bool:
-        """Yes: it was looked at before the photo was handed out."""
-        return True
+    def is_foreign(self, output: Path) -> bool:
+        """No: it was looked at before the photo was handed out."""
+        return False
 
     def started(self, path: str, key: str, outputs: Sequence[Path], *, is_urgent: bool = True) -> None:
         """Written already."""
@@ -217,7 +220,7 @@ def _most_waiting(workers: Sequence[Worker]) -> int:
 
 def _killer(slot: _Slot, error: WorkerLost) -> PhotoError:
     return PhotoError(
-        f"{slot.task.job.photo.path}: {slot.losses} worker processes died under it ({error})",
+        f"{slot.task.job.photo.name}: {slot.losses} worker processes died under it ({error})",
         hint="it may need more memory than there is; try it alone with --device cpu",
         code="WORKER_LOST",
     )

@@ -15,7 +15,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -96,11 +96,13 @@ class Outcome:
 class Journal:
     """The journal of ``folder``, or of one part of the run there, opened for one run.
 
-    Another run of the same part is refused meanwhile.
+    Another run of the same part is refused meanwhile. ``sizes`` are the bytes of outputs that are kept elsewhere, by
+    their names.
     """
 
-    def __init__(self, folder: Path, shard: Shard | None = None) -> None:
+    def __init__(self, folder: Path, shard: Shard | None = None, sizes: Mapping[str, int] | None = None) -> None:
         self.folder = folder
+        self._sizes = sizes
         self.path = folder / _name(shard)
         # By key: file and place of the last line of each photo that is done (a hundred thousand parsed ones would fill
         # 120 MB), and the outputs of those begun here and not ended. By output: who wrote it last.
@@ -147,7 +149,7 @@ class Journal:
         if outcome is None or not outcome.outputs:
             return None
         stands = all(
-            self._writer.get(name) == key and _size(self.folder / name) == size
+            self._writer.get(name) == key and self._size(name) == size
             for name, size in zip(outcome.outputs, outcome.sizes, strict=True)
         )
         return outcome if stands else None
@@ -155,6 +157,10 @@ class Journal:
     def owns(self, output: Path) -> bool:
         """Whether a run in this folder wrote, or began to write, ``output``."""
         return os.path.relpath(output, self.folder) in self._writer
+
+    def is_foreign(self, output: Path) -> bool:
+        """Whether ``output`` is there and no run in this folder wrote it or began to."""
+        return not self.owns(output) and self._size(os.path.relpath(output, self.folder)) >= 0
 
     def standing(self, suffix: str) -> tuple[Path, ...]:
         """Outputs of finished photos that end in ``suffix`` and are there."""
@@ -194,6 +200,12 @@ class Journal:
             yield self._file
         except OSError as error:
             raise JournalError(f"{self.path}: cannot be written ({error.strerror})", hint="free some space") from error
+
+    def _size(self, name: str) -> int:
+        """Bytes of an output, -1 where there is none."""
+        if self._sizes is not None:
+            return self._sizes.get(name, -1)
+        return _size(self.folder / name)
 
     def _line_of(self, key: str) -> Outcome | None:
         if key not in self._done:

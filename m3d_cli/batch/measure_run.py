@@ -100,7 +100,7 @@ def measure_into(
     late: Callable[[Outcome], object],
 ) -> Generator[Outcome]:
     """Outcomes of a run that writes a report and pictures for every photo."""
-    context = MeasureRun(settings, journal, engine, overwrite, threading.Event(), late, wishes)
+    context = MeasureRun(settings, journal, engine, overwrite, threading.Event(), late, wishes=wishes)
     return run(work, context)
 
 

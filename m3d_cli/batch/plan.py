@@ -115,13 +115,19 @@ def photo_key(job: Job, settings: str) -> str:
 
     A photo that is not there any more has a key too: its failure is told where its work is done.
     """
+    text = "\0".join((settings, *_place_and_state(job.photo), str(job.name)))
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+
+
+def _place_and_state(photo: PhotoFile) -> tuple[str, str]:
+    if photo.source is not None:
+        return photo.source.url, photo.source.state
     try:
-        status = job.photo.path.stat()
+        status = photo.path.stat()
         state = f"{status.st_size}:{status.st_mtime_ns}"
     except OSError:
         state = "absent"
-    text = "\0".join((settings, str(job.photo.path.absolute()), str(job.name), state))
-    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
+    return str(photo.path.absolute()), state
 
 
 def _job(photo: PhotoFile, out: Path, formats: tuple[OutputFormat, ...], keep_extension: bool) -> Job:
@@ -141,7 +147,7 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
         other = owner.setdefault(os.path.normcase(output), job)
         if other is not job:
             raise CollisionError(
-                f"{other.photo.path} and {job.photo.path} would both write {output}", hint=_way_out(other, job)
+                f"{other.photo.name} and {job.photo.name} would both write {output}", hint=_way_out(other, job)
             )
     folders = _Folders()
     for job in jobs:
@@ -149,7 +155,7 @@ def _check_collisions(jobs: Sequence[Job]) -> None:
         taken = owner.get(os.path.normcase(photo))
         if taken is not None:
             raise CollisionError(
-                f"the output of {taken.photo.path} would overwrite the input {job.photo.path}",
+                f"the output of {taken.photo.name} would overwrite the input {job.photo.name}",
                 hint="choose another --out",
             )
         if os.path.dirname(photo) == folders.folder(job.sidecar.parent):  # noqa: PTH120 - hot loop

@@ -172,7 +172,7 @@ class RayWorker:
 
 def _lost(task: Task) -> PhotoError:
     return PhotoError(
-        f"{task.job.photo.path}: {MOST_LOSSES} Ray actors died under it or beside it",
+        f"{task.job.photo.name}: {MOST_LOSSES} Ray actors died under it or beside it",
         hint="run again; if it fails again, try it alone with --device cpu",
         code="WORKER_LOST",
     )

@@ -16,6 +16,7 @@ from m3d_cli.batch.clouds import CLOUD_FORMATS
 from m3d_cli.batch.journal import Failure, JournalError, Outcome, Status
 from m3d_cli.batch.plan import Job
 from m3d_cli.batch.products import Finished, Products, cloud_maker, write_products
+from m3d_cli.batch.remote_out import RemoteOut
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
@@ -24,6 +25,7 @@ from m3d_cli.camera import Camera
 from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
 from m3d_cli.files.focal_picture import told_by_picture
 from m3d_cli.files.load import LoadedPhoto, load
+from m3d_cli.files.remote import fetched, told_as
 from m3d_cli.files.undistort import straightened
 from m3d_cli.inference.photo import (
     CanonicalPhoto,
@@ -107,8 +109,8 @@ class Ledger(Protocol):
     def names(self, outputs: Sequence[Path]) -> tuple[str, ...]:
         """Outputs as the journal calls them."""
 
-    def owns(self, output: Path) -> bool:
-        """Whether a run wrote ``output``."""
+    def is_foreign(self, output: Path) -> bool:
+        """Whether ``output`` is there and no run wrote it."""
 
     def started(self, path: str, key: str, outputs: Sequence[Path], *, is_urgent: bool = True) -> None:
         """Say that ``outputs`` are about to be written; on the disk at once, or with the next `sync`."""
@@ -131,6 +133,8 @@ class Run:
     stop: threading.Event
     # Told of what ended after the reader of the outcomes had left.
     late: Callable[[Outcome], object] = field(default=lambda outcome: None)
+    # Where outputs go when they are written, if not to stay.
+    remote: RemoteOut | None = None
 
     def outcome_of(self, task: Task) -> Outcome:
         """Work on one photo, note its end in the journal; raises `Stopped` and what ends the run."""
@@ -146,10 +150,10 @@ class Run:
                 raise
             outcome = _failed(task, stages, error)
         except MemoryError:
-            outcome = _failed(task, stages, PhotoError(f"{task.job.photo.path}: not enough memory"))
+            outcome = _failed(task, stages, PhotoError(f"{task.job.photo.name}: not enough memory"))
         except Exception as error:  # one bad photo never stops the rest, whatever it raises
             logger.debug("unexpected", exc_info=True)
-            message = f"{task.job.photo.path}: {type(error).__name__}: {error}"
+            message = f"{task.job.photo.name}: {type(error).__name__}: {error}"
             outcome = _failed(task, stages, PhotoError(message, hint="report this photo", code="UNEXPECTED"))
         self.journal.write(outcome)
         return outcome
@@ -167,7 +171,7 @@ class Run:
             outcome = self.failed(task, error)
             self.journal.write(outcome)
             return outcome
-        self.journal.started(str(task.job.photo.path), task.key, task.job.outputs, is_urgent=is_urgent)
+        self.journal.started(task.job.photo.name, task.key, task.job.outputs, is_urgent=is_urgent)
         return None
 
     def failed(self, task: Task, error: M3dError) -> Outcome:
@@ -177,10 +181,17 @@ class Run:
     def _work(self, task: Task, stages: Stages) -> Outcome:
         self._refuse_foreign_outputs(task.job)
         self._check_stop()
+        with fetched(task.job.photo.source):
+            return self._made(task, stages)
+
+    def _made(self, task: Task, stages: Stages) -> Outcome:
         finished = self._computed(task, stages) if self.settings.stored is None else read_back(task, self.settings)
-        self.journal.started(str(task.job.photo.path), task.key, task.job.outputs)
+        self.journal.started(task.job.photo.name, task.key, task.job.outputs)
         products = write_products(task.job, self.settings, finished, stages)
-        return self._done(task, finished, products, stages)
+        outcome = self._done(task, finished, products, stages)
+        if self.remote is not None:
+            self.remote.deliver(task.job.outputs)
+        return outcome
 
     def _computed(self, task: Task, stages: Stages) -> Finished:
         with stages.measured("decode"):
@@ -196,7 +207,7 @@ class Run:
     def _done(self, task: Task, finished: Finished, products: Products, stages: Stages) -> Outcome:
         camera = finished.camera
         return Outcome(
-            path=str(task.job.photo.path),
+            path=task.job.photo.name,
             status=Status.DONE,
             key=task.key,
             outputs=self.journal.names(task.job.outputs),
@@ -223,9 +234,10 @@ class Run:
         if self.overwrite:
             return
         for output in job.outputs:
-            if output.exists() and not self.journal.owns(output):
+            if self.journal.is_foreign(output):
+                place = output if self.remote is None else self.remote.place(output)
                 raise OutputError(
-                    f"{output} is there already and the journal does not know it",
+                    f"{place} is there already and the journal does not know it",
                     hint="use --overwrite or another --out",
                     code="OUTPUT_EXISTS",
                 )
@@ -304,7 +316,7 @@ def _skipped(task: Task) -> Outcome | None:
     """What an earlier run made, under the path as given now, which may differ from that of the earlier run."""
     if task.earlier is None:
         return None
-    return replace(task.earlier, path=str(task.job.photo.path), status=Status.SKIPPED)
+    return replace(task.earlier, path=task.job.photo.name, status=Status.SKIPPED)
 
 
 def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
@@ -331,12 +343,12 @@ def _emptied(points: int | None) -> tuple[str, ...]:
 
 def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
     return Outcome(
-        path=str(task.job.photo.path),
+        path=task.job.photo.name,
         status=Status.FAILED,
         key=task.key,
         at=time.time(),
         seconds=stages.seconds,
-        error=Failure(error.code, error.message, error.hint, error.exit_code),
+        error=Failure(error.code, told_as(error, task.job.photo.source).message, error.hint, error.exit_code),
     )
 
 

@@ -64,7 +64,7 @@ def focal_of(task: Task, camera: CameraOptions) -> FocalEstimate:
     """The focal length a photo is worked on with; raises `PhotoError`, or `FocalError` where one is required."""
     photo = task.job.photo
     if photo.problem:
-        raise PhotoError(f"{photo.path}: {photo.problem}")
+        raise PhotoError(f"{photo.name}: {photo.problem}")
     if task.shared is None:
         return read_facts(photo.path, camera, photo.relative).estimate
     if task.shared.estimate is None:

@@ -10,8 +10,19 @@ from m3d_cli.cli import options
 from m3d_cli.cli.camera_flags import camera_options
 from m3d_cli.cli.console import Talk, show_log
 from m3d_cli.cli.dry_run import show_plan
-from m3d_cli.cli.running import STDOUT, EngineChoice, Order, ray_choice, run_into_folder, run_to_stdout, shared_focal
+from m3d_cli.cli.running import (
+    STDOUT,
+    EngineChoice,
+    Order,
+    ray_choice,
+    refuse_remote,
+    remote_out,
+    run_into_folder,
+    run_to_stdout,
+    shared_focal,
+)
 from m3d_cli.errors import UsageError
+from m3d_cli.files.remote import is_url
 
 
 def depth(
@@ -76,7 +87,8 @@ def depth(
         include=include,
         exclude=exclude,
         hidden=hidden,
-        skip_folders=() if out == STDOUT else (Path(out),),
+        takes_urls=True,
+        skip_folders=() if is_url(out) or out == STDOUT else (Path(out),),
     )
     (talk.say if listing.ignored else talk.detail)(listing.summary())
     camera = camera_options(
@@ -109,8 +121,10 @@ def depth(
         backend=backend,
         camera=camera,
     )
+    remote = remote_out(out)
+    folder = Path(out) if remote is None else remote.local
     order = Order(
-        jobs=plan(listing.photos, Path(out), settings.formats, keep_extension),
+        jobs=plan(listing.photos, folder, settings.formats, keep_extension),
         settings=settings,
         engine=EngineChoice.among(devices, device, precision, batch_size, backend),
         ray=ray_choice(engine, ray_address, ray_actors, device, devices),
@@ -119,9 +133,11 @@ def depth(
         most_failures=1 if fail_fast else max_failures,
         exit_zero=exit_zero,
         as_json=as_json,
+        remote=remote,
     ).part(shard)
+    refuse_remote(order, dry_run=dry_run)
     if out == STDOUT:
         return run_to_stdout(order, talk)
     if dry_run:
         return show_plan(order.jobs, settings, shared_focal(order), overwrite=overwrite, as_json=as_json, talk=talk)
-    return run_into_folder(order, Path(out), talk)
+    return run_into_folder(order, folder, talk)

@@ -8,13 +8,19 @@ from typing import Annotated
 import typer
 
 from m3d_cli.cli.console import Talk
+from m3d_cli.cli.running import remote_out
 
 
 def merge(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder that runs with --shard wrote to.")],
+    out: Annotated[str, typer.Argument(metavar="OUT", help="The folder or URL that runs with --shard wrote to.")],
 ) -> None:
     """Make one journal of those of a run's parts; what they wrote stays where it is."""
     from m3d_cli.batch.journal import merge as merge_journals
 
-    photos = merge_journals(out)
+    remote = remote_out(out)
+    if remote is not None:
+        remote.begin()
+    photos = merge_journals(Path(out) if remote is None else remote.local)
+    if remote is not None:
+        remote.replace_journals()
     Talk().say(f"{out}: {photos} photos in one journal")

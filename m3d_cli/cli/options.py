@@ -381,13 +381,17 @@ def find_photos(
     exclude: Sequence[str] | None = None,
     hidden: bool = False,
     skip_folders: Sequence[Path] = (),
+    takes_urls: bool = False,
 ) -> Listing:
     """The photos the input options name; raises `NoInputError` when none is there, `UsageError` when none was named."""
     from m3d_cli.files.discover import Selection, discover, read_list
+    from m3d_cli.files.remote import is_url
 
     if not paths and files_from is None:
         raise UsageError("no photos named", hint="give files, folders or quoted globs, or --files-from")
     listed = read_list(files_from, null_separated=null_separated) if files_from is not None else []
+    if not takes_urls and (urls := [text for text in (*(paths or ()), *listed) if is_url(text)]):
+        raise UsageError(f"{urls[0]}: this command reads local files", hint="m3d depth and m3d pointcloud take URLs")
     selection = Selection(recursive, tuple(include or ()), tuple(exclude or ()), hidden, tuple(skip_folders))
     listing = discover(paths or (), selection, listed=listed)
     if not listing.photos:

@@ -11,8 +11,18 @@ from m3d_cli.cli import options
 from m3d_cli.cli.camera_flags import camera_options, refuse_focal
 from m3d_cli.cli.console import Talk, show_log
 from m3d_cli.cli.dry_run import show_plan
-from m3d_cli.cli.running import STDOUT, EngineChoice, Order, run_into_folder, run_to_stdout, shared_focal
+from m3d_cli.cli.running import (
+    STDOUT,
+    EngineChoice,
+    Order,
+    refuse_remote,
+    remote_out,
+    run_into_folder,
+    run_to_stdout,
+    shared_focal,
+)
 from m3d_cli.errors import UsageError
+from m3d_cli.files.remote import is_url
 
 if TYPE_CHECKING:
     from m3d_cli.batch.plan import OutputFormat
@@ -149,7 +159,7 @@ def pointcloud(
         include=include,
         exclude=exclude,
         hidden=hidden,
-        skip_folders=() if target == STDOUT else (Path(target),),
+        skip_folders=() if is_url(target) or target == STDOUT else (Path(target),),
     )
     from m3d_cli.batch.plan import parse_formats, plan
 
@@ -184,8 +194,10 @@ def pointcloud(
         camera=camera,
         stored=depth,
     )
+    remote = remote_out(target)
+    folder = Path(target) if remote is None else remote.local
     order = Order(
-        jobs=plan(photos, Path(target), settings.formats, keep_extension),
+        jobs=plan(photos, folder, settings.formats, keep_extension),
         settings=settings,
         engine=EngineChoice.among(devices, device, precision, batch_size, backend),
         same_camera=same_camera,
@@ -193,12 +205,14 @@ def pointcloud(
         most_failures=1 if fail_fast else max_failures,
         exit_zero=exit_zero,
         as_json=as_json,
+        remote=remote,
     ).part(shard)
+    refuse_remote(order, dry_run=dry_run)
     if target == STDOUT:
         return run_to_stdout(order, talk)
     if dry_run:
         return show_plan(order.jobs, settings, shared_focal(order), overwrite=overwrite, as_json=as_json, talk=talk)
-    return run_into_folder(order, Path(target), talk)
+    return run_into_folder(order, folder, talk)
 
 
 def _target(out: str | None, paths: list[str] | None, depth: Path | None) -> str:
@@ -236,6 +250,6 @@ def _inputs(
         from m3d_cli.batch.stored import stored_inputs
 
         return stored_inputs(depth)
-    listing = options.find_photos(paths, skip_folders=skip_folders, **choice)  # type: ignore[arg-type]
+    listing = options.find_photos(paths, skip_folders=skip_folders, takes_urls=depth is None, **choice)  # type: ignore[arg-type]
     (talk.say if listing.ignored else talk.detail)(listing.summary())
     return listing.photos

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from m3d_cli.batch.journal import Journal, Outcome
     from m3d_cli.batch.plan import Job
     from m3d_cli.batch.ray_engine import RayChoice
+    from m3d_cli.batch.remote_out import RemoteOut
     from m3d_cli.batch.run import Run, SharedEngine
     from m3d_cli.batch.settings import Settings
     from m3d_cli.batch.shard import Shard
@@ -52,6 +53,7 @@ class Order:
     exit_zero: bool
     as_json: bool
     ray: RayChoice | None = None
+    remote: RemoteOut | None = None
     shard: Shard | None = None
     planned: int = 0
 
@@ -107,15 +109,40 @@ class EngineChoice:
         return EngineOptions(device, self.precision, self.batch_size, self.backend)
 
 
+def remote_out(out: str) -> RemoteOut | None:
+    """What stands for ``--out`` where that is a URL."""
+    from m3d_cli.files.remote import is_url
+
+    if not is_url(out):
+        return None
+    from m3d_cli.batch.remote_out import RemoteOut
+
+    return RemoteOut.at(out)
+
+
+def refuse_remote(order: Order, *, dry_run: bool) -> None:
+    """Raise UsageError for what would need all remote photos here at once."""
+    if order.remote is not None:
+        order.remote.check(order.jobs)
+    if not (order.same_camera or dry_run):
+        return
+    if order.remote is not None or any(job.photo.source is not None for job in order.jobs):
+        flag = "--dry-run" if dry_run else "--same-camera"
+        raise UsageError(f"{flag} reads headers, which URLs do not give alone", hint="fetch the photos first")
+
+
 def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
     """Work on every photo that is not done yet, tell how it went, and end with the exit code of the run."""
     from m3d_cli.batch.journal import Journal
 
     tally = Tally(len(order.jobs))
+    sizes = order.remote.begin() if order.remote is not None else None
     try:
-        with Journal(out, order.shard) as journal, closing(_outcomes(order, journal, tally)) as outcomes:
+        with Journal(out, order.shard, sizes) as journal, closing(_outcomes(order, journal, tally)) as outcomes:
             _consume(order, outcomes, tally, talk)
     finally:
+        if order.remote is not None:
+            order.remote.upload_journals()
         tally.tell(talk)
     code = tally.exit_code
     if code and not order.exit_zero:
@@ -146,7 +173,7 @@ def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome
 
     todo = tasks(order.jobs, order.settings, journal, shared_focal(order), overwrite=order.overwrite)
     stop = threading.Event()
-    context = Run(order.settings, journal, _engine(order), order.overwrite, stop, late=tally.add)
+    context = Run(order.settings, journal, _engine(order), order.overwrite, stop, late=tally.add, remote=order.remote)
     if order.ray is not None:
         from m3d_cli.batch.ray_engine import run_on_ray
 
@@ -168,7 +195,7 @@ def _shared_among_devices(order: Order, todo: Iterator[Task], context: Run) -> G
 def _recipe(order: Order, device: str, folder: Path) -> WorkerRecipe:
     from m3d_cli.batch.crew import WorkerRecipe
 
-    return WorkerRecipe(order.settings, order.engine.options_on(device), order.whole, folder)
+    return WorkerRecipe(order.settings, order.engine.options_on(device), order.whole, folder, order.remote)
 
 
 def ray_choice(

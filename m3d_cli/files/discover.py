@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from m3d_cli.errors import UsageError
+from m3d_cli.files.remote import RemoteFile, find_remote, is_url
 from m3d_cli.files.sniff import (
     HEAD_BYTES,
     RAW_SUFFIXES,
@@ -46,12 +47,19 @@ class PhotoFile:
     """One input: where its bytes are and its place in the mirrored output tree.
 
     ``relative`` keeps the file's suffix and never leaves the tree (no ``..``, no root). ``problem`` says why an input
-    named on purpose cannot be a photo; empty for a candidate.
+    named on purpose cannot be a photo; empty for a candidate. A photo with a ``source`` is fetched to ``path`` when its
+    work begins.
     """
 
     path: Path
     relative: PurePosixPath
     problem: str = ""
+    source: RemoteFile | None = None
+
+    @property
+    def name(self) -> str:
+        """What the photo is called in journals and messages: its path as given, or its URL."""
+        return str(self.path) if self.source is None else self.source.url
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +140,8 @@ class _Search:
         return Listing(tuple(photos), tuple(sorted(self.ignored.items())))
 
     def _argument(self, text: str) -> Iterator[PhotoFile]:
+        if is_url(text):
+            return self._remote(text)
         if os.path.isdir(text):  # noqa: PTH112 - plain strings keep 100,000 paths fast
             return self._folder(text)
         if _GLOB_CHARACTERS.search(text) and not os.path.lexists(text):
@@ -139,6 +149,9 @@ class _Search:
         return self._named(text, os.path.basename(text))  # noqa: PTH119
 
     def _listed(self, listed: Sequence[str]) -> Iterator[PhotoFile]:
+        for url in filter(is_url, listed):
+            yield from self._remote(url)
+        listed = [text for text in listed if not is_url(text)]
         cwd = os.path.realpath(".")
         absolute = [os.path.abspath(text) for text in listed]  # noqa: PTH100 - keeps links as the user wrote them
         base = _common_folder([path for path in absolute if not _is_inside(path, cwd)])
@@ -151,6 +164,33 @@ class _Search:
                 self.ignored[OUTPUT_FOLDER] += 1
                 continue
             yield from self._named(text, os.path.relpath(path, cwd if _is_inside(path, cwd) else base))
+
+    def _remote(self, url: str) -> Iterator[PhotoFile]:
+        """Photos behind a URL, by their names: a look into each would cost as much as fetching it."""
+        try:
+            found = find_remote(url, recursive=self.selection.recursive)
+        except FileNotFoundError:
+            name = _safe_name(url) or "_"
+            yield PhotoFile(Path(name), PurePosixPath(name), "there is no such file", RemoteFile(url, "", Path(name)))
+            return
+        for remote, relative in sorted(found, key=lambda pair: natural_key(pair[1])):
+            reason = self._reason_to_ignore_remote(remote.url, relative)
+            if reason:
+                self.ignored[reason] += 1
+                continue
+            self.seen.add(remote.url)
+            yield PhotoFile(remote.local, _mirror(relative), source=remote)
+
+    def _reason_to_ignore_remote(self, url: str, relative: str) -> str:
+        if not self._selected(relative):
+            return EXCLUDED
+        if not self.selection.hidden and any(part.startswith(".") for part in relative.split("/")):
+            return HIDDEN
+        if has_raw_name(relative) and not can_read_raw():
+            return RAW_UNSUPPORTED
+        if not (has_image_name(relative) or has_raw_name(relative)):
+            return NOT_AN_IMAGE
+        return DUPLICATE if url in self.seen else ""
 
     def _glob(self, pattern: str) -> Iterator[PhotoFile]:
         matches = sorted(glob.iglob(pattern, recursive=True), key=natural_key)  # noqa: PTH207

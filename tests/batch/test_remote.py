@@ -1,0 +1,225 @@
+"""Photos and results behind URLs: the same files as from a disk, resumed, and broken off without loss."""
+
+from __future__ import annotations
+
+import functools
+import json
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import pytest
+from PIL import Image
+
+from m3d_cli.batch import remote_out
+from m3d_cli.batch.journal import JOURNAL_NAME
+from m3d_cli.cli import app
+from m3d_cli.errors import UsageError
+from m3d_cli.files import remote
+from m3d_cli.files.remote import find_remote, is_url, open_store
+
+COUNT = 6
+OPTIONS = ["--model", "m3d-test-lite", "--format", "png,npy", "-q"]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    rng = np.random.default_rng(6)
+    (folder / "sub").mkdir()
+    for index in range(COUNT):
+        place = folder / "sub" if index % 2 else folder
+        Image.fromarray(rng.integers(0, 255, (30 + index, 60, 3), dtype=np.uint8)).save(place / f"IMG {index}.png")
+    (folder / "notes.txt").write_text("no photo")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(remote.tempfile, "tempdir", str(tmp_path))
+    return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def plain(photos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("plain")
+    assert app.main(["depth", str(photos), "-r", "--out", str(out), *OPTIONS, "--device", "cpu"]) == 0
+    return contents(out)
+
+
+def depth(source, out, *more):
+    chosen = () if "--devices" in more else ("--device", "cpu")
+    return app.main(["depth", "-r", str(source), "--out", str(out), *OPTIONS, *chosen, *more])
+
+
+def contents(out):
+    files = (path for path in out.rglob("*") if path.is_file() and path.suffix != ".jsonl")
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+def lines(capsys):
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_from_url_to_url_gives_the_files_of_a_plain_run_and_leaves_nothing_here(photos, plain, tmp_path, cache, capsys):
+    out = tmp_path / "out"
+    assert depth(f"file://{photos}", f"file://{out}", "--json") == 0
+    told = lines(capsys)
+    assert contents(out) == plain
+    assert {line["path"] for line in told} == {f"file://{path}" for path in photos.rglob("*.png")}
+    assert not list(out.rglob("*.part"))
+    assert [path.name for path in cache.rglob("*") if path.is_file()] == [JOURNAL_NAME]
+    assert not list(tmp_path.glob("m3d-*"))
+
+
+def test_a_run_to_a_url_goes_on_also_from_another_machine(photos, tmp_path, cache, capsys, monkeypatch):
+    out = tmp_path / "out"
+    assert depth(f"file://{photos}/sub", f"file://{out}/sub") == 0
+    assert depth(f"file://{photos}/sub", f"file://{out}/sub", "--json") == 0
+    assert {line["status"] for line in lines(capsys)} == {"skipped"}
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "other machine"))
+    (out / "sub" / "IMG 1.npy").unlink()
+    assert depth(f"file://{photos}/sub", f"file://{out}/sub", "--json") == 0
+    assert sorted((Path(line["path"]).name, line["status"]) for line in lines(capsys)) == [
+        ("IMG 1.png", "done"),
+        ("IMG 3.png", "skipped"),
+        ("IMG 5.png", "skipped"),
+    ]
+
+
+def test_files_that_no_run_made_are_not_overwritten_there(photos, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "IMG 0.png").write_bytes(b"mine")
+    assert depth(f"file://{photos}", f"file://{out}") == 3
+    assert f"file://{out}/IMG 0.png is there already" in capsys.readouterr().err
+    assert (out / "IMG 0.png").read_bytes() == b"mine"
+    assert depth(f"file://{photos}", f"file://{out}", "--overwrite") == 0
+
+
+def test_a_store_without_a_disk_keeps_results_too(photos, plain):
+    store = fsspec.filesystem("memory")
+    assert depth(photos, "memory://run/out") == 0
+    found = {name.removeprefix("/run/out/"): store.cat_file(name) for name in store.find("/run/out")}
+    assert {name: data for name, data in found.items() if not name.endswith(".jsonl")} == plain
+    store.rm("/run", recursive=True)
+
+
+def test_processes_fetch_and_deliver_by_themselves(photos, plain, tmp_path):
+    out = tmp_path / "out"
+    assert depth(f"file://{photos}", f"file://{out}", "--devices", "cpu,cpu") == 0
+    assert contents(out) == plain
+
+
+def test_photos_of_a_web_server_are_fetched_and_what_is_not_there_is_named(photos, plain, tmp_path, capsys):
+    pytest.importorskip("aiohttp", reason="the remote extra is not installed")
+    handler = functools.partial(Quiet, directory=str(photos))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_address[1]}"
+        assert depth(f"{base}/IMG%200.png", tmp_path / "one") == 0
+        assert depth(f"{base}/gone.jpg", tmp_path / "two") in (3, 4)
+        server.shutdown()
+    made = contents(tmp_path / "one")
+    assert made["IMG%200.png"] == plain["IMG 0.png"]
+    assert f"{base}/gone.jpg" in capsys.readouterr().err
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+def test_parts_on_two_machines_are_merged_there(photos, plain, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    for part in ("1/2", "2/2"):
+        monkeypatch.setenv("M3D_CACHE", str(tmp_path / part[0]))
+        assert depth(f"file://{photos}", f"file://{out}", "--shard", part) == 0
+    assert len(list(out.glob("*.jsonl"))) == 2
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "third"))
+    assert app.main(["merge", f"file://{out}"]) == 0
+    assert [path.name for path in out.glob("*.jsonl")] == [JOURNAL_NAME]
+    assert contents(out) == plain
+    capsys.readouterr()
+    assert depth(f"file://{photos}", f"file://{out}", "--json") == 0
+    assert {line["status"] for line in lines(capsys)} == {"skipped"}
+
+
+def test_an_upload_that_fails_is_the_photos_failure_and_the_next_run_makes_it_good(
+    photos, plain, tmp_path, capsys, monkeypatch
+):
+    out = tmp_path / "out"
+    put = remote_out._put
+
+    def broken(store, path, target):
+        if path.name == "IMG 3.npy":
+            raise OSError("the line was cut")
+        put(store, path, target)
+
+    monkeypatch.setattr(remote_out, "_put", broken)
+    assert depth(f"file://{photos}", f"file://{out}") == 3
+    assert f"file://{out}/sub/IMG 3.npy: cannot be uploaded: the line was cut" in capsys.readouterr().err
+    monkeypatch.setattr(remote_out, "_put", put)
+    assert depth(f"file://{photos}", f"file://{out}") == 0
+    assert contents(out) == plain
+
+
+def test_a_photo_that_vanished_is_named_by_its_url(photos, tmp_path, capsys, monkeypatch):
+    place = tmp_path / "in"
+    place.mkdir()
+    for name in ("a.png", "b.png"):
+        (place / name).write_bytes((photos / "IMG 0.png").read_bytes())
+    broken = place / "c.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nbroken")
+    real = remote._download
+
+    def vanishing(wanted):
+        (place / "b.png").unlink(missing_ok=True)
+        real(wanted)
+
+    monkeypatch.setattr(remote, "_download", vanishing)
+    assert depth(f"file://{place}", tmp_path / "out") == 3
+    told = capsys.readouterr().err
+    assert f"file://{place}/b.png: cannot be fetched" in told
+    assert f"file://{place}/c.png: the picture cannot be decoded" in told
+    assert (tmp_path / "out" / "a.png").exists()
+
+
+def test_what_urls_cannot_do_is_refused_with_the_way_out(photos, tmp_path, capsys):
+    url = f"file://{photos}"
+    assert depth(url, tmp_path / "out", "--same-camera") == 2
+    assert depth(url, tmp_path / "out", "--dry-run") == 2
+    assert app.main(["exif", url]) == 2
+    assert depth(f"file://{photos}/sub", f"file://{photos}/sub") == 2
+    assert depth("nosuch://bucket/a", tmp_path / "out") == 2
+    assert depth("file:///nowhere/at/all", tmp_path / "out") == 3
+    told = capsys.readouterr().err
+    assert "would get its depth beside it" in told
+    assert "m3d depth and m3d pointcloud take URLs" in told
+    assert "nosuch://bucket/a" in told
+
+
+def test_a_folder_a_glob_and_a_file_are_listed(photos):
+    names = [relative for _, relative in find_remote(f"file://{photos}", recursive=True)]
+    assert len(names) == COUNT + 1
+    assert len(find_remote(f"file://{photos}", recursive=False)) == COUNT // 2 + 1
+    assert [relative for _, relative in find_remote(f"file://{photos}/*/*3.png", recursive=False)] == ["sub/IMG 3.png"]
+    assert [relative for _, relative in find_remote(f"file://{photos}/sub/IMG 1.png", recursive=False)] == ["IMG 1.png"]
+
+
+def test_without_the_package_of_a_store_its_name_is_told(monkeypatch):
+    def missing(url):
+        raise ImportError("Install s3fs to access S3")
+
+    monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
+    with pytest.raises(UsageError, match="Install s3fs") as caught:
+        open_store("s3://bucket/a")
+    assert "m3d-cli[remote]" in caught.value.hint
+
+
+@pytest.mark.parametrize(("text", "told"), [("s3://b/a", True), ("a/b.png", False), ("C:\\a", False), ("://x", False)])
+def test_urls_are_told_from_paths(text, told):
+    assert is_url(text) is told
