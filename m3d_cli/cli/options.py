@@ -249,12 +249,11 @@ Precision = Annotated[
     typer.Option(metavar="NAME", envvar="M3D_PRECISION", help="auto, fp32, bf16 or fp16.", rich_help_panel=_MODEL),
 ]
 BatchSize = Annotated[
-    int | None,
+    str | None,
     typer.Option(
         metavar="N",
-        min=1,
         envvar="M3D_BATCH_SIZE",
-        help="Photos a batch on a GPU; halves by itself when memory runs out.",
+        help="Photos a batch on a GPU, or auto: the best is tried once and remembered. Halves when memory runs out.",
         rich_help_panel=_MODEL,
     ),
 ]

@@ -80,13 +80,16 @@ class EngineChoice:
 
     device: str
     precision: str
-    batch_size: int | None
+    batch_size: str | None
     backend: str
     devices: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _photos_a_batch(self.batch_size)
+
     @classmethod
     def among(
-        cls, devices: str | None, device: str, precision: str, batch_size: int | None, backend: str
+        cls, devices: str | None, device: str, precision: str, batch_size: str | None, backend: str
     ) -> EngineChoice:
         """One device, or several named as ``--devices`` does."""
         if devices is None:
@@ -106,7 +109,18 @@ class EngineChoice:
         """The same for the engine on one of several devices."""
         from m3d_cli.inference.photo import EngineOptions
 
-        return EngineOptions(device, self.precision, self.batch_size, self.backend)
+        return EngineOptions(device, self.precision, _photos_a_batch(self.batch_size), self.backend)
+
+
+def _photos_a_batch(text: str | None) -> int | None:
+    """``--batch-size`` for the engine: 0 for ``auto``; raises UsageError."""
+    if text is None:
+        return None
+    if text == AUTO:
+        return 0
+    if not (text.isascii() and text.isdigit() and int(text) > 0):
+        raise UsageError(f"--batch-size {text} is neither a number from 1 on nor {AUTO}", hint="for example 8")
+    return int(text)
 
 
 def remote_out(out: str) -> RemoteOut | None:

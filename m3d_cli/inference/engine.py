@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.inference.backends import choose_backend, graph_of
+from m3d_cli.inference.batch_size import tuned_batch
 from m3d_cli.inference.batcher import Batcher
 from m3d_cli.inference.device import Compute, choose_compute
 from m3d_cli.inference.onnx_predictor import OnnxPredictor
@@ -29,6 +30,9 @@ from m3d_cli.models.spec import ModelSpec
 MOST_STREAMS = 8
 
 GPU_BATCH = 8
+
+# As the batch size of `EngineOptions`.
+BY_TRYING = 0
 
 
 def stream_plan(photos: int, cores: int) -> tuple[int, int]:
@@ -125,11 +129,15 @@ def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOption
     weights.check()
     # Photos run side by side; OpenCV splitting each of them as well would only add waiting.
     cv2.setNumThreads(1)
-    batch_size = options.batch_size or (1 if compute.device.type == "cpu" else GPU_BATCH)
+    is_on_cpu = compute.device.type == "cpu"
+    # On a CPU a photo a core is best, whatever the network.
+    batch_size = options.batch_size or (1 if is_on_cpu else GPU_BATCH)
     streams, threads = (1, available_cores()) if batch_size > 1 else stream_plan(photos, available_cores())
     backend = choose_backend(options.backend, spec, weights, compute, photos)
     predictor = _predictor(spec, weights, backend, Sizes(compute, batch_size, streams, threads))
-    if batch_size > 1 or compute.device.type != "cpu":
+    if options.batch_size == BY_TRYING and not is_on_cpu:
+        predictor.batch_size = tuned_batch(predictor)
+    if batch_size > 1 or not is_on_cpu:
         return BatchEngine(predictor)
     return StreamEngine(predictor, streams, threads)
 

@@ -48,7 +48,7 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device."""
+    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device, 0 by trying."""
 
     device: str = "auto"
     precision: str = "auto"
