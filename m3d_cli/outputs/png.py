@@ -14,8 +14,11 @@ from m3d_cli.errors import OutputError
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
-# Signature and IHDR chunk, after which text chunks may stand.
-_HEAD = len(SIGNATURE) + 25
+# Colour types, the number of the filter, and how hard to pack.
+_GREY, _RGB = 0, 2
+_UP = 2
+_LEVEL = 1
+
 # A chunk's length and kind before its body, and its checksum behind it.
 _FRAME, _CHECKSUM = 8, 4
 
@@ -23,15 +26,19 @@ _FRAME, _CHECKSUM = 8, 4
 def encode_png16(values: NDArray[np.uint16], text: Mapping[str, str]) -> bytes:
     """A 16-bit PNG of (H, W) grey or (H, W, 3) RGB values with text chunks.
 
-    Level 1 with the `up` filter: on depth it is both smaller and three times faster than zlib's usual level 6.
+    Every row is the difference to the one above it (the `up` filter), packed by ISA-L at level 1: three times faster
+    than zlib's level 1 and no larger (bench/png.py). Without ISA-L zlib does it.
     """
-    pixels = values if values.ndim == 2 else values[..., ::-1]
-    flags = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_FILTER, cv2.IMWRITE_PNG_FILTER_UP]
-    ok, encoded = cv2.imencode(".png", np.ascontiguousarray(pixels), flags)
-    if not ok:
-        raise OutputError("the PNG encoder refused the picture")
-    data = encoded.data
-    return b"".join([data[:_HEAD], *(_text_chunk(key, value) for key, value in text.items()), data[_HEAD:]])
+    height, width = values.shape[:2]
+    colour = _GREY if values.ndim == 2 else _RGB
+    head = struct.pack(">IIBBBBB", width, height, 16, colour, 0, 0, 0)
+    chunks = (
+        _chunk(b"IHDR", head),
+        *(_chunk(b"tEXt", key.encode("latin-1") + b"\0" + value.encode("latin-1")) for key, value in text.items()),
+        _chunk(b"IDAT", _deflated(_up_filtered(values))),
+        _chunk(b"IEND", b""),
+    )
+    return b"".join((SIGNATURE, *chunks))
 
 
 def decode_png16(data: bytes, name: str) -> NDArray[np.uint16]:
@@ -70,6 +77,25 @@ def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
         position = end + _CHECKSUM
 
 
-def _text_chunk(key: str, value: str) -> bytes:
-    body = b"tEXt" + key.encode("latin-1") + b"\0" + value.encode("latin-1")
-    return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
+def _up_filtered(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
+    """What a PNG packs (H, 1 + bytes of a row): the filter's number and the differences of big-endian bytes."""
+    rows = values.astype(">u2").view(np.uint8).reshape(len(values), -1)
+    filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[0, 1:] = rows[0]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return filtered
+
+
+def _deflated(data: NDArray[np.uint8]) -> bytes:
+    try:
+        from isal import isal_zlib
+    except ImportError:
+        return zlib.compress(data.data, _LEVEL)
+    packed: bytes = isal_zlib.compress(data.data, _LEVEL)
+    return packed
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(body, zlib.crc32(kind))
+    return b"".join((struct.pack(">I", len(body)), kind, body, struct.pack(">I", checksum)))
