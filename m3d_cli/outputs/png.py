@@ -79,7 +79,7 @@ def _chunks(data: bytes, name: str) -> Iterator[tuple[bytes, bytes]]:
 
 def _up_filtered(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
     """What a PNG packs (H, 1 + bytes of a row): the filter's number and the differences of big-endian bytes."""
-    rows = values.astype(">u2").view(np.uint8).reshape(len(values), -1)
+    rows = np.ascontiguousarray(values, dtype=">u2").view(np.uint8).reshape(len(values), -1)
     filtered = np.empty((rows.shape[0], rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = _UP
     filtered[0, 1:] = rows[0]
