@@ -1,9 +1,10 @@
-"""Speed of ``m3d depth`` on 12-megapixel JPEGs with the default outputs: photos a second and CPU seconds a stage.
+"""Speed of ``m3d depth`` on JPEGs with the default outputs: photos a second and CPU seconds a stage.
 
-    python bench/depth.py --photos 24 --model lite
+    python bench/depth.py --photos 60 --model lite --megapixels 12
 
 The run is a program of its own, timed from its first photo on; loading Python, torch and weights is told apart. Stages
-are read from the run's journal. Results go to bench/results/ as JSON.
+are read from the run's journal; *alone* is what all cores make of a stage's CPU seconds. A published network without
+installed weights runs on random ones. Results go to bench/results/ as JSON.
 """
 
 from __future__ import annotations
@@ -23,13 +24,19 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-WIDTH, HEIGHT = 4000, 3000
+from m3d_cli.models.convert import to_official
+from m3d_cli.models.metric3d import build_network
+from m3d_cli.models.store import find_installed
+
+SIZES = {12: (4000, 3000), 1: (1155, 866)}
 NOISE = 4.0
 DISTINCT = 4
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
+NETWORKS = ("convnext-tiny", "convnext-large", "vit-small", "vit-large")
 READY = "ready:"
 
 
@@ -43,22 +50,23 @@ class Timing:
     device: str
 
 
-def make_photo(seed: int) -> NDArray[np.uint8]:
-    """A 12-megapixel picture with structure of all sizes and a camera's noise, BGR."""
+def make_photo(seed: int, megapixels: int = 12) -> NDArray[np.uint8]:
+    """A picture with structure of all sizes and a camera's noise, BGR."""
+    width, height = SIZES[megapixels]
     rng = np.random.default_rng(seed)
-    picture = np.zeros((HEIGHT, WIDTH, 3), dtype=np.float32)
+    picture = np.zeros((height, width, 3), dtype=np.float32)
     for cells, strength in ((6, 60.0), (40, 30.0), (300, 14.0), (1200, 6.0)):
         coarse = rng.normal(0, strength, (cells * 3 // 4, cells, 3)).astype(np.float32)
-        picture += cv2.resize(coarse, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+        picture += cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
     picture += 128 + rng.normal(0, NOISE, picture.shape).astype(np.float32)
     return np.clip(picture, 0, 255).astype(np.uint8)
 
 
-def make_photos(folder: Path, count: int) -> None:
+def make_photos(folder: Path, count: int, megapixels: int = 12) -> None:
     """``count`` JPEGs of a phone with its EXIF left out; a few distinct ones, repeated."""
     encoded = []
     for seed in range(min(DISTINCT, count)):
-        _, data = cv2.imencode(".jpg", make_photo(seed), [cv2.IMWRITE_JPEG_QUALITY, 92])
+        _, data = cv2.imencode(".jpg", make_photo(seed, megapixels), [cv2.IMWRITE_JPEG_QUALITY, 92])
         encoded.append(data.tobytes())
     for index in range(count):
         (folder / f"IMG_{index:04}.jpg").write_bytes(encoded[index % len(encoded)])
@@ -89,13 +97,24 @@ def stage_seconds(journal: Path) -> dict[str, float]:
     return {stage: statistics.fmean(seconds[stage] for seconds in done) for stage in done[0]}
 
 
-def report(timing: Timing, count: int, model: str) -> dict[str, object]:
+def random_weights(model: str, folder: Path) -> Path | None:
+    """A checkpoint of random weights for a published network that is not installed; speed is the same."""
+    if model not in NETWORKS or find_installed(model) is not None:
+        return None
+    torch.manual_seed(0)
+    path = folder / f"{model}.pth"
+    torch.save({"model_state_dict": to_official(model, build_network(model).state_dict())}, path)
+    return path
+
+
+def report(timing: Timing, count: int, model: str, megapixels: int) -> dict[str, object]:
     """What is printed and kept."""
     cores = len(os.sched_getaffinity(0))
     total = sum(timing.stages.values())
+    network = timing.stages["network"]
     return {
         "photos": count,
-        "megapixels": WIDTH * HEIGHT / 1e6,
+        "megapixels": megapixels,
         "model": model,
         "device": timing.device,
         "cores": cores,
@@ -103,7 +122,9 @@ def report(timing: Timing, count: int, model: str) -> dict[str, object]:
         "startup_seconds": timing.startup,
         "wall_seconds": timing.wall,
         "stage_cpu_seconds_a_photo": timing.stages,
-        "all_but_network_cpu_seconds_a_photo": total - timing.stages["network"],
+        "all_but_network_cpu_seconds_a_photo": total - network,
+        "network_alone_photos_per_second": cores / network,
+        "other_stages_alone_photos_per_second": cores / (total - network),
         "wall_over_cpu_share": timing.wall / (total * count / cores),
         "load_before": os.getloadavg()[0],
         "commit": commit(),
@@ -126,19 +147,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=16)
     parser.add_argument("--model", default="lite")
+    parser.add_argument("--megapixels", type=int, choices=sorted(SIZES), default=12)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--weights", type=Path, default=None, help="a weights file of your own")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         photos = Path(folder) / "photos"
         photos.mkdir()
-        make_photos(photos, chosen.photos)
-        timing = time_run(photos, Path(folder) / "depth", chosen.model, chosen.device, chosen.weights)
-    result = report(timing, chosen.photos, chosen.model)
+        make_photos(photos, chosen.photos, chosen.megapixels)
+        weights = chosen.weights or random_weights(chosen.model, Path(folder))
+        timing = time_run(photos, Path(folder) / "depth", chosen.model, chosen.device, weights)
+    result = report(timing, chosen.photos, chosen.model, chosen.megapixels)
     print(json.dumps(result, indent=2))
-    RESULTS.mkdir(exist_ok=True)
-    stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
-    (RESULTS / f"depth-{chosen.model}-{stamp}.json").write_text(json.dumps(result, indent=2) + "\n")
+    name = f"depth-{chosen.model}-{chosen.megapixels}mp.json"
+    (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
 
 
 if __name__ == "__main__":
