@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
 import json
 import os
 import shutil
@@ -14,9 +16,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from m3d_cli.batch import run as run_module
 from m3d_cli.batch.journal import JOURNAL_NAME, Journal
 from m3d_cli.batch.shard import Shard
 from m3d_cli.cli import app
+from m3d_cli.outputs import atomic
 
 COUNT = 20
 OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "png,npy", "-q"]
@@ -274,3 +278,62 @@ def test_merging_while_a_part_runs_or_where_none_was_is_refused(tmp_path, capsys
     (tmp_path / "empty").mkdir()
     assert app.main(["merge", str(tmp_path / "empty")]) == 2
     assert "no journal" in capsys.readouterr().err
+
+
+def test_a_photo_deleted_after_planning_is_one_failure(photos, undisturbed, tmp_path, capsys, monkeypatch):
+    some = shutil.copytree(photos, tmp_path / "in")
+    real = run_module.read_photo
+
+    def losing(task, settings):
+        (some / "sub" / "7.png").unlink(missing_ok=True)
+        return real(task, settings)
+
+    monkeypatch.setattr(run_module, "read_photo", losing)
+    out = tmp_path / "out"
+    assert depth(some, out) in (0, 3)
+    told = capsys.readouterr().err
+    gone = [line for line in told.splitlines() if "7.png: there is no such file" in line]
+    # It is gone only for who had not read it yet.
+    assert len(gone) == (0 if (out / "sub" / "7.png").exists() else 1)
+    made = contents(out)
+    assert {name: data for name, data in made.items() if "/7." not in name} == {
+        name: data for name, data in undisturbed.items() if "/7." not in name
+    }
+
+
+@pytest.mark.parametrize(("number", "words"), [(errno.EROFS, "Read-only file system"), (errno.EACCES, "Permission")])
+def test_a_folder_that_lost_its_rights_keeps_what_was_finished(
+    photos, undisturbed, tmp_path, capsys, monkeypatch, number, words
+):
+    real, calls = atomic._sync, itertools.count(1)
+
+    def refusing(path):
+        if next(calls) > 12:
+            raise OSError(number, os.strerror(number))
+        real(path)
+
+    monkeypatch.setattr(atomic, "_sync", refusing)
+    assert depth(photos, tmp_path) == 3
+    told = capsys.readouterr().err
+    assert words in told
+    assert "check space and rights" in told
+    monkeypatch.undo()
+    assert depth(photos, tmp_path) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_a_run_stops_at_the_failures_it_was_allowed_and_goes_on_later(photos, tmp_path, capsys):
+    some = shutil.copytree(photos, tmp_path / "in")
+    for index in range(COUNT):
+        (some / f"a{index}.jpg").write_bytes(b"\xff\xd8\xff")
+    for allowed, flags in ((1, ["--fail-fast"]), (3, ["--max-failures", "3"])):
+        out = tmp_path / f"out{allowed}"
+        assert depth(some, out, *flags, "--json") == 3
+        streams = capsys.readouterr()
+        statuses = [json.loads(line)["status"] for line in streams.out.splitlines()]
+        assert statuses.count("error") == allowed
+        assert len(statuses) < 2 * COUNT
+        assert len([name for name in contents(out) if name.endswith(".json")]) >= statuses.count("done")
+        assert depth(some, out) == 3
+        assert len(contents(out)) == 3 * COUNT
+        capsys.readouterr()
