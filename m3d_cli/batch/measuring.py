@@ -93,6 +93,7 @@ class Sight:
             long_side,
             model.object_sigma,
             model.confidence_errors,
+            self.finished.cell,
         )
 
     def measured(self, wish: Wish) -> Measured:

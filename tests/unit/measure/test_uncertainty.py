@@ -51,6 +51,7 @@ def requests(scene):
         "area": Measure("m", Kind.AREA, back),
         "plane-distance": Measure("m", Kind.PLANE_DISTANCE, wall_corners(scene, -2), wall_corners(scene, 2)),
         "ground": Measure("m", Kind.GROUND, floor),
+        "box": Measure("m", Kind.BOX, (scene.pick(-0.45, 0.62, 2.6), scene.pick(0.55, 1.05, 2.6))),
     }
 
 
@@ -81,6 +82,7 @@ def uncertain_of(depth, measure, references=()):
         "area",
         "plane-distance",
         "ground",
+        "box",
     ],
 )
 def test_propagation_agrees_with_ten_thousand_draws_and_the_interval_covers(world, name, with_reference):
