@@ -24,9 +24,15 @@ MEANING: Mapping[str, str] = MappingProxyType(
 _REFERENCE = "add a reference: a length you know in the same photo (--ref)"
 _FOCAL = "give the focal length (--focal, --focal-35mm) or a calibration (--intrinsics)"
 _SURFACE = "put the points on one flat surface and name its plane (on ...), or pick away from edges"
+_REGION = "outline a larger region of the flat surface, without edges and gaps"
+_NEARBY = "add a reference beside it, equally far from the camera (--ref)"
+_SQUARELY = "photograph it from nearer by and squarely"
 _PICK = "pick the points more exactly on a larger picture, or measure a longer stretch"
 _LONGER = "use a longer reference, or a second one"
 _GROUND = "add the ground plane (--ground)"
+
+_ON_SURFACES = (Kind.DISTANCE, Kind.PATH, Kind.ANGLE, Kind.RANGE)
+_REGIONS = (Kind.PLANE, Kind.AREA, Kind.PLANE_DISTANCE, Kind.GROUND)
 
 # Terms with less than this share of the variance are not worth a word.
 _WORTH_IT = 0.15
@@ -54,4 +60,10 @@ def _words(term: Term, kind: Kind, focal_source: str, *, is_scaled: bool) -> tup
         return (_GROUND,)
     if term is Term.PICK:
         return (_PICK,)
-    return (_SURFACE,) if kind in (Kind.DISTANCE, Kind.PATH, Kind.ANGLE, Kind.RANGE) else ()
+    return _local_words(kind, is_scaled=is_scaled)
+
+
+def _local_words(kind: Kind, *, is_scaled: bool) -> tuple[str, ...]:
+    """What helps against errors of depth at the points themselves: a nearby known length shares them."""
+    first = _SURFACE if kind in _ON_SURFACES else _REGION if kind in _REGIONS else _SQUARELY
+    return (first,) if is_scaled or kind.power == 0 else (first, _NEARBY)

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from m3d_cli.errors import UsageError
 from m3d_cli.measure.reading import MeasureError, Pick
 from m3d_cli.measure.sheet import Entry, Sheet
+from m3d_cli.measure.solve import Refusal
 from m3d_cli.measure.spec import OBJECTS, TYPED_TOLERANCE, Kind, Reference, parse_length
-from m3d_cli.measure.wish import Wish, ask, distinct, numbered
+from m3d_cli.measure.wish import Asked, Refused, Wish, ask, distinct, numbered
 
 REFERENCE_MARK = "ref"
 VIA_COLUMN = "region_shape_attributes"
@@ -101,6 +102,22 @@ class _Shape:
     points: tuple[Pick, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """A labelled shape that no measurement is made of, as a circle."""
+
+    label: str
+    shape: str
+
+    def refused(self, number: int) -> Refused:
+        """That it is not measured, under its label."""
+        what = self.shape.strip()[:40] or "shape"
+        name = self.label.strip()[:200] or f"{what} {number}"
+        message = f"{name}: a {what} is not measured"
+        hint = f"draw one of these instead: {', '.join(dict.fromkeys(_SHAPES))}"
+        return Refused(Kind.DISTANCE, Refusal(name, MeasureError(message, hint=hint)))
+
+
 def parse_annotations(text: str, place: str, unit: str) -> Sheet:
     """The sheet in an annotation tool's JSON; raises UsageError for what is none."""
     content = _json(text, place)
@@ -150,8 +167,9 @@ def _json(text: str, place: str) -> Any:
 def _labelme(file: _LabelMe, place: str, unit: str) -> Sheet:
     shapes = [
         _Shape(shape.label, kind, _picks(shape.points))
-        for shape in file.shapes
         if (kind := _SHAPES.get(shape.shape_type)) is not None
+        else _Other(shape.label, shape.shape_type)
+        for shape in file.shapes
     ]
     return Sheet((_entry(file.imagePath, shapes, place, unit, _size(file.imageWidth, file.imageHeight)),))
 
@@ -209,16 +227,16 @@ def _via(images: Iterable[_ViaImage], place: str, unit: str) -> Sheet:
     entries = []
     for image in images:
         regions = image.regions.values() if isinstance(image.regions, dict) else image.regions
-        shapes = [shape for region in regions if (shape := _via_shape(region, place)) is not None]
+        shapes = [_via_shape(region, place) for region in regions]
         entries.append(_entry(image.filename, shapes, place, unit, None))
     return Sheet(tuple(entries))
 
 
-def _via_shape(region: _ViaRegion, place: str) -> _Shape | None:
+def _via_shape(region: _ViaRegion, place: str) -> _Shape | _Other:
     shape = region.shape_attributes
     kind = _SHAPES.get(str(shape.get("name")))
     if kind is None:
-        return None
+        return _Other(_via_label(region.region_attributes), str(shape.get("name") or ""))
     try:
         points = _picks(_via_points(shape, kind))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -245,10 +263,14 @@ def _via_label(attributes: Mapping[str, Any]) -> str:
     return ""
 
 
-def _entry(match: str, shapes: Iterable[_Shape], place: str, unit: str, size: tuple[int, int] | None) -> Entry:
+def _entry(match: str, shapes: Iterable[_Shape | _Other], place: str, unit: str, size: tuple[int, int] | None) -> Entry:
     """A picture's shapes as a wish; its folder on the annotator's machine does not count."""
-    asked, references = [], []
+    asked: list[Asked] = []
+    references: list[Reference] = []
     for number, shape in enumerate(shapes, 1):
+        if isinstance(shape, _Other):
+            asked.append(shape.refused(number))
+            continue
         kind, label = shape.kind, shape.label.strip()[:200]
         mark, is_marked, rest = label.partition(":")
         if is_marked and mark.strip().lower() == REFERENCE_MARK:

@@ -129,9 +129,14 @@ def _window(depth: DepthMap, measure: Measure) -> tuple[slice, slice]:
     left, right = sorted((one.u, other.u))
     top, bottom = sorted((one.v, other.v))
     if right - left < 4 or bottom - top < 4:
-        raise MeasureError(f"{measure.name}: the box is smaller than four pixels")
+        raise MeasureError(
+            f"{measure.name}: the box is smaller than four pixels", hint="give two corners around the thing"
+        )
     if left < 0 or top < 0 or right > depth.camera.width or bottom > depth.camera.height:
-        raise MeasureError(f"{measure.name}: the box reaches outside the picture")
+        raise MeasureError(
+            f"{measure.name}: the box reaches outside the picture, {depth.camera.width} x {depth.camera.height} pixels",
+            hint="points count in pixels of the upright photo",
+        )
     return slice(int(top), int(np.ceil(bottom))), slice(int(left), int(np.ceil(right)))
 
 

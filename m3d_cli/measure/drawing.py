@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -91,7 +92,7 @@ def _mark(row: Row, number: int, colour: Colour, scale: tuple[float, float]) -> 
     name = _readable(row.name, f"#{number}")
     if row.error is not None:
         return _Mark(outlines, FAILED_COLOUR, f"{name}: not measured", is_area)
-    return _Mark(outlines, colour, f"{name}  {value_text(row)} {shown_unit(row.unit)}", is_area)
+    return _Mark(outlines, colour, f"{name}  {value_text(row)} {_drawable(shown_unit(row.unit))}", is_area)
 
 
 def _scaled(points: Sequence[Point], scale: tuple[float, float]) -> tuple[Point, ...]:
@@ -209,9 +210,19 @@ def _between(one: Point, other: Point, share: float) -> Point:
 
 def _readable(name: str, instead: str) -> str:
     """The name, or ``instead`` where the font has no glyphs for it; cut where it is long."""
-    line = " ".join(name.split())
+    line = _drawable(" ".join(name.split()))
     short = line if len(line) <= 28 else f"{line[:27]}..."
     return short if short and all(_has_glyph(character) for character in short) else instead
+
+
+def _drawable(text: str) -> str:
+    """The text with what the font lacks in its plain form where there is one: e for an accented one, 2 for a square."""
+    return "".join(each if _has_glyph(each) else _plain(each) for each in text)
+
+
+def _plain(character: str) -> str:
+    letters = "".join(each for each in unicodedata.normalize("NFKD", character) if not unicodedata.combining(each))
+    return letters if letters and all(map(_has_glyph, letters)) else character
 
 
 @cache
