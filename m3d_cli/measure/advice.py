@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from m3d_cli.measure.solve import Measurement
-from m3d_cli.measure.spec import Kind
+from m3d_cli.measure.spec import REGIONS, Kind
 from m3d_cli.measure.uncertainty import Term
 
 # Terms as a report names them.
@@ -32,7 +32,6 @@ _LONGER = "use a longer reference, or a second one"
 _GROUND = "add the ground plane (--ground)"
 
 _ON_SURFACES = (Kind.DISTANCE, Kind.PATH, Kind.ANGLE, Kind.RANGE)
-_REGIONS = (Kind.PLANE, Kind.AREA, Kind.PLANE_DISTANCE, Kind.GROUND)
 
 # Terms with less than this share of the variance are not worth a word.
 _WORTH_IT = 0.15
@@ -65,5 +64,5 @@ def _words(term: Term, kind: Kind, focal_source: str, *, is_scaled: bool) -> tup
 
 def _local_words(kind: Kind, *, is_scaled: bool) -> tuple[str, ...]:
     """What helps against errors of depth at the points themselves: a nearby known length shares them."""
-    first = _SURFACE if kind in _ON_SURFACES else _REGION if kind in _REGIONS else _SQUARELY
+    first = _SURFACE if kind in _ON_SURFACES else _REGION if kind in REGIONS else _SQUARELY
     return (first,) if is_scaled or kind.power == 0 else (first, _NEARBY)

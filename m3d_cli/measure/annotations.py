@@ -113,7 +113,7 @@ class _Other:
         """That it is not measured, under its label."""
         what = self.shape.strip()[:40] or "shape"
         name = self.label.strip()[:200] or f"{what} {number}"
-        message = f"{name}: a {what} is not measured"
+        message = f"{name}: shapes like this {what} are not measured"
         hint = f"draw one of these instead: {', '.join(dict.fromkeys(_SHAPES))}"
         return Refused(Kind.DISTANCE, Refusal(name, MeasureError(message, hint=hint)))
 
@@ -159,14 +159,23 @@ def _is_via(image: object) -> bool:
 
 def _json(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
+        return _readable(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{place}: not JSON ({str(error)[:80]})") from error
 
 
+def _readable(content: Any) -> Any:
+    """The same with every text fit to be written: JSON can spell halves of characters, which no file can hold."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "replace").decode()
+    if isinstance(content, dict):
+        return {_readable(key): _readable(value) for key, value in content.items()}
+    return [_readable(each) for each in content] if isinstance(content, list) else content
+
+
 def _labelme(file: _LabelMe, place: str, unit: str) -> Sheet:
     shapes = [
-        _Shape(shape.label, kind, _picks(shape.points))
+        _Shape(shape.label, kind, _picks(shape.points, place))
         if (kind := _SHAPES.get(shape.shape_type)) is not None
         else _Other(shape.label, shape.shape_type)
         for shape in file.shapes
@@ -192,21 +201,21 @@ def _coco(file: _Coco, place: str, unit: str) -> Sheet:
 def _coco_shapes(one: _CocoAnnotation, category: _CocoCategory | None, place: str) -> Iterator[_Shape]:
     name = category.name if category is not None else ""
     if one.keypoints:
-        yield from _coco_keypoints(one.keypoints, name, category)
+        yield from _coco_keypoints(one.keypoints, name, category, place)
         return
     if isinstance(one.segmentation, list) and one.segmentation:
         try:
             polygons = TypeAdapter(list[list[float]]).validate_python(one.segmentation)
         except ValidationError as error:
             raise UsageError(f"{place}: a segmentation is no list of polygons") from error
-        yield from (_Shape(name, Kind.AREA, _picks(list(zip(p[::2], p[1::2], strict=False)))) for p in polygons)
+        yield from (_Shape(name, Kind.AREA, _picks(zip(p[::2], p[1::2], strict=False), place)) for p in polygons)
         return
     if one.bbox is not None:
         x, y, width, height = one.bbox
-        yield _Shape(name, Kind.BOX, _picks([(x, y), (x + width, y + height)]))
+        yield _Shape(name, Kind.BOX, _picks([(x, y), (x + width, y + height)], place))
 
 
-def _coco_keypoints(values: Sequence[float], name: str, category: _CocoCategory | None) -> Iterator[_Shape]:
+def _coco_keypoints(values: Sequence[float], name: str, category: _CocoCategory | None, place: str) -> Iterator[_Shape]:
     """The skeleton's bones as distances; without a skeleton, the visible points as one path."""
     triples = list(zip(values[::3], values[1::3], values[2::3], strict=False))
     names = category.keypoints if category is not None else []
@@ -217,10 +226,10 @@ def _coco_keypoints(values: Sequence[float], name: str, category: _CocoCategory 
         a, b = triples[start - 1], triples[end - 1]
         if a[2] > 0 and b[2] > 0:
             ends = "-".join(names[i - 1] if i <= len(names) else str(i) for i in (start, end))
-            yield _Shape(ends, Kind.DISTANCE, _picks([a[:2], b[:2]]))
+            yield _Shape(ends, Kind.DISTANCE, _picks([a[:2], b[:2]], place))
     visible = [(u, v) for u, v, seen in triples if seen > 0]
     if not bones and len(visible) >= 2:
-        yield _Shape(name, Kind.DISTANCE if len(visible) == 2 else Kind.PATH, _picks(visible))
+        yield _Shape(name, Kind.DISTANCE if len(visible) == 2 else Kind.PATH, _picks(visible, place))
 
 
 def _via(images: Iterable[_ViaImage], place: str, unit: str) -> Sheet:
@@ -238,7 +247,7 @@ def _via_shape(region: _ViaRegion, place: str) -> _Shape | _Other:
     if kind is None:
         return _Other(_via_label(region.region_attributes), str(shape.get("name") or ""))
     try:
-        points = _picks(_via_points(shape, kind))
+        points = _picks(_via_points(shape, kind), place)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{place}: a {shape.get('name')} of VIA lacks its points") from error
     if shape.get("name") == "polyline" and len(points) == 2:
@@ -295,10 +304,10 @@ def _reference(text: str, shape: _Shape, place: str) -> Reference:
         raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
 
 
-def _picks(points: Iterable[tuple[float, float]]) -> tuple[Pick, ...]:
+def _picks(points: Iterable[tuple[float, float]], place: str) -> tuple[Pick, ...]:
     found = tuple(Pick(float(u), float(v)) for u, v in points)
     if any(p.u - p.u != 0 or p.v - p.v != 0 for p in found):
-        raise UsageError("a point of the annotations is not finite")
+        raise UsageError(f"{place}: a point is not finite", hint="draw it again")
     return found
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from m3d_cli.measure.report import PhotoReport, Row
-from m3d_cli.measure.spec import Kind
+from m3d_cli.measure.spec import REGIONS
 from m3d_cli.measure.tables import shown_unit, value_text
 
 # The longest side of the picture is between these, in pixels: labels need room.
@@ -30,7 +30,6 @@ REFERENCE_COLOUR = (255, 255, 255)
 FAILED_COLOUR = (200, 200, 200)
 INK = (20, 20, 24)
 
-_REGIONS = (Kind.AREA, Kind.PLANE, Kind.GROUND, Kind.PLANE_DISTANCE)
 # A character that no font has.
 _NO_GLYPH = "\uffff"
 
@@ -87,7 +86,7 @@ def _marks(report: PhotoReport, scale: tuple[float, float]) -> list[_Mark]:
 
 def _mark(row: Row, number: int, colour: Colour, scale: tuple[float, float]) -> _Mark:
     outline = _scaled(row.points, scale)
-    is_area = row.kind in _REGIONS
+    is_area = row.kind in REGIONS
     outlines = (outline[: row.first_region], outline[row.first_region :]) if row.first_region else (outline,)
     name = _readable(row.name, f"#{number}")
     if row.error is not None:

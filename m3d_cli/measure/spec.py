@@ -52,7 +52,8 @@ POINTS: Mapping[Kind, tuple[int, int | None]] = MappingProxyType(
     }
 )
 
-_REGIONS = (Kind.PLANE, Kind.AREA, Kind.PLANE_DISTANCE, Kind.GROUND)
+# Those whose points go around a flat region.
+REGIONS = (Kind.PLANE, Kind.AREA, Kind.PLANE_DISTANCE, Kind.GROUND)
 
 # Metres in one unit.
 UNITS: Mapping[str, float] = MappingProxyType({"m": 1.0, "cm": 0.01, "mm": 0.001, "ft": 0.3048, "in": 0.0254})
@@ -105,7 +106,7 @@ class Measure:
                 raise MeasureError(
                     f"{self.name}: {self.kind} takes {wanted} points, not {len(points)}", hint=POINTS_HINT
                 )
-        if self.kind in _REGIONS:
+        if self.kind in REGIONS:
             for points in regions:
                 self._check_region(points)
         if self.on is not None and self.kind not in (Kind.DISTANCE, Kind.PATH, Kind.ANGLE, Kind.RANGE):

@@ -31,6 +31,10 @@ SIDECAR_SUFFIX = ".json"
 # Formats that can be read back, best first.
 DEPTH_SUFFIXES = (".npz", ".npy", ".png")
 CONFIDENCE_SUFFIX = ".conf.png"
+# Metres that a photo can show; other numbers are damage.
+NEAREST, FARTHEST = 1e-4, 1e6
+# Focal lengths lie between the picture's long side divided and multiplied by this, principal points within so many.
+LONGEST_LENS, MOST_SHIFT = 1e4, 100.0
 # A sidecar is a few kilobytes.
 MOST_SIDECAR_BYTES = 4_000_000
 
@@ -222,7 +226,7 @@ def _confidence(sidecar_file: Path, camera: Camera) -> Array | None:
 def _metres(depth: Array) -> Array:
     """Unknown where a value is no depth."""
     with np.errstate(invalid="ignore"):
-        is_depth = np.isfinite(depth) & (depth > 0)
+        is_depth = (depth >= NEAREST) & (depth <= FARTHEST)
     return np.asarray(np.where(is_depth, depth, np.float32(np.nan)), dtype=np.float32)
 
 
@@ -241,6 +245,13 @@ def _camera(path: Path, record: CameraRecord) -> Camera:
         )
     except (ValueError, M3dError) as error:
         raise OutputError(f"{path}: its camera is impossible ({error})", hint=_HOW) from error
+    size = max(camera.width, camera.height)
+    far_off = max(abs(camera.cx), abs(camera.cy)) > MOST_SHIFT * size
+    if (
+        far_off
+        or not size / LONGEST_LENS < min(camera.fx, camera.fy) <= max(camera.fx, camera.fy) < size * LONGEST_LENS
+    ):
+        _refuse(path, "its camera is of no lens that there is")
     if not 0 <= record.focal_rel_sigma < 1:
         _refuse(path, f"a focal sigma of {record.focal_rel_sigma} is impossible")
     return camera

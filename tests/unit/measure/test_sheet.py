@@ -167,9 +167,15 @@ def test_shapes_that_cannot_be_measured_are_told_and_keep_their_place():
     for file, what in ((labelme, "circle"), (via, "ellipse")):
         first, second = only(parse_annotations(json.dumps(file), "f", "m")).wish.asked
         assert isinstance(first, Refused)
-        assert first.refusal.error.message == f"plate: a {what} is not measured"
+        assert first.refusal.error.message == f"plate: shapes like this {what} are not measured"
         assert "line" in first.refusal.error.hint
         assert name_of(second) == "door"
+
+
+def test_halves_of_characters_in_a_label_can_be_written():
+    shape = {"label": "a\ud800b", "points": [[1, 2], [3, 4]], "shape_type": "line"}
+    text = json.dumps({"imagePath": "a.jpg", "shapes": [shape]})
+    assert name_of(only(parse_annotations(text, "f", "m")).wish.asked[0]) == "a?b"
 
 
 def test_coco_keypoints_polygons_and_boxes():
