@@ -94,6 +94,7 @@ class Sight:
             model.object_sigma,
             model.confidence_errors,
             self.finished.cell,
+            model.relief_sigma,
         )
 
     def measured(self, wish: Wish) -> Measured:

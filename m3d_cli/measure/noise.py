@@ -21,7 +21,8 @@ class DepthNoise:
     depth share it, places at other depths do not. So a length on one surface is far surer than the distance between
     two things. ``long_side`` in pixels. ``confidence_errors`` are pairs of a confidence, rising, and how much larger
     than usual object and shape error are there. ``cell`` is how many pixels one pixel of the network covers: edges are
-    smeared over so many.
+    smeared over so many. ``relief_sigma`` is by what share of it surfaces recede too little or too much: networks make
+    slanted ones too flat.
     """
 
     scale_sigma: float
@@ -31,6 +32,7 @@ class DepthNoise:
     object_sigma: float = 0.0
     confidence_errors: tuple[tuple[float, float], ...] = ()
     cell: float = 1.0
+    relief_sigma: float = 0.0
 
     def factors(self, confidences: Sequence[float | None] | NDArray[np.float32]) -> NDArray[np.float64]:
         """How much larger than usual the errors (N,) are at places of these confidences; 1 where none is known."""

@@ -264,7 +264,7 @@ def _cell(path: Path, sidecar: Sidecar) -> float:
     """From the canonical transform's own factor, depth_scale = f s / f_c: the photo was resized by s."""
     camera, model = sidecar.camera, sidecar.model
     scale = model.depth_scale * model.canonical_focal_px / max(camera.fx, camera.fy)
-    noise = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach)
+    noise = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach, model.relief_sigma)
     if not (math.isfinite(scale) and scale > 0 and all(math.isfinite(n) and n >= 0 for n in noise)):
         _refuse(path, "what it says of the model is impossible")
     if model.shape_reach == 0:
@@ -280,7 +280,7 @@ def _with_noise(model: object) -> object:
         return model
     spec = SPECS.get(str(model.get("name")))
     known: dict[str, Any] = {"backend": "torch"}
-    for name in ("scale_sigma", "object_sigma", "shape_sigma", "shape_reach"):
+    for name in ("scale_sigma", "object_sigma", "shape_sigma", "shape_reach", "relief_sigma"):
         known[name] = getattr(spec, name) if spec is not None else _default(name)
     return {**known, **model}
 
