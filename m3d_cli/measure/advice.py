@@ -45,7 +45,8 @@ def improvements(found: Measurement, focal_source: str, *, is_scaled: bool) -> t
     terms = sorted(found.sigma, key=lambda term: -found.sigma[term])
     worth = [term for term in terms if found.sigma[term] ** 2 >= _WORTH_IT * total]
     words = [word for term in worth for word in _words(term, found.kind, focal_source, is_scaled=is_scaled)]
-    return tuple(dict.fromkeys(words))
+    # The one reference that is beside it does what any does.
+    return tuple(word for word in dict.fromkeys(words) if word != _REFERENCE or _NEARBY not in words)
 
 
 def _words(term: Term, kind: Kind, focal_source: str, *, is_scaled: bool) -> tuple[str, ...]:
