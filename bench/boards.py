@@ -33,7 +33,7 @@ from m3d_cli.measure.reading import MeasureError, Pick
 from m3d_cli.measure.solve import Measurement, solve
 from m3d_cli.measure.spec import Kind, Measure, Reference, Request
 from m3d_cli.models.create import load_model
-from m3d_cli.models.spec import model_spec
+from m3d_cli.models.spec import ModelSpec, model_spec
 
 RESULTS = Path(__file__).parent / "results"
 PAIRS = 30
@@ -106,6 +106,20 @@ def measures(board: Board, rng: np.random.Generator) -> list[tuple[Measure, floa
     return found
 
 
+def noise_of(spec: ModelSpec, long_side: float, cell: float) -> DepthNoise:
+    """The errors that `m3d measure` counts with, all of them."""
+    return DepthNoise(
+        spec.scale_sigma,
+        spec.shape_sigma,
+        spec.shape_reach,
+        long_side,
+        spec.object_sigma,
+        spec.confidence_errors,
+        cell,
+        spec.relief_sigma,
+    )
+
+
 def score(
     depth: DepthMap,
     wanted: list[tuple[Measure, float]],
@@ -146,9 +160,10 @@ def run(folder: Path, model: str, weights: Path | None) -> dict[str, Any]:
     for entry in json.loads((folder / "index.json").read_text()):
         board = read_board(folder, entry)
         wanted = measures(board, rng)
-        (depth,) = predictor.predict([to_canonical(board.image, board.camera, spec)], Wanted(confidence=True))
+        photo = to_canonical(board.image, board.camera, spec)
+        (depth,) = predictor.predict([photo], Wanted(confidence=True))
         size = float(max(board.camera.width, board.camera.height))
-        noise = DepthNoise(spec.scale_sigma, spec.shape_sigma, spec.shape_reach, size, spec.object_sigma)
+        noise = noise_of(spec, size, 1 / photo.transform.scale)
         try:
             plain += score(depth, wanted, noise)
             scaled += score(depth, wanted, noise, one_square(board))

@@ -82,7 +82,7 @@ def measure_tasks(
 ) -> Iterator[Task]:
     """A task a photo, under a key that also says what is wanted of it."""
     model = settings.model
-    sigmas = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach)
+    sigmas = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach, model.relief_sigma)
     noise = repr((*sigmas, model.confidence_errors))
     for task in tasks(jobs, settings, journal, shared, overwrite=True):
         key = wish_key(task.key + noise, wishes[task.job.photo.relative])[:32]

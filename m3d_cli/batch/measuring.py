@@ -93,6 +93,8 @@ class Sight:
             long_side,
             model.object_sigma,
             model.confidence_errors,
+            self.finished.cell,
+            model.relief_sigma,
         )
 
     def measured(self, wish: Wish) -> Measured:

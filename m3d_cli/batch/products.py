@@ -207,6 +207,7 @@ def _model_record(settings: Settings, transform: CanonicalTransform, made: Compu
         shape_sigma=settings.model.shape_sigma,
         shape_reach=settings.model.shape_reach,
         confidence_errors=settings.model.confidence_errors,
+        relief_sigma=settings.model.relief_sigma,
     )
 
 

@@ -162,7 +162,7 @@ def measure_into_folder(order: MeasureOrder, out: Path, talk: Talk) -> None:
         _tell(report, None if end is None or end.error is None else _error_of(end), talk)
     done = sum(row.error is None for report in reports for row in report.measurements)
     files = ", ".join(str(path) for path in written) or f"the reports in {out} stay as they are"
-    talk.say(f"{len(jobs)} photos, {done} measurements: {files}")
+    talk.say(f"{_counted(len(jobs), 'photo')}, {_counted(done, 'measurement')}: {files}")
     errors = [_error_of(outcome) for outcome in outcomes.values() if outcome.error is not None]
     _leave(order, reports, errors)
 
@@ -209,6 +209,10 @@ def shared_focal(order: MeasureOrder, jobs: Sequence[MeasureJob]) -> Sequence[Sh
     from m3d_cli.batch.tasks import share_focal
 
     return share_focal(jobs, order.settings.camera) if order.same_camera else None
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}{'' if number == 1 else 's'}"
 
 
 def _wanted(order: MeasureOrder, wishes: dict[PurePosixPath, Wish]) -> list[PhotoFile]:
@@ -275,4 +279,4 @@ def _readable(row: Row, width: int, limit: str) -> str:
     unit = shown_unit(row.unit)
     low, high = interval_text(row)
     value, interval = f"{value_text(row)} {unit}", f"{low} to {high} {unit}"
-    return f"{row.name.ljust(width)}  {value:>12}  ({interval}, 95 %)  trust {row.trust}, limited by the {limit}"
+    return f"{row.name.ljust(width)}  {value:>12}  ({interval}, 95 %)  trust {row.trust}, limited by: {limit}"

@@ -69,7 +69,7 @@ class Tally:
             talk.warn(f"{share}: focal length told by the picture alone, see focal_rel_sigma in the sidecars")
         if self._empty:
             share = f"{self._empty} of {self.planned} photos"
-            talk.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence and --keep-edges")
+            talk.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence, --stride and --keep-edges")
         if self._warned:
             talk.say(f"{self._warned} photo{_s(self._warned)} with remarks: see the sidecars, or run with -v")
         talk.say(self.summary())

@@ -2,7 +2,8 @@
 
 The error of ln depth has three parts: one common to the picture (scale), one that things at different depths do not
 share (object), and one that changes along a surface (shape): two places on one surface a distance d apart differ by
-sigma sqrt(2 (1 - exp(-d / reach))). Spreads are robust, as depth edges must not speak for surfaces.
+sigma sqrt(2 (1 - exp(-d / reach))). Beside them surfaces recede too little, or too much, by a share of how much they
+do (relief). Spreads are robust, as depth edges must not speak for surfaces.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ SIDES = (0.015, 0.35)
 PLACES = 60
 # A patch is one plane when this share of its places lies on it, within so much of the depth.
 FLAT_SHARE, FLAT = 0.95, 0.015
+# A patch whose relative inverse depth changes by less than this over a slope x / z of 1 hardly recedes.
+STEEP = 0.5
 # Limits of the classes of distance, in long sides of the picture.
 CLASSES = np.geomspace(0.01, 0.3, 12)
 # Weight (patches' worth of pairs) that a class needs.
@@ -35,13 +38,14 @@ _SEED = 0
 @dataclass(frozen=True, slots=True)
 class PictureErrors:
     """Of one picture: median error, robust spread of the rest, and along surfaces the sum of root differences and the
-    weight for each class of distance.
+    weight for each class of distance; ``relief`` is by how much surfaces recede too much, NaN where none recedes.
     """
 
     scale: float
     spread: float
     roots: NDArray[np.float64]
     weights: NDArray[np.float64]
+    relief: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class ErrorModel:
     object_sigma: float
     shape_sigma: float
     shape_reach: float
+    relief_sigma: float
 
 
 def picture_errors(prediction: NDArray[np.float32], truth: NDArray[np.float32], camera: Camera) -> PictureErrors:
@@ -61,12 +66,14 @@ def picture_errors(prediction: NDArray[np.float32], truth: NDArray[np.float32], 
     errors[~np.isfinite(errors)] = np.nan
     scale = float(np.nanmedian(errors))
     rng = np.random.default_rng(_SEED)
-    roots, weights = np.zeros(len(CLASSES) - 1), np.zeros(len(CLASSES) - 1)
+    roots, weights, reliefs = np.zeros(len(CLASSES) - 1), np.zeros(len(CLASSES) - 1), []
     for _ in range(PATCHES):
         found = _patch(errors, truth, camera, rng)
         if found is not None:
             roots, weights = roots + found[0], weights + found[1]
-    return PictureErrors(scale, MAD * float(np.nanmedian(np.abs(errors - scale))), roots, weights)
+            reliefs += [found[2]] if np.isfinite(found[2]) else []
+    relief = float(np.median(reliefs)) if reliefs else np.nan
+    return PictureErrors(scale, MAD * float(np.nanmedian(np.abs(errors - scale))), roots, weights, relief)
 
 
 def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
@@ -79,7 +86,9 @@ def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
     # Fourth power of the mean root (Cressie and Hawkins, 1980) estimates the mean square without its outliers.
     level = (roots[known] / weights[known]) ** 4 / 0.457 / 2
     sigma, reach = _fitted(np.sqrt(CLASSES[:-1] * CLASSES[1:])[known], level)
-    return ErrorModel(scale, float(np.sqrt(max(spread**2 - sigma**2, 0))), sigma, reach)
+    reliefs = [picture.relief for picture in pictures if np.isfinite(picture.relief)]
+    relief = float(np.sqrt(np.mean(np.square(reliefs)))) if reliefs else 0.0
+    return ErrorModel(scale, float(np.sqrt(max(spread**2 - sigma**2, 0))), sigma, reach, relief)
 
 
 def fit_confidence(
@@ -108,8 +117,10 @@ def fit_confidence(
 
 def _patch(
     errors: NDArray[np.float64], truth: NDArray[np.float32], camera: Camera, rng: np.random.Generator
-) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Root differences by class within a random flat patch, weighing one in all; None where it is not flat."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], float] | None:
+    """Root differences by class within a random flat patch, weighing one in all, and its relief; None where it is not
+    flat.
+    """
     long_side = max(truth.shape)
     side = int(long_side * np.exp(rng.uniform(*np.log(SIDES))))
     if not 4 < side < min(truth.shape):
@@ -121,7 +132,10 @@ def _patch(
     if known.mean() < FLAT_SHARE:
         return None
     rows, columns = rows[known], columns[known]
-    if not _is_flat(truth, camera, rows, columns):
+    x, y = camera.slopes()
+    rays = np.stack([x[0, columns], y[rows, 0], np.ones(len(rows))], axis=1).astype(np.float64)
+    inverse = 1 / truth[rows, columns].astype(np.float64)
+    if not _is_flat(rays, inverse):
         return None
     first, second = np.triu_indices(len(rows), 1)
     apart = np.hypot(rows[first] - rows[second], columns[first] - columns[second]) / long_side
@@ -131,13 +145,24 @@ def _patch(
     total = max(1, int(inside.sum()))
     count = len(CLASSES) - 1
     sums = np.bincount(number[inside], roots[inside], minlength=count)
-    return sums / total, np.bincount(number[inside], minlength=count) / total
+    relief = _relief(rays, inverse, errors[rows, columns])
+    return sums / total, np.bincount(number[inside], minlength=count) / total, relief
 
 
-def _is_flat(truth: NDArray[np.float32], camera: Camera, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> bool:
-    x, y = camera.slopes()
-    rays = np.stack([x[0, columns], y[rows, 0], np.ones(len(rows))], axis=1).astype(np.float64)
-    inverse = 1 / truth[rows, columns].astype(np.float64)
+def _relief(rays: NDArray[np.float64], inverse: NDArray[np.float64], errors: NDArray[np.float64]) -> float:
+    """How much more a patch recedes in the prediction, as a share of how much it does; NaN where it hardly does."""
+    true, said = _receding(rays, inverse), _receding(rays, inverse * np.exp(-errors))
+    steep = float(true @ true)
+    return float(said @ true) / steep - 1 if steep >= STEEP**2 else np.nan
+
+
+def _receding(rays: NDArray[np.float64], inverse: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Relative change of inverse depth (2,) along the slopes x / z and y / z."""
+    plane = np.linalg.lstsq(rays, inverse, rcond=None)[0]
+    return np.asarray(plane[:2] / (plane @ rays.mean(axis=0)))
+
+
+def _is_flat(rays: NDArray[np.float64], inverse: NDArray[np.float64]) -> bool:
     plane = np.linalg.lstsq(rays, inverse, rcond=None)[0]
     return bool(np.mean(np.abs(rays @ plane / inverse - 1) < FLAT) >= FLAT_SHARE)
 

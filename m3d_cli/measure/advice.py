@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from m3d_cli.measure.solve import Measurement
-from m3d_cli.measure.spec import Kind
+from m3d_cli.measure.spec import REGIONS, Kind
 from m3d_cli.measure.uncertainty import Term
 
 # Terms as a report names them.
@@ -24,9 +24,14 @@ MEANING: Mapping[str, str] = MappingProxyType(
 _REFERENCE = "add a reference: a length you know in the same photo (--ref)"
 _FOCAL = "give the focal length (--focal, --focal-35mm) or a calibration (--intrinsics)"
 _SURFACE = "put the points on one flat surface and name its plane (on ...), or pick away from edges"
+_REGION = "outline a larger region of the flat surface, without edges and gaps"
+_NEARBY = "add a reference beside it, equally far from the camera (--ref)"
+_SQUARELY = "photograph it from nearer by and squarely"
 _PICK = "pick the points more exactly on a larger picture, or measure a longer stretch"
 _LONGER = "use a longer reference, or a second one"
 _GROUND = "add the ground plane (--ground)"
+
+_ON_SURFACES = (Kind.DISTANCE, Kind.PATH, Kind.ANGLE, Kind.RANGE)
 
 # Terms with less than this share of the variance are not worth a word.
 _WORTH_IT = 0.15
@@ -40,7 +45,8 @@ def improvements(found: Measurement, focal_source: str, *, is_scaled: bool) -> t
     terms = sorted(found.sigma, key=lambda term: -found.sigma[term])
     worth = [term for term in terms if found.sigma[term] ** 2 >= _WORTH_IT * total]
     words = [word for term in worth for word in _words(term, found.kind, focal_source, is_scaled=is_scaled)]
-    return tuple(dict.fromkeys(words))
+    # The one reference that is beside it does what any does.
+    return tuple(word for word in dict.fromkeys(words) if word != _REFERENCE or _NEARBY not in words)
 
 
 def _words(term: Term, kind: Kind, focal_source: str, *, is_scaled: bool) -> tuple[str, ...]:
@@ -54,4 +60,10 @@ def _words(term: Term, kind: Kind, focal_source: str, *, is_scaled: bool) -> tup
         return (_GROUND,)
     if term is Term.PICK:
         return (_PICK,)
-    return (_SURFACE,) if kind in (Kind.DISTANCE, Kind.PATH, Kind.ANGLE, Kind.RANGE) else ()
+    return _local_words(kind, is_scaled=is_scaled)
+
+
+def _local_words(kind: Kind, *, is_scaled: bool) -> tuple[str, ...]:
+    """What helps against errors of depth at the points themselves: a nearby known length shares them."""
+    first = _SURFACE if kind in _ON_SURFACES else _REGION if kind in REGIONS else _SQUARELY
+    return (first,) if is_scaled or kind.power == 0 else (first, _NEARBY)

@@ -19,8 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from m3d_cli.errors import UsageError
 from m3d_cli.measure.reading import MeasureError, Pick
 from m3d_cli.measure.sheet import Entry, Sheet
+from m3d_cli.measure.solve import Refusal
 from m3d_cli.measure.spec import OBJECTS, TYPED_TOLERANCE, Kind, Reference, parse_length
-from m3d_cli.measure.wish import Wish, ask, distinct, numbered
+from m3d_cli.measure.wish import Asked, Refused, Wish, ask, distinct, numbered
 
 REFERENCE_MARK = "ref"
 VIA_COLUMN = "region_shape_attributes"
@@ -101,6 +102,22 @@ class _Shape:
     points: tuple[Pick, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class _Other:
+    """A labelled shape that no measurement is made of, as a circle."""
+
+    label: str
+    shape: str
+
+    def refused(self, number: int) -> Refused:
+        """That it is not measured, under its label."""
+        what = self.shape.strip()[:40] or "shape"
+        name = self.label.strip()[:200] or f"{what} {number}"
+        message = f"{name}: shapes like this {what} are not measured"
+        hint = f"draw one of these instead: {', '.join(dict.fromkeys(_SHAPES))}"
+        return Refused(Kind.DISTANCE, Refusal(name, MeasureError(message, hint=hint)))
+
+
 def parse_annotations(text: str, place: str, unit: str) -> Sheet:
     """The sheet in an annotation tool's JSON; raises UsageError for what is none."""
     content = _json(text, place)
@@ -142,16 +159,26 @@ def _is_via(image: object) -> bool:
 
 def _json(text: str, place: str) -> Any:
     try:
-        return json.loads(text)
+        return _readable(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{place}: not JSON ({str(error)[:80]})") from error
 
 
+def _readable(content: Any) -> Any:
+    """The same with every text fit to be written: JSON can spell halves of characters, which no file can hold."""
+    if isinstance(content, str):
+        return content.encode("utf-8", "replace").decode()
+    if isinstance(content, dict):
+        return {_readable(key): _readable(value) for key, value in content.items()}
+    return [_readable(each) for each in content] if isinstance(content, list) else content
+
+
 def _labelme(file: _LabelMe, place: str, unit: str) -> Sheet:
     shapes = [
-        _Shape(shape.label, kind, _picks(shape.points))
-        for shape in file.shapes
+        _Shape(shape.label, kind, _picks(shape.points, place))
         if (kind := _SHAPES.get(shape.shape_type)) is not None
+        else _Other(shape.label, shape.shape_type)
+        for shape in file.shapes
     ]
     return Sheet((_entry(file.imagePath, shapes, place, unit, _size(file.imageWidth, file.imageHeight)),))
 
@@ -174,21 +201,21 @@ def _coco(file: _Coco, place: str, unit: str) -> Sheet:
 def _coco_shapes(one: _CocoAnnotation, category: _CocoCategory | None, place: str) -> Iterator[_Shape]:
     name = category.name if category is not None else ""
     if one.keypoints:
-        yield from _coco_keypoints(one.keypoints, name, category)
+        yield from _coco_keypoints(one.keypoints, name, category, place)
         return
     if isinstance(one.segmentation, list) and one.segmentation:
         try:
             polygons = TypeAdapter(list[list[float]]).validate_python(one.segmentation)
         except ValidationError as error:
             raise UsageError(f"{place}: a segmentation is no list of polygons") from error
-        yield from (_Shape(name, Kind.AREA, _picks(list(zip(p[::2], p[1::2], strict=False)))) for p in polygons)
+        yield from (_Shape(name, Kind.AREA, _picks(zip(p[::2], p[1::2], strict=False), place)) for p in polygons)
         return
     if one.bbox is not None:
         x, y, width, height = one.bbox
-        yield _Shape(name, Kind.BOX, _picks([(x, y), (x + width, y + height)]))
+        yield _Shape(name, Kind.BOX, _picks([(x, y), (x + width, y + height)], place))
 
 
-def _coco_keypoints(values: Sequence[float], name: str, category: _CocoCategory | None) -> Iterator[_Shape]:
+def _coco_keypoints(values: Sequence[float], name: str, category: _CocoCategory | None, place: str) -> Iterator[_Shape]:
     """The skeleton's bones as distances; without a skeleton, the visible points as one path."""
     triples = list(zip(values[::3], values[1::3], values[2::3], strict=False))
     names = category.keypoints if category is not None else []
@@ -199,28 +226,28 @@ def _coco_keypoints(values: Sequence[float], name: str, category: _CocoCategory 
         a, b = triples[start - 1], triples[end - 1]
         if a[2] > 0 and b[2] > 0:
             ends = "-".join(names[i - 1] if i <= len(names) else str(i) for i in (start, end))
-            yield _Shape(ends, Kind.DISTANCE, _picks([a[:2], b[:2]]))
+            yield _Shape(ends, Kind.DISTANCE, _picks([a[:2], b[:2]], place))
     visible = [(u, v) for u, v, seen in triples if seen > 0]
     if not bones and len(visible) >= 2:
-        yield _Shape(name, Kind.DISTANCE if len(visible) == 2 else Kind.PATH, _picks(visible))
+        yield _Shape(name, Kind.DISTANCE if len(visible) == 2 else Kind.PATH, _picks(visible, place))
 
 
 def _via(images: Iterable[_ViaImage], place: str, unit: str) -> Sheet:
     entries = []
     for image in images:
         regions = image.regions.values() if isinstance(image.regions, dict) else image.regions
-        shapes = [shape for region in regions if (shape := _via_shape(region, place)) is not None]
+        shapes = [_via_shape(region, place) for region in regions]
         entries.append(_entry(image.filename, shapes, place, unit, None))
     return Sheet(tuple(entries))
 
 
-def _via_shape(region: _ViaRegion, place: str) -> _Shape | None:
+def _via_shape(region: _ViaRegion, place: str) -> _Shape | _Other:
     shape = region.shape_attributes
     kind = _SHAPES.get(str(shape.get("name")))
     if kind is None:
-        return None
+        return _Other(_via_label(region.region_attributes), str(shape.get("name") or ""))
     try:
-        points = _picks(_via_points(shape, kind))
+        points = _picks(_via_points(shape, kind), place)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"{place}: a {shape.get('name')} of VIA lacks its points") from error
     if shape.get("name") == "polyline" and len(points) == 2:
@@ -245,10 +272,14 @@ def _via_label(attributes: Mapping[str, Any]) -> str:
     return ""
 
 
-def _entry(match: str, shapes: Iterable[_Shape], place: str, unit: str, size: tuple[int, int] | None) -> Entry:
+def _entry(match: str, shapes: Iterable[_Shape | _Other], place: str, unit: str, size: tuple[int, int] | None) -> Entry:
     """A picture's shapes as a wish; its folder on the annotator's machine does not count."""
-    asked, references = [], []
+    asked: list[Asked] = []
+    references: list[Reference] = []
     for number, shape in enumerate(shapes, 1):
+        if isinstance(shape, _Other):
+            asked.append(shape.refused(number))
+            continue
         kind, label = shape.kind, shape.label.strip()[:200]
         mark, is_marked, rest = label.partition(":")
         if is_marked and mark.strip().lower() == REFERENCE_MARK:
@@ -273,10 +304,10 @@ def _reference(text: str, shape: _Shape, place: str) -> Reference:
         raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
 
 
-def _picks(points: Iterable[tuple[float, float]]) -> tuple[Pick, ...]:
+def _picks(points: Iterable[tuple[float, float]], place: str) -> tuple[Pick, ...]:
     found = tuple(Pick(float(u), float(v)) for u, v in points)
     if any(p.u - p.u != 0 or p.v - p.v != 0 for p in found):
-        raise UsageError("a point of the annotations is not finite")
+        raise UsageError(f"{place}: a point is not finite", hint="draw it again")
     return found
 
 

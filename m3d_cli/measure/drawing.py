@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from m3d_cli.measure.report import PhotoReport, Row
-from m3d_cli.measure.spec import Kind
+from m3d_cli.measure.spec import REGIONS
 from m3d_cli.measure.tables import shown_unit, value_text
 
 # The longest side of the picture is between these, in pixels: labels need room.
@@ -29,7 +30,6 @@ REFERENCE_COLOUR = (255, 255, 255)
 FAILED_COLOUR = (200, 200, 200)
 INK = (20, 20, 24)
 
-_REGIONS = (Kind.AREA, Kind.PLANE, Kind.GROUND, Kind.PLANE_DISTANCE)
 # A character that no font has.
 _NO_GLYPH = "\uffff"
 
@@ -86,12 +86,12 @@ def _marks(report: PhotoReport, scale: tuple[float, float]) -> list[_Mark]:
 
 def _mark(row: Row, number: int, colour: Colour, scale: tuple[float, float]) -> _Mark:
     outline = _scaled(row.points, scale)
-    is_area = row.kind in _REGIONS
+    is_area = row.kind in REGIONS
     outlines = (outline[: row.first_region], outline[row.first_region :]) if row.first_region else (outline,)
     name = _readable(row.name, f"#{number}")
     if row.error is not None:
         return _Mark(outlines, FAILED_COLOUR, f"{name}: not measured", is_area)
-    return _Mark(outlines, colour, f"{name}  {value_text(row)} {shown_unit(row.unit)}", is_area)
+    return _Mark(outlines, colour, f"{name}  {value_text(row)} {_drawable(shown_unit(row.unit))}", is_area)
 
 
 def _scaled(points: Sequence[Point], scale: tuple[float, float]) -> tuple[Point, ...]:
@@ -209,9 +209,19 @@ def _between(one: Point, other: Point, share: float) -> Point:
 
 def _readable(name: str, instead: str) -> str:
     """The name, or ``instead`` where the font has no glyphs for it; cut where it is long."""
-    line = " ".join(name.split())
+    line = _drawable(" ".join(name.split()))
     short = line if len(line) <= 28 else f"{line[:27]}..."
     return short if short and all(_has_glyph(character) for character in short) else instead
+
+
+def _drawable(text: str) -> str:
+    """The text with what the font lacks in its plain form where there is one: e for an accented one, 2 for a square."""
+    return "".join(each if _has_glyph(each) else _plain(each) for each in text)
+
+
+def _plain(character: str) -> str:
+    letters = "".join(each for each in unicodedata.normalize("NFKD", character) if not unicodedata.combining(each))
+    return letters if letters and all(map(_has_glyph, letters)) else character
 
 
 @cache

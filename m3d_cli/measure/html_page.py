@@ -13,6 +13,7 @@ from html import escape
 from m3d_cli.measure.advice import MEANING
 from m3d_cli.measure.pages import page_asset, policy_hash
 from m3d_cli.measure.report import PhotoReport, Row
+from m3d_cli.measure.rounding import significant
 from m3d_cli.measure.spec import UNITS
 from m3d_cli.measure.tables import interval_text, shown_unit, value_text
 
@@ -102,7 +103,7 @@ def _table_row(number: int, report: PhotoReport, row: Row) -> str:
     low, high = interval_text(row)
     half = (row.interval[1] - row.interval[0]) / 2
     share = half / abs(row.value) if row.value and row.unit != "deg" else None
-    relative = f"{share:.1%}" if share is not None else f"{half:.2g}{unit}"
+    relative = _percent(share) if share is not None else f"{significant(half, 2):g}{unit}"
     return (
         f'<tr>{first}<td class="num" data-sort="{_in_si(row):.9g}"><b>{value_text(row)}</b> {unit}</td>'
         f'<td class="num" data-sort="{row.interval[0]:.9g}">{low} to {high}</td>'
@@ -110,6 +111,11 @@ def _table_row(number: int, report: PhotoReport, row: Row) -> str:
         f'<td><span class="pill {escape(row.trust)}">{escape(row.trust)}</span></td>'
         f"<td>{escape(MEANING.get(row.limited_by, row.limited_by))}</td></tr>"
     )
+
+
+def _percent(share: float) -> str:
+    """Two digits are enough to say how wide an interval is."""
+    return f"{significant(100 * share, 2):g}%"
 
 
 def _in_si(row: Row) -> float:
@@ -190,7 +196,7 @@ def _bar(row: Row) -> str:
     unit = escape(shown_unit(row.unit))
     key = "".join(
         f'<li><svg viewBox="0 0 1 1"><rect width="1" height="1" fill="{TERM_COLOURS.get(term, "#888888")}"/></svg>'
-        f"{escape(MEANING.get(term, term))} {sigma:.2g} {unit}</li>"
+        f"{escape(MEANING.get(term, term))} {significant(sigma, 2):g} {unit}</li>"
         for share, term, sigma in shares
         if share >= 0.01
     )

@@ -150,12 +150,12 @@ def _gap(scene: Scene, plan: Plan) -> None:
 
 
 def _box(scene: Scene, measure: Measure) -> list[Plan]:
-    found = box_extremes(scene.depth, measure)
+    found = box_extremes(scene.depth, measure, scene.noise.cell)
     plans = []
     for axis, part in enumerate(("width", "height", "depth")):
         plan = Plan(replace(measure, name=f"{measure.name}.{part}"))
-        plan.points = found.ends[axis]
-        plan.elements = [scene.element(p, measure.pick_sigma, None, measure.name) for p in plan.points]
+        plan.points = (found.ends[axis][0].pick, found.ends[axis][1].pick)
+        plan.elements = [Element(end.pick, measure.pick_sigma, end) for end in found.ends[axis]]
         plan.quantity = _component(axis)
         plan.method = f"visible {part} of the foreground in the box"
         plan.warnings.extend(found.warnings)

@@ -20,7 +20,9 @@ class DepthNoise:
     in long sides of the picture, share exp(-d / ``reach``) of it. ``object_sigma`` is that of a thing: places of equal
     depth share it, places at other depths do not. So a length on one surface is far surer than the distance between
     two things. ``long_side`` in pixels. ``confidence_errors`` are pairs of a confidence, rising, and how much larger
-    than usual object and shape error are there.
+    than usual object and shape error are there. ``cell`` is how many pixels one pixel of the network covers: edges are
+    smeared over so many. ``relief_sigma`` is by what share of it surfaces recede too little or too much: networks make
+    slanted ones too flat.
     """
 
     scale_sigma: float
@@ -29,6 +31,8 @@ class DepthNoise:
     long_side: float
     object_sigma: float = 0.0
     confidence_errors: tuple[tuple[float, float], ...] = ()
+    cell: float = 1.0
+    relief_sigma: float = 0.0
 
     def factors(self, confidences: Sequence[float | None] | NDArray[np.float32]) -> NDArray[np.float64]:
         """How much larger than usual the errors (N,) are at places of these confidences; 1 where none is known."""

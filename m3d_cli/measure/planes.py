@@ -131,11 +131,16 @@ def _covariance(
     noise: DepthNoise,
     factors: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Covariance of ``q`` from the correlated errors of depth, followed through points spread over the region."""
+    """Covariance of ``q`` from the correlated errors of depth, followed through points spread over the region, and from
+    that of how much the plane recedes.
+    """
     traced = np.linspace(0, len(rays) - 1, min(TRACED, len(rays))).astype(np.int64)
     estimator = np.linalg.pinv(rays[traced])
     level = inverse[traced]
     residual = float(np.std((rays @ q - inverse) / inverse)) if math.isfinite(noise.shape_sigma) else 0.0
     own = np.full(len(traced), residual)
     errors = noise.covariance(pixels[traced], 1 / level, own, factors[traced]) * np.outer(level, level)
-    return np.asarray(estimator @ errors @ estimator.T)
+    # What a plane facing the camera, through its middle, would not have.
+    receding = q - np.array([0.0, 0.0, q @ rays.mean(axis=0)])
+    relief = noise.relief_sigma**2 * np.outer(receding, receding)
+    return np.asarray(estimator @ errors @ estimator.T + relief)

@@ -1,14 +1,17 @@
 """Depth at a picked pixel, read from a window around it and on one side of any edge; never from a single pixel.
 
-Inverse depth of a plane is linear in the picture, so a small window is fitted by ``w = w0 + wu du + wv dv``.
+Inverse depth of a plane is linear in the picture, so a small window is fitted by ``w = w0 + wu du + wv dv``. An edge is
+smeared over a pixel of the network, which covers many of a large photo: it is looked for at that grain, and what is
+smeared is left out of the fit.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,8 +22,12 @@ from m3d_cli.errors import M3dError
 # The window reaches this share of the picture's long side, and at least so many pixels, to each side of the pick.
 WINDOW_SHARE = 0.004
 LEAST_REACH = 2
-# Sorted depths that differ by more than this from one to the next lie on two sides of an edge.
+# And at least so many pixels of the network, without which both sides of an edge are not seen.
+CELLS = 2
+# Sorted depths that differ by more than this from one to the next lie on two sides of an edge,
 SPLIT = 0.06
+# unless all of the window lies within this share of one plane, as a floor does that is seen at a grazing angle.
+FLAT = 0.015
 # The other side of an edge counts when it holds this share of the window.
 LEAST_SIDE = 0.12
 # Pixels a fit needs; with fewer known ones the window tells only its median.
@@ -92,6 +99,16 @@ class Reading:
         """Whether an occluding edge runs through the window."""
         return self.other_depth is not None
 
+    def at(self, pick: Pick) -> Reading:
+        """The same surface at another pixel on this side of any edge: within a pixel, its slope is followed; farther
+        on, the depth is kept and what the slope would change adds to the residual.
+        """
+        du, dv = pick.u - self.pick.u, pick.v - self.pick.v
+        change = (self.gradient[0] * du + self.gradient[1] * dv) / self.inverse
+        if math.hypot(du, dv) <= 1 and abs(change) < SPLIT:
+            return replace(self, pick=pick, inverse=self.inverse * (1 + change), other_depth=None)
+        return replace(self, pick=pick, residual=math.hypot(self.residual, change), other_depth=None)
+
 
 def check_inside(pick: Pick, camera: Camera, subject: str) -> None:
     """Raise MeasureError, about ``subject``, for a pick outside the photo or outside its straightened picture."""
@@ -111,47 +128,90 @@ def _is_inside(place: tuple[float, float], camera: Camera) -> bool:
     return 0 <= place[0] <= camera.width and 0 <= place[1] <= camera.height
 
 
-def read_depth(depth: DepthMap, pick: Pick, name: str) -> Reading:
-    """The depth at ``pick``; raises MeasureError, naming the measurement, outside the picture and on unknown depth."""
+def read_depth(depth: DepthMap, pick: Pick, name: str, cell: float = 1.0) -> Reading:
+    """The depth at ``pick``; raises MeasureError, naming the measurement, outside the picture and on unknown depth.
+
+    ``cell`` is how many pixels of the depth map one pixel of the network covers.
+    """
     camera = depth.camera
     check_inside(pick, camera, f"{name}: the point")
     column, row = min(int(pick.u), camera.width - 1), min(int(pick.v), camera.height - 1)
-    rows, columns = _window(depth, row, column)
+    step = max(1, round(cell))
+    rows, columns = _window(depth, row, column, step)
     values = depth.depth[rows, columns]
-    known = np.isfinite(values)
     if not math.isfinite(depth.depth[row, column]):
         raise MeasureError(
             f"{name}: the depth at {pick} is unknown (sky, or beyond what the network can tell)",
             hint="pick a point on the thing itself",
         )
-    side, other = _own_side(values, known, row - rows.start, column - columns.start, pick.side)
+    side, other = _own_side(values, row - rows.start, column - columns.start, pick.side, step)
     inverse, gradient, residual = _fit(values, side, rows, columns, pick)
     confidence = None if depth.confidence is None else float(depth.confidence[row, column])
     return Reading(pick, inverse, gradient, residual, None if pick.side else other, confidence)
 
 
-def _window(depth: DepthMap, row: int, column: int) -> tuple[slice, slice]:
-    reach = max(LEAST_REACH, round(WINDOW_SHARE * max(depth.camera.width, depth.camera.height)))
+def _window(depth: DepthMap, row: int, column: int, step: int) -> tuple[slice, slice]:
+    share = round(WINDOW_SHARE * max(depth.camera.width, depth.camera.height))
+    reach = max(LEAST_REACH, share, CELLS * step)
     rows = slice(max(0, row - reach), min(depth.camera.height, row + reach + 1))
     return rows, slice(max(0, column - reach), min(depth.camera.width, column + reach + 1))
 
 
 def _own_side(
-    values: NDArray[np.float32], known: NDArray[np.bool_], row: int, column: int, wanted: Side | None
+    values: NDArray[np.float32], row: int, column: int, wanted: Side | None, step: int
 ) -> tuple[NDArray[np.bool_], float | None]:
-    """The pixels of the window on the pick's side of its largest jump, and the median depth of the other side."""
-    ordered = np.sort(values[known])
-    ratios = ordered[1:] / ordered[:-1]
-    if not len(ratios) or ratios.max() < 1 + SPLIT:
+    """The pixels of the window that are on the pick's side of its largest jump, and the median depth of the other side.
+
+    Jumps are looked for between every ``step``-th row and column through the pick.
+    """
+    known = np.isfinite(values)
+    grid = values[row % step :: step, column % step :: step]
+    grid_known = np.isfinite(grid)
+    cut = _cut(grid, grid_known)
+    if cut is None:
         return known, None
-    cut = float(ordered[int(ratios.argmax())])
     near = known & (values <= cut)
     far = known & ~near
     is_near = bool(near[row, column]) if wanted is None else wanted is Side.NEAR
     own, other = (near, far) if is_near else (far, near)
-    if other.sum() < LEAST_SIDE * known.sum():
-        return own, None
-    return own, float(np.median(values[other]))
+    others = grid[grid_known & ((grid > cut) if is_near else (grid <= cut))]
+    sharp = unsmeared(own, other, step)
+    if len(others) < LEAST_SIDE * grid_known.sum():
+        return sharp, None
+    return sharp, float(np.median(others))
+
+
+def unsmeared(own: NDArray[np.bool_], other: NDArray[np.bool_], cell: float) -> NDArray[np.bool_]:
+    """The pixels of ``own`` (H, W) that are not within a pixel of the network, ``cell`` wide, of the ``other`` side.
+
+    All of ``own`` where that leaves too few.
+    """
+    reach = round(cell)
+    if reach <= 1:
+        return own
+    around = np.ones((2 * reach + 1, 2 * reach + 1), dtype=np.uint8)
+    sharp = own & ~cv2.dilate(other.astype(np.uint8), around).astype(np.bool_)
+    return sharp if sharp.sum() >= LEAST_FIT else own
+
+
+def _cut(grid: NDArray[np.float32], known: NDArray[np.bool_]) -> float | None:
+    """The depth between the two sides of an edge, None where the window holds one surface."""
+    ordered = np.sort(grid[known])
+    ratios = ordered[1:] / ordered[:-1]
+    if not len(ratios) or ratios.max() < 1 + SPLIT or _is_flat(grid, known):
+        return None
+    place = int(ratios.argmax())
+    return float(np.sqrt(ordered[place] * ordered[place + 1]))
+
+
+def _is_flat(grid: NDArray[np.float32], known: NDArray[np.bool_]) -> bool:
+    if known.sum() < LEAST_FIT:
+        return False
+    v, u = np.nonzero(known)
+    inverse = 1 / grid[known].astype(np.float64)
+    design = np.stack([np.ones(len(u)), u, v], axis=1)
+    misfit = design @ np.linalg.lstsq(design, inverse, rcond=None)[0] - inverse
+    return bool(np.abs(misfit).max() <= FLAT * np.median(inverse))
 
 
 def _fit(

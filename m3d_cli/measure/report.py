@@ -17,9 +17,9 @@ from m3d_cli.measure.lens import Lens
 from m3d_cli.measure.noise import DepthNoise
 from m3d_cli.measure.reading import MeasureError, Pick, check_inside
 from m3d_cli.measure.references import Scale
-from m3d_cli.measure.rounding import decimals_for, end_decimals, rounded, significant
+from m3d_cli.measure.rounding import decimals_for, end_decimals, rounded, significant, value_decimals
 from m3d_cli.measure.solve import Measurement, Refusal, Solution, solve
-from m3d_cli.measure.spec import UNITS, Kind, Measure, Request
+from m3d_cli.measure.spec import REGIONS, UNITS, Kind, Measure, Request
 from m3d_cli.measure.wish import Asked, Refused, Wish, name_of
 
 
@@ -178,7 +178,7 @@ def _adapter() -> TypeAdapter[PhotoReport]:
 
 def _inside(one: Asked, depth: DepthMap) -> Asked:
     """Regions that leave the picture are refused; single points are where they are read."""
-    if isinstance(one, Refused) or one.kind not in (Kind.PLANE, Kind.GROUND, Kind.PLANE_DISTANCE):
+    if isinstance(one, Refused) or one.kind not in REGIONS:
         return one
     try:
         for pick in (*one.points, *one.second):
@@ -222,7 +222,7 @@ def _row(found: Measurement, measure: Measure, focal_source: str, *, is_scaled: 
     return Row(
         name=found.name,
         kind=str(found.kind),
-        value=rounded(value, decimals),
+        value=rounded(value, value_decimals(value, low, decimals)),
         unit=unit,
         interval=(rounded(low, end_decimals(low, decimals)), rounded(high, decimals)),
         sigma={str(term): significant(sigma / factor, 3) for term, sigma in found.sigma.items()},

@@ -26,6 +26,11 @@ def end_decimals(end: float, decimals: int) -> int:
     return -_magnitude(end)
 
 
+def value_decimals(value: float, low: float, decimals: int) -> int:
+    """Places of a value: those that its interval supports, but what is surely positive stays so."""
+    return end_decimals(value, decimals) if low > 0 else decimals
+
+
 def rounded(value: float, decimals: int) -> float:
     """``value`` to so many decimal places; never minus zero."""
     return round(value, decimals) + 0.0

@@ -33,7 +33,7 @@ class Scene:
     def element(self, pick: Pick, sigma: float, on: str | None, name: str) -> Element:
         """A point of the measurement ``name``, read from the depth or on the plane ``on``; raises MeasureError."""
         if on is None:
-            return Element(pick, sigma, read_depth(self.depth, pick, name))
+            return Element(pick, sigma, read_depth(self.depth, pick, name, self.noise.cell))
         camera = self.depth.camera
         check_inside(pick, camera, f"{name}: the point")
         plane = self.plane(on, name)

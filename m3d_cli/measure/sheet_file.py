@@ -32,7 +32,7 @@ def _read(path: Path, unit: str | None) -> Sheet:
     if kind in (".csv", ".tsv", ".txt"):
         is_via = VIA_COLUMN in next(_lines(text), "")
         return parse_via_csv(text, str(path), unit or "m") if is_via else parse_csv(text, str(path), unit)
-    raise UsageError(f"{path}: what kind of file is this?", hint=_HINT)
+    raise UsageError(f"{path}: its ending is of no measurement file", hint=_HINT)
 
 
 def _text(path: Path) -> str:

@@ -107,8 +107,10 @@ def _finish(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
     kind = plan.measure.kind
     split = uncertain.split(scaled(plan.quantity, scale, len(plan.elements), kind.power))
     if kind in _NEVER_ZERO and not split.value > 0:
-        raise MeasureError(f"{plan.measure.name}: its points are at the same place")
+        raise MeasureError(f"{plan.measure.name}: its points are at the same place", hint="give different points")
     low, high = interval(split, kind.power)
+    # Only a height, of a point under the ground, can be below 0.
+    low = low if kind is Kind.HEIGHT else max(0.0, low)
     still = uncertain.state(np.zeros(len(uncertain.terms)))
     factor = scale.factor if scale is not None else 1.0
     is_scaled = scale is not None and kind.power > 0

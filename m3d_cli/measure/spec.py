@@ -52,7 +52,8 @@ POINTS: Mapping[Kind, tuple[int, int | None]] = MappingProxyType(
     }
 )
 
-_REGIONS = (Kind.PLANE, Kind.AREA, Kind.PLANE_DISTANCE, Kind.GROUND)
+# Those whose points go around a flat region.
+REGIONS = (Kind.PLANE, Kind.AREA, Kind.PLANE_DISTANCE, Kind.GROUND)
 
 # Metres in one unit.
 UNITS: Mapping[str, float] = MappingProxyType({"m": 1.0, "cm": 0.01, "mm": 0.001, "ft": 0.3048, "in": 0.0254})
@@ -70,6 +71,9 @@ OBJECTS: Mapping[str, tuple[float, float]] = MappingProxyType(
         "quarter": (0.02426, 0.003),
     }
 )
+
+# How points are given, wherever they come from.
+POINTS_HINT = "points are pairs of pixels u,v, one after the other"
 
 # A length that a person typed is taken to be right to this share.
 TYPED_TOLERANCE = 0.005
@@ -99,8 +103,10 @@ class Measure:
         for points in regions:
             if len(points) < fewest or (most is not None and len(points) > most):
                 wanted = str(fewest) if fewest == most else f"{fewest} to {most}" if most else f"{fewest} or more"
-                raise MeasureError(f"{self.name}: {self.kind} takes {wanted} points, not {len(points)}")
-        if self.kind in _REGIONS:
+                raise MeasureError(
+                    f"{self.name}: {self.kind} takes {wanted} points, not {len(points)}", hint=POINTS_HINT
+                )
+        if self.kind in REGIONS:
             for points in regions:
                 self._check_region(points)
         if self.on is not None and self.kind not in (Kind.DISTANCE, Kind.PATH, Kind.ANGLE, Kind.RANGE):
@@ -108,7 +114,10 @@ class Measure:
 
     def _check_region(self, points: tuple[Pick, ...]) -> None:
         if self.kind is Kind.GROUND and 0 < len(points) < 3:
-            raise MeasureError(f"{self.name}: a ground region takes 3 or more points, not {len(points)}")
+            raise MeasureError(
+                f"{self.name}: a ground region takes 3 or more points, not {len(points)}",
+                hint=f"{POINTS_HINT}, or auto",
+            )
         if crosses_itself(points):
             raise MeasureError(f"{self.name}: its polygon crosses itself", hint="give the corners in their order")
 
@@ -127,11 +136,15 @@ class Reference:
     def __post_init__(self) -> None:
         check_pick_sigma(self.pick_sigma, self.name)
         if not (math.isfinite(self.length) and self.length > 0):
-            raise MeasureError(f"{self.name}: a reference of {self.length} m is no length")
+            raise MeasureError(
+                f"{self.name}: a reference of {self.length:g} m is no length", hint="give a positive one"
+            )
         if not 0 <= self.tolerance < 1:
-            raise MeasureError(f"{self.name}: a tolerance of {self.tolerance:g} is not between 0 and 1")
+            raise MeasureError(
+                f"{self.name}: a tolerance of {self.tolerance:g} is not between 0 and 1", hint="0.01 is 1 %"
+            )
         if self.points[0] == self.points[1]:
-            raise MeasureError(f"{self.name}: both ends of the reference are the same point")
+            raise MeasureError(f"{self.name}: both ends of the reference are the same point", hint="give two points")
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +168,7 @@ def check_unit(unit: str, name: str) -> None:
 def check_pick_sigma(sigma: float, name: str) -> None:
     """Raise MeasureError for an impossible uncertainty of a point."""
     if not (math.isfinite(sigma) and sigma >= 0):
-        raise MeasureError(f"{name}: a point's uncertainty of {sigma} pixels is impossible")
+        raise MeasureError(f"{name}: a point's uncertainty of {sigma} pixels is impossible", hint="1 is usual")
 
 
 def crosses_itself(points: tuple[Pick, ...]) -> bool:

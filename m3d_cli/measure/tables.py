@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from m3d_cli.measure.advice import MEANING
 from m3d_cli.measure.report import PhotoReport, Row
-from m3d_cli.measure.rounding import end_decimals, text_of
+from m3d_cli.measure.rounding import end_decimals, text_of, value_decimals
 from m3d_cli.measure.uncertainty import Term
 
 COLUMNS = (
@@ -43,7 +43,10 @@ def shown_unit(unit: str) -> str:
 
 def value_text(row: Row) -> str:
     """The value with its digits; empty where there is none."""
-    return "" if row.value is None else text_of(row.value, row.decimals)
+    if row.value is None:
+        return ""
+    low = 0.0 if row.interval is None else row.interval[0]
+    return text_of(row.value, value_decimals(row.value, low, row.decimals))
 
 
 def interval_text(row: Row) -> tuple[str, str]:

@@ -148,9 +148,17 @@ def wish_of_flags(
     for flag, text in flags:
         counts[flag] += 1
         asked.append(parse_flag(flag, text, counts[flag], unit))
-    refs = tuple(parse_reference(text, number) for number, text in enumerate(references, 1))
+    refs = tuple(_reference_of(text, number) for number, text in enumerate(references, 1))
     check_names(asked, "the command line")
     return Wish(tuple(asked), numbered(refs), allow_assumed_focal)
+
+
+def _reference_of(text: str, number: int) -> Reference:
+    """A reference on the command line, where one that is none ends everything."""
+    try:
+        return parse_reference(text, number)
+    except MeasureError as error:
+        raise UsageError(error.message, hint=error.hint) from error
 
 
 def check_names(asked: Iterable[Asked], place: str) -> None:

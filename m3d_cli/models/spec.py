@@ -18,8 +18,9 @@ class ModelSpec:
 
     ``hidden`` networks exist for tests and are not listed. The errors of ln depth: ``scale_sigma`` is common to a
     picture, ``object_sigma`` to a thing in it, ``shape_sigma`` shared by places of one surface closer than
-    ``shape_reach`` long sides (`measure.noise`). ``confidence_errors`` are pairs of a confidence and how much larger
-    than usual the last two are where the network is that confident.
+    ``shape_reach`` long sides (`measure.noise`), ``relief_sigma`` the share by which surfaces recede too little or too
+    much. ``confidence_errors`` are pairs of a confidence and how much larger than usual the errors of things and shapes
+    are where the network is that confident.
     """
 
     name: str
@@ -38,6 +39,7 @@ class ModelSpec:
     object_sigma: float = 0.15
     shape_sigma: float = 0.10
     shape_reach: float = 1.0
+    relief_sigma: float = 0.2
     confidence_errors: tuple[tuple[float, float], ...] = ()
 
 
@@ -58,6 +60,7 @@ LITE = ModelSpec(
     object_sigma=0.158,
     shape_sigma=0.097,
     shape_reach=1.0,
+    relief_sigma=0.237,
     confidence_errors=((0.816, 1.589), (0.855, 1.294), (0.887, 0.922), (0.908, 0.614), (0.929, 0.579), (0.953, 0.486)),
 )
 

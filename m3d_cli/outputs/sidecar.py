@@ -68,6 +68,7 @@ class ModelRecord:
     shape_sigma: float
     shape_reach: float
     confidence_errors: tuple[tuple[float, float], ...] = ()
+    relief_sigma: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

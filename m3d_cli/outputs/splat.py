@@ -17,6 +17,9 @@ _FIELD = math.radians(50)
 _YAW, _PITCH = math.radians(18), math.radians(22)  # how far the viewer stands to the side and above
 _MOST_POINTS = 3_000_000
 _REACH = (2, 98)  # percentiles of the points that the picture holds
+_FILLED = 0.9  # of the picture's width or height is what lies between them
+_CLOSEST = 4.0  # magnification up to which a small cloud is shown larger
+_FAR_OFF = 1_000_000  # pixels
 
 
 def encode_cloud_preview(cloud: PointCloud, width: int = WIDTH, height: int = HEIGHT) -> bytes:
@@ -34,11 +37,9 @@ def render_cloud(cloud: PointCloud, width: int = WIDTH, height: int = HEIGHT) ->
         return canvas
     points, colours = _sampled(cloud.turned(Axes.OPENCV))
     seen = _seen_from_above(points)
-    focal = 0.5 * width / math.tan(_FIELD / 2)
     ahead = seen[:, 2] > 1e-3
     seen, colours = seen[ahead], colours[ahead]
-    u = np.rint(focal * seen[:, 0] / seen[:, 2] + width / 2).astype(np.int64)
-    v = np.rint(focal * seen[:, 1] / seen[:, 2] + height / 2).astype(np.int64)
+    u, v = _filling(seen[:, :2] / seen[:, 2:], width, height)
     depth = np.full((height, width), np.inf, dtype=np.float32)
     for du, dv in _footprint(len(seen), width * height):
         _paint(canvas, depth, u + du, v + dv, seen[:, 2], colours)
@@ -68,6 +69,16 @@ def _seen_from_above(points: NDArray[np.float32]) -> NDArray[np.float32]:
     spread = float(np.linalg.norm(high[:2] - low[:2]))
     back = max(float(middle[2]), 0.55 * spread / math.tan(_FIELD / 2))
     return np.asarray(turned + np.array([0, 0, back]), dtype=np.float32)
+
+
+def _filling(slopes: NDArray[np.float32], width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Columns and rows of slopes x/z and y/z (N, 2) in a picture that nearly all of them fill, none of it wasted."""
+    low, high = np.percentile(slopes, _REACH, axis=0)
+    size = np.array([width, height])
+    usual = 0.5 * width / math.tan(_FIELD / 2)
+    scale = min(_CLOSEST * usual, float((_FILLED * size / np.maximum(high - low, 1e-6)).min()))
+    place = np.rint((slopes - (low + high) / 2) * scale + size / 2).clip(-_FAR_OFF, _FAR_OFF).astype(np.int64)
+    return place[:, 0], place[:, 1]
 
 
 def _footprint(count: int, pixels: int) -> list[tuple[int, int]]:

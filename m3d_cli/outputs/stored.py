@@ -31,6 +31,11 @@ SIDECAR_SUFFIX = ".json"
 # Formats that can be read back, best first.
 DEPTH_SUFFIXES = (".npz", ".npy", ".png")
 CONFIDENCE_SUFFIX = ".conf.png"
+# Metres that a photo can show; other numbers are damage.
+NEAREST, FARTHEST = 1e-4, 1e6
+# Focal lengths lie between the picture's long side divided and multiplied by this, principal points within so many.
+LONGEST_LENS, MOST_SHIFT = 1e4, 100.0
+MOST_SIDE = 1_000_000  # pixels
 # A sidecar is a few kilobytes.
 MOST_SIDECAR_BYTES = 4_000_000
 
@@ -222,7 +227,7 @@ def _confidence(sidecar_file: Path, camera: Camera) -> Array | None:
 def _metres(depth: Array) -> Array:
     """Unknown where a value is no depth."""
     with np.errstate(invalid="ignore"):
-        is_depth = np.isfinite(depth) & (depth > 0)
+        is_depth = (depth >= NEAREST) & (depth <= FARTHEST)
     return np.asarray(np.where(is_depth, depth, np.float32(np.nan)), dtype=np.float32)
 
 
@@ -241,6 +246,15 @@ def _camera(path: Path, record: CameraRecord) -> Camera:
         )
     except (ValueError, M3dError) as error:
         raise OutputError(f"{path}: its camera is impossible ({error})", hint=_HOW) from error
+    size = max(camera.width, camera.height)
+    if size > MOST_SIDE:
+        _refuse(path, "a picture of that size is impossible")
+    far_off = max(abs(camera.cx), abs(camera.cy)) > MOST_SHIFT * size
+    if (
+        far_off
+        or not size / LONGEST_LENS < min(camera.fx, camera.fy) <= max(camera.fx, camera.fy) < size * LONGEST_LENS
+    ):
+        _refuse(path, "its camera is of no lens that there is")
     if not 0 <= record.focal_rel_sigma < 1:
         _refuse(path, f"a focal sigma of {record.focal_rel_sigma} is impossible")
     return camera
@@ -250,7 +264,7 @@ def _cell(path: Path, sidecar: Sidecar) -> float:
     """From the canonical transform's own factor, depth_scale = f s / f_c: the photo was resized by s."""
     camera, model = sidecar.camera, sidecar.model
     scale = model.depth_scale * model.canonical_focal_px / max(camera.fx, camera.fy)
-    noise = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach)
+    noise = (model.scale_sigma, model.object_sigma, model.shape_sigma, model.shape_reach, model.relief_sigma)
     if not (math.isfinite(scale) and scale > 0 and all(math.isfinite(n) and n >= 0 for n in noise)):
         _refuse(path, "what it says of the model is impossible")
     if model.shape_reach == 0:
@@ -266,7 +280,7 @@ def _with_noise(model: object) -> object:
         return model
     spec = SPECS.get(str(model.get("name")))
     known: dict[str, Any] = {"backend": "torch"}
-    for name in ("scale_sigma", "object_sigma", "shape_sigma", "shape_reach"):
+    for name in ("scale_sigma", "object_sigma", "shape_sigma", "shape_reach", "relief_sigma"):
         known[name] = getattr(spec, name) if spec is not None else _default(name)
     return {**known, **model}
 

@@ -85,6 +85,9 @@ def test_an_assumed_focal_length_ends_with_7_unless_allowed(capsys, depth):
         (["--line", "1,1 2,2", "--ref", "1,1 2,2"], "has no length"),
         (["--line", "x=1,1 2,2", "--line", "x=1,1 3,3"], "are named x"),
         (["--plane-distance", "1,1 2,2 3,3"], "one region only"),
+        (["--line", "1,1 2,2", "--ref", "1,1 2,2 = -5 m"], "of -5 m is no length"),
+        (["--line", "1,1 2,2", "--ref", "1,1 2,2 = nan"], "is no length"),
+        (["--line", "1,1 2,2", "--ref", "card: 1,1 1,1"], "are the same point"),
     ],
 )
 def test_impossible_requests_give_2(capsys, depth, arguments, word):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import os
 import random
@@ -20,6 +21,11 @@ from PIL.TiffImagePlugin import IFDRational
 from m3d_cli.errors import PhotoError
 from m3d_cli.files.exif import read_exif
 from m3d_cli.files.load import load, read_facts
+
+_spec = importlib.util.spec_from_file_location("mutations", Path(__file__).with_name("mutations.py"))
+mutations = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(mutations)
+mutated = mutations.mutated
 
 IMAGES = 500
 EXIF_BLOCKS = 500
@@ -66,48 +72,6 @@ def _saved(image: Image.Image, name: str) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
-
-
-def mutated(data: bytes, rng: random.Random, first: int = 0, last: int | None = None) -> bytes:
-    """``data`` with a few bytes between ``first`` and ``last`` flipped, overwritten, removed, doubled or cut off."""
-    changed = bytearray(data)
-    for _ in range(rng.choice((1, 1, 2, 4, 16))):
-        end = min(len(changed), last) if last is not None else len(changed)
-        if end <= first:
-            break
-        at = rng.randrange(first, end)
-        _MUTATIONS[rng.randrange(len(_MUTATIONS))](changed, at, rng)
-    return bytes(changed)
-
-
-def _flip(data: bytearray, at: int, rng: random.Random) -> None:
-    data[at] ^= 1 << rng.randrange(8)
-
-
-def _overwrite(data: bytearray, at: int, rng: random.Random) -> None:
-    data[at] = rng.choice((0, 1, 0x7F, 0x80, 0xFF, rng.randrange(256)))
-
-
-def _overwrite_word(data: bytearray, at: int, rng: random.Random) -> None:
-    data[at : at + 4] = rng.choice(
-        (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", b"\0\0\x40\0", rng.randbytes(4))
-    )
-
-
-def _remove(data: bytearray, at: int, rng: random.Random) -> None:
-    del data[at : at + rng.randrange(1, 32)]
-
-
-def _double(data: bytearray, at: int, rng: random.Random) -> None:
-    data[at:at] = data[at : at + rng.randrange(1, 32)]
-
-
-def _cut(data: bytearray, at: int, rng: random.Random) -> None:
-    if rng.random() < 0.3:
-        del data[at:]
-
-
-_MUTATIONS = (_flip, _flip, _overwrite, _overwrite_word, _remove, _double, _cut)
 
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")

@@ -155,7 +155,11 @@ function endText(end, row) {
   return end > 0 && Number(text) === 0 ? String(end) : text;
 }
 function shown(unitName) { return unitName === "deg" ? "°" : unitName.replace("2", "²"); }
-function valueText(row) { return row.value === null ? "" : `${row.value.toFixed(decimals(row))} ${shown(row.unit)}`; }
+function valueText(row) {
+  if (row.value === null) return "";
+  const text = row.interval[0] > 0 ? endText(row.value, row) : row.value.toFixed(decimals(row));
+  return `${text} ${shown(row.unit)}`;
+}
 function drawList() {
   const focus = document.activeElement?.dataset?.key, start = document.activeElement?.selectionStart;
   const planes = items.filter((each) => ["plane", "area", "ground"].includes(each.kind));

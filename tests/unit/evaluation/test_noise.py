@@ -59,6 +59,23 @@ def test_errors_of_things_at_different_depths_are_object_errors():
     assert found.shape_sigma < 0.01
 
 
+def test_surfaces_that_recede_too_little_are_told():
+    """In each picture the network flattens a floor by another share."""
+    camera = Camera.centred(WIDTH, HEIGHT, 40.0)
+    rays, true = camera.rays().astype(np.float64), np.array([0.3, -0.9, 1.0])
+    shares = np.random.default_rng(5).normal(-0.15, 0.2, 12)
+    pictures = []
+    for share in shares:
+        said = np.array([true[0] * (1 + share), true[1] * (1 + share), true[2]])
+        truth, prediction = ((1.5 / (rays @ plane)).astype(np.float32) for plane in (true, said))
+        pictures.append(picture_errors(prediction, truth, camera))
+    assert fit_errors(pictures).relief_sigma == pytest.approx(np.sqrt(np.mean(shares**2)), rel=0.25)
+    noisy = wall(camera) * np.random.default_rng(6).normal(1, 0.01, (HEIGHT, WIDTH)).astype(np.float32)
+    facing = picture_errors(noisy, wall(camera), camera)
+    assert np.isnan(facing.relief)
+    assert fit_errors([facing]).relief_sigma == 0
+
+
 def test_unknown_depth_takes_no_part():
     camera = Camera.centred(WIDTH, HEIGHT, 40.0)
     truth = wall(camera)

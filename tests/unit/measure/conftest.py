@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -49,6 +50,14 @@ class World:
     def map(self, camera=None):
         depth = np.where(np.isfinite(self.depth), self.depth, np.nan).astype(np.float32)
         return DepthMap(depth, camera or self.camera)
+
+    def smeared(self, cell):
+        """The map as a network sees it whose pixels cover ``cell`` ones, enlarged again."""
+        sharp = self.map()
+        height, width = sharp.depth.shape
+        size = (round(width / cell), round(height / cell))
+        small = cv2.resize(sharp.depth, size, interpolation=cv2.INTER_AREA)
+        return DepthMap(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), sharp.camera)
 
     def pick(self, *point, side=None):
         """The pixel at which a point in metres is seen."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -24,6 +25,32 @@ def pole():
 @pytest.mark.parametrize(("side", "metres"), [(None, 3.0), (Side.NEAR, 3.0), (Side.FAR, 10.0)])
 def test_a_pick_on_a_thin_pole_reads_the_pole(side, metres):
     assert read_depth(pole(), Pick(2001.5, 1500.5, side), "pole").depth == pytest.approx(metres, rel=1e-3)
+
+
+@pytest.mark.parametrize("cell", [1, 2, 6, 16])
+def test_an_edge_is_told_however_many_pixels_the_network_smears_it_over(cell):
+    """A wall at 3 m ends at column 192, and another one stands at 4 m."""
+    small = np.full((288 // cell, 384 // cell), 4.0, dtype=np.float32)
+    small[:, : 192 // cell] = 3.0
+    depth = DepthMap(cv2.resize(small, (384, 288), interpolation=cv2.INTER_LINEAR), Camera.centred(384, 288, 300.0))
+    rim = 192 - max(1, cell // 4)
+    found = read_depth(depth, Pick(rim, 150), "p", cell)
+    assert found.depth == pytest.approx(3.0, rel=1e-3)
+    assert found.other_depth == pytest.approx(4.0, rel=0.1)
+    far = read_depth(depth, Pick(rim, 150, Side.FAR), "p", cell)
+    assert far.depth == pytest.approx(4.0, rel=1e-3)
+    assert not read_depth(depth, Pick(192 - 3 * cell - 1, 150), "p", cell).is_on_edge
+
+
+def test_a_floor_seen_at_a_grazing_angle_has_no_edge():
+    """Two network rows apart it lies a tenth farther away, and yet is one plane."""
+    camera = Camera.centred(400, 320, 300.0)
+    rows = np.arange(320) + 0.5 - camera.cy
+    depth = np.where(rows > 10, 1.5 * 300 / np.maximum(rows, 1), np.nan)
+    floor = DepthMap(np.repeat(depth[:, None], 400, axis=1).astype(np.float32), camera)
+    found = read_depth(floor, Pick(200, 160 + 30), "p", 4)
+    assert not found.is_on_edge
+    assert found.depth == pytest.approx(1.5 * 300 / 30, rel=1e-3)
 
 
 def wall(noise=0.0):

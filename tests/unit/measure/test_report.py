@@ -6,20 +6,21 @@ import csv
 import io
 import json
 import re
+import unicodedata
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from m3d_cli.measure.drawing import annotated
 from m3d_cli.measure.html_page import Illustrated, html_page
 from m3d_cli.measure.noise import DepthNoise
 from m3d_cli.measure.report import CameraNote, ModelNote, PhotoReport, Row, answer, decode_report, encode_report
-from m3d_cli.measure.rounding import decimals_for, end_decimals, rounded, text_of
-from m3d_cli.measure.tables import encode_markdown, encode_table, interval_text
+from m3d_cli.measure.rounding import decimals_for, end_decimals, rounded, text_of, value_decimals
+from m3d_cli.measure.tables import encode_markdown, encode_table, interval_text, value_text
 from m3d_cli.measure.wish import wish_of_flags
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>|`*_../../x\x00\n=1+1 門"
@@ -63,6 +64,24 @@ def test_the_low_end_of_a_wide_interval_stays_positive(value, low, high, told):
     assert ends[0] > 0 or low <= 0
     row = Row("a", "distance", value, "m", ends, decimals=decimals)
     assert interval_text(row) == told
+
+
+@pytest.mark.parametrize(
+    ("value", "low", "high", "told"),
+    [
+        (3.2, 0.03, 450.0, "3"),
+        (0.42, 0.02, 45.0, "0.4"),
+        (430.0, 0.4, 45000.0, "400"),
+        (0.0001, -1.0, 1.0, "0.0"),
+        (0.0, 0.0, 0.1, "0.000"),
+    ],
+)
+def test_a_value_that_is_surely_positive_is_never_told_as_nothing(value, low, high, told):
+    decimals = decimals_for(value, low, high)
+    shown = rounded(value, value_decimals(value, low, decimals))
+    row = Row("a", "distance", shown, "cm", (low, high), decimals=decimals)
+    assert value_text(row) == told
+    assert float(told) == shown
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 2.0))
@@ -150,6 +169,65 @@ def test_the_picture_is_drawn_whatever_the_names_and_points(report):
     picture = np.asarray(Image.open(io.BytesIO(data)))
     assert picture.shape == (900, 1200, 3)
     assert np.ptp(picture) > 100
+
+
+def test_labels_keep_accents_and_squares_that_the_font_lacks_in_plain_letters(monkeypatch, report):
+    drawn = []
+
+    def text(self, place, label, **style):
+        drawn.append(label)
+
+    monkeypatch.setattr(ImageDraw.ImageDraw, "text", text)
+    rows = (
+        Row("Türhöhe", "distance", 2.0, "m", (1.9, 2.1), points=((1, 1), (50, 50)), decimals=1),
+        Row("門", "area", 3.0, "cm2", (2.9, 3.1), points=((1, 1), (50, 1), (50, 50)), decimals=1),
+    )
+    annotated(np.zeros((60, 80, 3), np.uint8), (80, 60), PhotoReport("p", None, None, None, rows))
+    assert [_ascii(label) for label in drawn] == ["Turhohe  2.0 m", "#2  3.0 cm2"]
+
+
+def _ascii(label):
+    """What is drawn, whether the font has the letter or its plain form."""
+    return unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
+
+
+def test_every_refusal_names_its_measurement_and_a_way_out(world):
+    depth = world().plane([0, 0, 1], 2.0, lambda p: p[..., 1] > -0.5).map()
+    flags = [
+        ("line", "one point=1,300"), ("line", "same=300,300 300,300"), ("line", "outside=9999,1 300,300"),
+        ("line", "sky=10,10 300,300"), ("line", "nowhere=300,300 400,400 on ceiling"), ("height", "lone=300,300"),
+        ("area", "crossed=250,250 290,290 290,250 250,290"), ("plane", "two=300,300 400,400"),
+        ("plane", "thin=300,300 400,300.1 500,300"), ("plane", "in the sky=10,10 90,10 90,90"),
+        ("box", "tiny=300,300 302,302"), ("box", "beyond=300,300 9999,9999"), ("angle", "short=300,300 400,400"),
+        ("plane-distance", "few=300,300 400,400 | 300,300 400,400"), ("ground", "half=300,300 400,400"),
+    ]  # fmt: skip
+    wish = wish_of_flags(flags, [], "m", allow_assumed_focal=False)
+    rows = answer(depth, wish, NOISE, "p").rows
+    assert [row.name for row in rows] == [text.partition("=")[0] for _, text in flags]
+    for row in rows:
+        assert row.error is not None, row.name
+        assert row.error.message.startswith(f"{row.name}: ")
+        assert len(row.error.hint) > 5, row.name
+
+
+@pytest.mark.parametrize(
+    ("kind", "points", "advice"),
+    [
+        ("line", "300,300 400,400", "on one flat surface"),
+        ("area", "300,300 400,300 400,400", "larger region"),
+        ("plane", "300,300 400,300 400,400", "larger region"),
+        ("box", "300,300 400,400", "nearer by"),
+        ("height", "300,300 300,400", "nearer by"),
+    ],
+)
+def test_what_depth_limits_says_what_would_help(world, kind, points, advice):
+    depth = world().plane([0, 0, 1], 2.0).map()
+    noise = DepthNoise(0.25, 0.3, 0.3, 800, 0.3)
+    wish = wish_of_flags([(kind, points)], [], "m", allow_assumed_focal=False)
+    row = answer(depth, wish, noise, "p").rows[0]
+    assert row.limited_by == "local"
+    assert any(advice in each for each in row.improve)
+    assert ["reference beside it" in each for each in row.improve if "--ref" in each] == [True]
 
 
 def test_an_assumed_focal_length_refuses_every_row(world, camera):

@@ -158,6 +158,26 @@ def test_labelme_shapes_become_measurements():
         entry.wish.fitted(400, 400)
 
 
+def test_shapes_that_cannot_be_measured_are_told_and_keep_their_place():
+    circle = {"label": "plate", "points": [[1, 2], [3, 4]], "shape_type": "circle"}
+    line = {"label": "door", "points": [[1, 2], [3, 4]], "shape_type": "line"}
+    labelme = {"imagePath": "a.jpg", "shapes": [circle, line]}
+    ellipse = {"shape_attributes": {"name": "ellipse", "cx": 1, "cy": 2}, "region_attributes": {"label": "plate"}}
+    via = {"a": {"filename": "a.jpg", "regions": [ellipse, {**REGION, "region_attributes": {"label": "door"}}]}}
+    for file, what in ((labelme, "circle"), (via, "ellipse")):
+        first, second = only(parse_annotations(json.dumps(file), "f", "m")).wish.asked
+        assert isinstance(first, Refused)
+        assert first.refusal.error.message == f"plate: shapes like this {what} are not measured"
+        assert "line" in first.refusal.error.hint
+        assert name_of(second) == "door"
+
+
+def test_halves_of_characters_in_a_label_can_be_written():
+    shape = {"label": "a\ud800b", "points": [[1, 2], [3, 4]], "shape_type": "line"}
+    text = json.dumps({"imagePath": "a.jpg", "shapes": [shape]})
+    assert name_of(only(parse_annotations(text, "f", "m")).wish.asked[0]) == "a?b"
+
+
 def test_coco_keypoints_polygons_and_boxes():
     file = {
         "images": [{"id": 1, "file_name": "a.jpg", "width": 10, "height": 10}],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from m3d_cli.depthmap import DepthMap
+from m3d_cli.measure.noise import DepthNoise
 from m3d_cli.measure.reading import Pick, Side
 from m3d_cli.measure.solve import Measurement, solve
 from m3d_cli.measure.spec import Kind, Measure, Request
@@ -135,15 +136,49 @@ def test_a_room_is_as_wide_as_its_walls_are_apart(world, exact, tmp_path, route)
     assert found["room"].details["angle between them (degrees)"] < 0.2
 
 
+def quantum(scene, z):
+    """Metres that one pixel covers at a depth: an end is known to half of it on either side."""
+    return z / scene.camera.fx
+
+
 @ROUTES
 def test_a_box_before_a_wall_has_its_extents(world, exact, tmp_path, route):
     scene = world().plane([0, 0, 1], 3.0).box([-0.4, -0.25, 1.8], [0.1, 0.25, 2.4])
     depth = route(scene.map(), tmp_path)
     one, other = scene.pick(-0.55, -0.4, 1.8), scene.pick(0.3, 0.4, 1.8)
     found = measured(depth, exact, Measure("crate", Kind.BOX, (one, other)))
-    # Ends are trimmed by one percent of the points: sizes come out that much short, never long.
-    assert 0.485 < found["crate.width"].value <= 0.5 + allowed(route)
-    assert 0.485 < found["crate.height"].value <= 0.5 + allowed(route)
+    tolerance = allowed(route) + quantum(scene, 1.8)
+    assert found["crate.width"].value == pytest.approx(0.5, abs=tolerance)
+    assert found["crate.height"].value == pytest.approx(0.5, abs=tolerance)
+    assert found["crate.depth"].value == pytest.approx(0.0, abs=allowed(route))
+    assert found["crate.depth"].low == 0
+    assert not any(found[f"crate.{part}"].warnings for part in ("width", "height", "depth"))
+
+
+@ROUTES
+def test_the_visible_depth_of_a_box_is_that_of_its_side(world, exact, tmp_path, route):
+    """Seen from the left and from above, before a wall."""
+    scene = world().plane([0, 0, 1], 4.0).box([0.5, 0.35, 1.8], [0.8, 0.6, 2.2])
+    depth = route(scene.map(), tmp_path)
+    one, other = scene.pick(0.3, 0.2, 1.8), scene.pick(0.95, 0.7, 1.8)
+    found = measured(depth, exact, Measure("crate", Kind.BOX, (one, other)))
+    tolerance = allowed(route) + quantum(scene, 2.2)
+    assert found["crate.width"].value == pytest.approx(0.8 - 0.5, abs=tolerance)
+    assert found["crate.height"].value == pytest.approx(0.6 - 0.35, abs=tolerance)
+    # A pixel of the side face, which is seen at a grazing angle, covers much more of its depth.
+    assert found["crate.depth"].value == pytest.approx(0.4, abs=allowed(route) + 2.2 * quantum(scene, 2.2) / 0.5)
+
+
+@pytest.mark.parametrize("cell", [2, 4, 8])
+def test_a_box_that_the_network_smeared_has_its_extents(world, cell):
+    scene = world().plane([0, 0, 1], 3.0).box([-0.4, -0.25, 1.8], [0.1, 0.25, 2.4])
+    one, other = scene.pick(-0.55, -0.4, 1.8), scene.pick(0.3, 0.4, 1.8)
+    noise = DepthNoise(0, 0, 1.0, 800, cell=cell)
+    found = measured(scene.smeared(cell), noise, Measure("crate", Kind.BOX, (one, other)))
+    tolerance = HALF_MILLIMETRE + cell * quantum(scene, 1.8)
+    assert found["crate.width"].value == pytest.approx(0.5, abs=tolerance)
+    assert found["crate.height"].value == pytest.approx(0.5, abs=tolerance)
+    assert not found["crate.width"].warnings
 
 
 def test_edges_are_told_and_the_side_is_the_persons_choice(world, exact):

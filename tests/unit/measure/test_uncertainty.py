@@ -13,6 +13,7 @@ from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import FocalError
 from m3d_cli.measure.makers import make
 from m3d_cli.measure.noise import DepthNoise
+from m3d_cli.measure.planes import fit_plane, polygon_region
 from m3d_cli.measure.references import reference_elements, scale_of, scaled
 from m3d_cli.measure.scene import Scene
 from m3d_cli.measure.solve import Measurement, solve
@@ -37,7 +38,7 @@ def wall_corners(scene, x):
 
 def requests(scene):
     back = tuple(scene.pick(x, y, 5) for x, y in ((-1.2, -1.2), (1.2, -1.2), (1.2, 0.2), (-1.2, 0.2)))
-    floor = tuple(scene.pick(x, 1.5, z) for x, z in ((-1, 3.8), (-1, 4.6), (1, 4.6), (1, 3.8)))
+    floor = tuple(scene.pick(x, 1.5, z) for x, z in ((0.8, 3.8), (0.8, 4.6), (1.8, 4.6), (1.8, 3.8)))
     left, right = scene.pick(-0.25, 0.95, 2.6), scene.pick(0.35, 0.95, 2.6)
     return {
         "distance": Measure("m", Kind.DISTANCE, (left, back[2])),
@@ -51,6 +52,7 @@ def requests(scene):
         "area": Measure("m", Kind.AREA, back),
         "plane-distance": Measure("m", Kind.PLANE_DISTANCE, wall_corners(scene, -2), wall_corners(scene, 2)),
         "ground": Measure("m", Kind.GROUND, floor),
+        "box": Measure("m", Kind.BOX, (scene.pick(-0.45, 0.62, 2.6), scene.pick(0.55, 1.05, 2.6))),
     }
 
 
@@ -81,6 +83,7 @@ def uncertain_of(depth, measure, references=()):
         "area",
         "plane-distance",
         "ground",
+        "box",
     ],
 )
 def test_propagation_agrees_with_ten_thousand_draws_and_the_interval_covers(world, name, with_reference):
@@ -220,6 +223,30 @@ def test_nearby_points_share_their_shape_error_and_distant_ones_do_not(world):
     assert far[0, 1] < 1e-3 * far[0, 0]
     assert solve(depth, Request((near,)), NOISE, "p").results[0].value == pytest.approx(90, abs=0.1)
     assert math.isfinite(interval(uncertain_of(depth, near)[0].split(uncertain_of(depth, near)[1]), 0)[0])
+
+
+def test_a_network_that_flattens_relief_makes_slanted_planes_unsure_and_facing_ones_not(world):
+    """The camera's distance from a floor follows its slope; that from a wall which it faces does not."""
+    scene = room(world)
+    depth = scene.map(scene.camera)
+    flattening = dataclasses.replace(NOISE, relief_sigma=0.2)
+    for name, grows in (("ground", True), ("plane", False)):
+        request = Request((requests(scene)[name],))
+        usual, more = (solve(depth, request, noise, "p").results[0].sigma[Term.LOCAL] for noise in (NOISE, flattening))
+        assert (more > 1.5 * usual) is grows
+        assert grows or more == pytest.approx(usual, rel=0.02)
+
+
+def test_the_error_of_relief_is_that_share_of_a_planes_slope(world):
+    scene = world().plane([0, 1, 0.0], 1.5).plane([0, 0, 1], 9.0)
+    floor = tuple(scene.pick(x, 1.5, z) for x, z in ((-1, 3.8), (-1, 6.6), (1, 6.6), (1, 3.8)))
+    region = polygon_region(scene.map(), np.array([[p.u, p.v] for p in floor]))
+    noise = dataclasses.replace(DepthNoise.exact(800), relief_sigma=0.1)
+    plane = fit_plane(scene.map(), region, noise, "floor")
+    # The floor is 1 / 1.5 of y / z and nothing else: a tenth of that, and of what holds its middle in place.
+    assert np.sqrt(plane.covariance[1, 1]) == pytest.approx(0.1 / 1.5, rel=0.01)
+    assert np.sqrt(plane.covariance[0, 0]) < 1e-3
+    assert plane.covariance[1, 2] < 0
 
 
 def test_a_place_the_network_doubts_errs_more():

@@ -34,6 +34,19 @@ def test_the_wall_and_the_card_before_it_are_seen():
     assert red[box].mean() > 0.99
 
 
+def test_the_cloud_fills_its_picture_and_stands_in_the_middle():
+    """Also one that reaches from 2 m to 60 m, whose median is far from the middle of what is seen."""
+    camera = Camera.centred(320, 240, 300.0)
+    rows = np.arange(240) + 0.5 - 120
+    depth = np.where(rows > 8, 1.6 * 300 / np.maximum(rows, 1), np.nan).astype(np.float32)
+    street = DepthMap(np.repeat(depth[:, None], 320, axis=1), camera)
+    for cloud in (scene(), PointCloud.from_depth(street, None, CloudFilter(edges=False))):
+        v, u = np.nonzero((render_cloud(cloud, 400, 300) != PAPER).any(axis=2))
+        low, high = np.percentile(np.stack([u, v]), (1, 99), axis=1)
+        assert ((high - low) / [400, 300]).max() > 0.8
+        assert np.abs((low + high) / 2 / [400, 300] - 0.5).max() < 0.15
+
+
 def test_the_axes_of_the_cloud_do_not_change_the_picture():
     first = render_cloud(scene(), 200, 150)
     np.testing.assert_array_equal(render_cloud(scene().turned(Axes.Z_UP), 200, 150), first)

@@ -84,6 +84,26 @@ def test_damaged_files_give_an_error_and_no_traceback(written, tmp_path_factory,
     assert str(folder) in told if told else found.depth.depth.shape == (427, 640)
 
 
+@pytest.mark.parametrize(("key", "value"), [("fx", 1e-9), ("fy", 1e30), ("cx", 1e30), ("cy", -1e9)])
+def test_a_camera_of_no_lens_that_there_is_is_refused(written, tmp_path, key, value):
+    shutil.copytree(written, tmp_path / "d")
+    sidecar = json.loads((tmp_path / "d" / "palace.json").read_text())
+    sidecar["camera"][key] = value
+    (tmp_path / "d" / "palace.json").write_text(json.dumps(sidecar))
+    with pytest.raises(OutputError, match=r"palace\.json: its camera is of no lens"):
+        load_depth(tmp_path / "d" / "palace.json")
+
+
+def test_numbers_that_are_no_depth_are_unknown(written, tmp_path):
+    shutil.copytree(written, tmp_path / "d")
+    depth = np.full((427, 640), 2.0, np.float32)
+    depth[0, :6] = (np.nan, np.inf, -1, 0, 3e38, 1e-30)
+    np.save(tmp_path / "d" / "palace.npy", depth)
+    found = load_depth(tmp_path / "d" / "palace.npy").depth.depth
+    assert np.isnan(found[0, :6]).all()
+    assert (found[0, 6:] == 2).all()
+
+
 @given(st.sampled_from(["camera.fx", "camera.width", "model.depth_scale", "camera.focal_source", "photo", "model"]),
        st.sampled_from([None, 0, -1, "x", [], {}, float("nan"), 10**400]))  # fmt: skip
 def test_impossible_sidecars_are_refused(written, tmp_path_factory, key, value):
