@@ -54,6 +54,17 @@ def test_the_network_runs_where_there_is_no_depth_and_resumes(save_walk, capsys:
     assert "3 already done" in capsys.readouterr().err
 
 
+def test_depth_gets_the_scale_that_parallax_tells(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Depth is 12 per cent too large, and poses are in metres: corners of the photos say by how much."""
+    folder, _ = save_walk(24, length=2.0, depth_factor=1.12)
+    out = folder / "out"
+    for more in ((), ("--refine",)):
+        assert main(["reconstruct", *arguments(folder, "--out", str(out), "--parallax", *more)]) == 0
+        assert "agrees with parallax" in capsys.readouterr().err
+        scales = list(json.loads((out / "reconstruct.json").read_text())["depth_scales"].values())
+        assert np.exp(np.log(scales).mean()) == pytest.approx(1 / 1.12, rel=0.03)  # few corners, small pictures
+
+
 def test_fewer_poses_than_frames_are_told(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = save_walk(4, length=0.5)
     lines = (folder / "poses.txt").read_text().splitlines()
