@@ -108,6 +108,7 @@ def reconstruct(
         scene = fuse(posed, fusion, size, refine=refine, scale=factor, advance=advance)
     _write(target, scene, posed, fusion, preview=preview)
     _tell(target, scene, as_json=as_json, talk=talk)
+    sequences.end_with_damaged(posed.damaged)
 
 
 def _parallax_scale(posed: PosedFrames, size: int, talk: Talk) -> float:
@@ -136,7 +137,13 @@ def _write(target: Path, scene: Scene, posed: PosedFrames, fusion: FusionOptions
     if preview:
         write_bytes(target / "preview.png", encode_cloud_preview(scene.surface.corners))
     scales = {frame.name: round(float(s), 6) for frame, s in zip(posed.frames, scene.scales, strict=True)}
-    content = {"fusion": asdict(fusion), "matched": posed.rule, "without_pose": posed.without, "depth_scales": scales}
+    content = {
+        "fusion": asdict(fusion),
+        "matched": posed.rule,
+        "without_pose": posed.without,
+        "damaged": posed.damaged,
+        "depth_scales": scales,
+    }
     write_bytes(target / "reconstruct.json", (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -92,7 +92,7 @@ def open_frames(
     """Frames of photos with the depth in the folder ``depth``, in natural order; without photos those of the depth.
 
     ``depth_scale`` is how many steps of a sensor's depth file a metre has. Raises NoInputError for an empty folder, and
-    DatasetError for photos without depth.
+    DatasetError for photos without a sensor's depth; without m3d's, a frame says so when it is read.
     """
     is_stored = next(stored_sidecars(depth), None) is not None
     if not photos and is_stored:
@@ -121,9 +121,12 @@ def _read_layout(frame: Frame) -> View:
 
 
 def _stored_frame(folder: Path, photo: PhotoFile, options: CameraOptions) -> SequenceFrame:
-    sidecar = find_sidecar(folder, PurePath(photo.relative))
-    read = partial(_read_stored, sidecar, photo.path, options)
+    read = partial(_read_named, folder, photo, options)
     return SequenceFrame(photo.relative.with_suffix("").as_posix(), photo.path, read)
+
+
+def _read_named(folder: Path, photo: PhotoFile, options: CameraOptions) -> View:
+    return _read_stored(find_sidecar(folder, PurePath(photo.relative)), photo.path, options)
 
 
 def _stored_alone(folder: Path, sidecar: Path) -> SequenceFrame:

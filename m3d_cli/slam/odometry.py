@@ -6,12 +6,14 @@ known, and nothing is invented.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.errors import UsageError
 from m3d_cli.sequence.frames import SequenceFrame
 from m3d_cli.sequence.posed import frame_times
 from m3d_cli.slam.pose_graph import Edge, optimised
@@ -44,6 +46,10 @@ class OdometryOptions:
     step_metres: float = 0.5
     step_radians: float = 0.6
     loops: bool = True
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.max_depth) and self.max_depth > 0):
+            raise UsageError(f"--max-depth {self.max_depth} is not a positive number of metres")
 
 
 @dataclass(frozen=True, slots=True)
