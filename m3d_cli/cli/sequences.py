@@ -50,7 +50,11 @@ Depth = Annotated[
 ]
 DepthScale = Annotated[
     float,
-    typer.Option(metavar="N", help="Steps a metre of a sensor's depth files.", rich_help_panel=_SEQUENCE),
+    typer.Option(
+        metavar="N",
+        help="Steps a metre of a sensor's whole-number files; floats are metres.",
+        rich_help_panel=_SEQUENCE,
+    ),
 ]
 LayoutName = Annotated[
     str | None,

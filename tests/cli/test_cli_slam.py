@@ -209,7 +209,7 @@ def test_every_export_states_its_axes_and_direction(save_walk, kind: ExportForma
 def test_depth_that_a_png_cannot_hold_is_counted(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
     """Millimetres in 16 bits end at 65.5 m: beyond, a pixel becomes unknown, and nobody is left to wonder why."""
     folder, _ = save_walk(2, length=0.3)
-    np.save(folder / "depth" / "0000.npy", np.full((120, 160), 80_000.0, np.float32))
+    np.save(folder / "depth" / "0000.npy", np.full((120, 160), 80.0, np.float32))
     (folder / "depth" / "0000.png").unlink()
     named = [str(folder / "photos"), "--depth", str(folder / "depth"), "--poses", str(folder / "poses.txt")]
     named += ["--intrinsics", str(folder / "camera.json"), "--out", str(folder / "out")]
