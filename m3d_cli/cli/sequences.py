@@ -153,8 +153,12 @@ def read_posed(frames: Sequence[SequenceFrame], trajectory: Trajectory, toleranc
 
 
 def readable(frames: Sequence[SequenceFrame], talk: Talk) -> tuple[SequenceFrame, ...]:
-    """The frames without those that cannot be read, which are told."""
-    return tuple(frames[place] for place in _checked(frames, talk))
+    """The frames without those that cannot be read, which are told; frames without times keep their numbers."""
+    places = _checked(frames, talk)
+    kept = tuple(frames[place] for place in places)
+    if len(kept) == len(frames) or any(frame.time is not None for frame in frames):
+        return kept
+    return tuple(dataclasses.replace(frame, time=float(place)) for frame, place in zip(kept, places, strict=True))
 
 
 def end_with_damaged(damaged: int) -> None:

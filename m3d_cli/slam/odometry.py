@@ -115,16 +115,16 @@ def track(frames: Sequence[SequenceFrame], options: OdometryOptions, advance: Ad
 
     Poses are world_from_camera, in the world of each segment's first frame.
     """
-    times = frame_times(frames)
+    times, timed = frame_times(frames), all(frame.time is not None for frame in frames)
     segments: list[Segment] = []
     growing: _Track | None = None
     for index, frame in enumerate(frames):
         view = prepared(frame.view(options.longest), options.max_depth)
         if growing is None or not _grow(growing, index, view, frames, options):
-            segments += _finished(growing, times, options)
+            segments += _finished(growing, times, options, timed=timed)
             growing = _Track.begun(index, view)
         advance()
-    segments += _finished(growing, times, options)
+    segments += _finished(growing, times, options, timed=timed)
     inside = {index for segment in segments for index in range(segment.first, segment.last + 1)}
     return Odometry(tuple(segments), tuple(index for index in range(len(frames)) if index not in inside))
 
@@ -198,7 +198,9 @@ def _loops(growing: _Track, view: RgbdView, frames: Sequence[SequenceFrame], opt
     return edges
 
 
-def _finished(one: _Track | None, times: NDArray[np.float64], options: OdometryOptions) -> list[Segment]:
+def _finished(
+    one: _Track | None, times: NDArray[np.float64], options: OdometryOptions, *, timed: bool
+) -> list[Segment]:
     """The segment of a track that ended, its key frames brought to agree with its loops; a single frame is none."""
     if one is None or len(one.frames) < 2:
         return []
@@ -208,4 +210,5 @@ def _finished(one: _Track | None, times: NDArray[np.float64], options: OdometryO
         keys = optimised(keys, one.edges, options.max_depth)
     poses = np.array([keys[key] @ motion for key, motion in one.frames])
     last = one.first + len(one.frames) - 1
-    return [Segment(one.first, last, Trajectory(times[one.first : last + 1], poses), len(keys), loops)]
+    trajectory = Trajectory(times[one.first : last + 1], poses, timed=timed)
+    return [Segment(one.first, last, trajectory, len(keys), loops)]

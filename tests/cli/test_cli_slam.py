@@ -152,6 +152,16 @@ def test_a_damaged_frame_does_not_stop_the_rest(save_walk, capsys: pytest.Captur
     assert told.out
 
 
+def test_frames_without_times_are_counted_over_the_damaged_ones(save_walk) -> None:
+    folder, _ = save_walk(6, length=0.4)
+    given = [str(folder / "photos"), "--depth", str(folder / "depth"), "--intrinsics", str(folder / "camera.json")]
+    assert main(["slam", "odometry", *given, "--out", str(folder / "whole")]) == 0
+    assert "times count the frames" in (folder / "whole" / "trajectory.txt").read_text()
+    (folder / "photos" / "0003.png").write_bytes(b"no picture")
+    assert main(["slam", "odometry", *given, "--out", str(folder / "out")]) == 3
+    assert read_trajectory(folder / "out" / "trajectory.txt").times.tolist() == [0, 1, 2, 4, 5]
+
+
 def test_a_sequence_without_any_readable_frame_says_why(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = save_walk(3, length=0.3)
     for photo in (folder / "photos").glob("*.png"):
