@@ -69,16 +69,22 @@ def part(frames: tuple[SequenceFrame, ...], truth: Trajectory, start: int, step:
 
 
 def surfaces(sensor: tuple[SequenceFrame, ...], network: tuple[SequenceFrame, ...], truth: Trajectory) -> dict:
-    """Every kind of depth against the sensor's fusion of the same frames; the sensor with frames between these."""
+    """Every kind of depth against the sensor's fusion of the same frames; the sensor with frames between these.
+
+    Parallax is that of all frames, close together as corners need it.
+    """
     shared = reconstruct(part(sensor, truth, 0, STEP), FUSION, SIDE, refine=False).surface.corners
+    parallax = 1 / constant_scale(frame_scales(list(ratios_of_corners(network, truth, SIDE)))).middle
     kinds = {
-        "sensor, other frames": (part(sensor, truth, STEP // 2, STEP), False),
-        "network": (part(network, truth, 0, STEP), False),
-        "network, refined": (part(network, truth, 0, STEP), True),
+        "sensor, other frames": (part(sensor, truth, STEP // 2, STEP), False, 1.0),
+        "network": (part(network, truth, 0, STEP), False, 1.0),
+        "network, refined": (part(network, truth, 0, STEP), True, 1.0),
+        "network, parallax": (part(network, truth, 0, STEP), False, parallax),
+        "network, parallax, refined": (part(network, truth, 0, STEP), True, parallax),
     }
     rows = {}
-    for name, (posed, refine) in kinds.items():
-        corners: PointCloud = reconstruct(posed, FUSION, SIDE, refine=refine).surface.corners
+    for name, (posed, refine, factor) in kinds.items():
+        corners: PointCloud = reconstruct(posed, FUSION, SIDE, refine=refine, scale=factor).surface.corners
         rows[name] = {
             way.value: asdict(compare(corners, shared, THRESHOLDS, way)[0])
             for way in (CloudAlignment.NONE, CloudAlignment.SCALED)

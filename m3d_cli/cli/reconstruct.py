@@ -38,6 +38,14 @@ Refine = Annotated[
         "--refine", help="Give each frame's depth the scale that fits the shared surface.", rich_help_panel=_FUSION
     ),
 ]
+Parallax = Annotated[
+    bool,
+    typer.Option(
+        "--parallax",
+        help="Give all depth the one scale that corners followed through the photos have; needs poses in metres.",
+        rich_help_panel=_FUSION,
+    ),
+]
 Preview = Annotated[
     bool, typer.Option("--preview", help="Also a PNG of the cloud from a raised viewpoint.", rich_help_panel="Files")
 ]
@@ -66,6 +74,7 @@ def reconstruct(
     keep_edges: KeepEdges = False,
     min_confidence: MinConfidence = 0.0,
     refine: Refine = False,
+    parallax: Parallax = False,
     preview: Preview = False,
     model: options.Model = None,
     weights: options.Weights = None,
@@ -94,10 +103,24 @@ def reconstruct(
     network = sequences.NetworkChoice(model, weights, EngineChoice(device, precision, batch_size, backend))
     frames = sequences.find_frames(choice, camera, network, same_camera=same_camera, talk=talk)
     posed = sequences.read_posed(frames, trajectory, tolerance, talk)
+    factor = _parallax_scale(posed, size, talk) if parallax else 1.0
     with progress(len(posed.frames), quiet=quiet) as advance:
-        scene = fuse(posed, fusion, size, refine=refine, advance=advance)
+        scene = fuse(posed, fusion, size, refine=refine, scale=factor, advance=advance)
     _write(target, scene, posed, fusion, preview=preview)
     _tell(target, scene, as_json=as_json, talk=talk)
+    sequences.end_with_damaged(posed.damaged)
+
+
+def _parallax_scale(posed: PosedFrames, size: int, talk: Talk) -> float:
+    """The factor that makes depth agree with corners triangulated from the poses."""
+    from m3d_cli.slam.observe import observed
+    from m3d_cli.slam.scale import constant_scale, frame_scales
+
+    with progress(len(posed.frames), quiet=talk.quiet) as advance:
+        found = constant_scale(frame_scales(observed(posed, None, size, advance)))
+    factor = 1 / found.middle
+    talk.say(f"depth times {factor:.4f} agrees with parallax: {found.frames} frames, standard error {found.error:.1%}")
+    return factor
 
 
 def _write(target: Path, scene: Scene, posed: PosedFrames, fusion: FusionOptions, *, preview: bool) -> None:
@@ -114,7 +137,13 @@ def _write(target: Path, scene: Scene, posed: PosedFrames, fusion: FusionOptions
     if preview:
         write_bytes(target / "preview.png", encode_cloud_preview(scene.surface.corners))
     scales = {frame.name: round(float(s), 6) for frame, s in zip(posed.frames, scene.scales, strict=True)}
-    content = {"fusion": asdict(fusion), "matched": posed.rule, "without_pose": posed.without, "depth_scales": scales}
+    content = {
+        "fusion": asdict(fusion),
+        "matched": posed.rule,
+        "without_pose": posed.without,
+        "damaged": posed.damaged,
+        "depth_scales": scales,
+    }
     write_bytes(target / "reconstruct.json", (json.dumps(content, indent=1) + "\n").encode())
 
 

@@ -147,6 +147,13 @@ def refuse_remote(order: Order, *, dry_run: bool) -> None:
 
 def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
     """Work on every photo that is not done yet, tell how it went, and end with the exit code of the run."""
+    code = work_into_folder(order, out, talk)
+    if code and not order.exit_zero:
+        raise typer.Exit(code)
+
+
+def work_into_folder(order: Order, out: Path, talk: Talk) -> int:
+    """Work on every photo that is not done yet and tell how it went; the exit code that it deserves."""
     from m3d_cli.batch.journal import Journal
 
     tally = Tally(len(order.jobs))
@@ -158,9 +165,7 @@ def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
         if order.remote is not None:
             order.remote.upload_journals()
         tally.tell(talk)
-    code = tally.exit_code
-    if code and not order.exit_zero:
-        raise typer.Exit(code)
+    return tally.exit_code
 
 
 def _consume(order: Order, outcomes: Iterator[Outcome], tally: Tally, talk: Talk) -> None:

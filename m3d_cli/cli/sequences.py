@@ -12,7 +12,7 @@ import typer
 
 from m3d_cli.cli import options
 from m3d_cli.cli.console import Talk
-from m3d_cli.cli.running import EngineChoice, Order, run_into_folder
+from m3d_cli.cli.running import EngineChoice, Order, work_into_folder
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from m3d_cli.trajectory import Trajectory
 
 _SEQUENCE = "Sequence"
+# The work was done, without frames that are damaged.
+DAMAGED_EXIT = 3
 # What a network writes for a sequence; exact enough for fusion, and a tenth of the time that npz takes.
 FORMATS = "png,conf"
 # Seconds; `trajectory.TIME_TOLERANCE`, which would load numpy for every --help.
@@ -48,7 +50,11 @@ Depth = Annotated[
 ]
 DepthScale = Annotated[
     float,
-    typer.Option(metavar="N", help="Steps a metre of a sensor's depth files.", rich_help_panel=_SEQUENCE),
+    typer.Option(
+        metavar="N",
+        help="Steps a metre of a sensor's whole-number files; floats are metres.",
+        rich_help_panel=_SEQUENCE,
+    ),
 ]
 LayoutName = Annotated[
     str | None,
@@ -135,14 +141,46 @@ def find_frames(
 
 
 def read_posed(frames: Sequence[SequenceFrame], trajectory: Trajectory, tolerance: float, talk: Talk) -> PosedFrames:
-    """Frames matched with poses; how, and what was left out, is told."""
+    """Frames matched with poses, without those that cannot be read; how, and what was left out, is told."""
     from m3d_cli.sequence.posed import match
 
     posed = match(frames, trajectory, tolerance)
+    posed = posed.chosen(_checked(posed.frames, talk))
     talk.say(f"{len(posed.frames)} frames matched with poses {posed.rule}")
     if posed.without:
         talk.warn(f"{posed.without} frames have no pose and are left out")
     return posed
+
+
+def readable(frames: Sequence[SequenceFrame], talk: Talk) -> tuple[SequenceFrame, ...]:
+    """The frames without those that cannot be read, which are told; frames without times keep their numbers."""
+    places = _checked(frames, talk)
+    kept = tuple(frames[place] for place in places)
+    if len(kept) == len(frames) or any(frame.time is not None for frame in frames):
+        return kept
+    return tuple(dataclasses.replace(frame, time=float(place)) for frame, place in zip(kept, places, strict=True))
+
+
+def end_with_damaged(damaged: int) -> None:
+    """End a command that left damaged frames out with its exit code."""
+    if damaged:
+        raise typer.Exit(DAMAGED_EXIT)
+
+
+def _checked(frames: Sequence[SequenceFrame], talk: Talk) -> Sequence[int]:
+    from m3d_cli.cli.progress import progress
+    from m3d_cli.sequence.readable import check
+
+    with progress(len(frames), quiet=talk.quiet) as advance:
+        found = check(frames, advance)
+    for error in found.errors:
+        talk.error(f"{error.code}: {error.message}; the frame is left out")
+    if found.guessed_focals:
+        share = f"{found.guessed_focals} of {len(frames)} frames"
+        talk.warn(
+            f"{share}: no focal length was told, metres may be off by 10 to 25 % (1 sigma); --intrinsics tells it"
+        )
+    return found.readable
 
 
 def read_poses(poses: Path | None, command: str) -> Trajectory:
@@ -209,4 +247,7 @@ def _predict(
     )
     jobs = plan(photos, out, settings.formats)
     order = Order(jobs, settings, network.engine, same_camera, False, None, False, False)
-    run_into_folder(order, out, talk)
+    code = work_into_folder(order, out, talk)
+    # Photos that failed were named, and will be left out.
+    if code not in (0, DAMAGED_EXIT):
+        raise typer.Exit(code)

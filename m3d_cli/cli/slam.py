@@ -16,6 +16,7 @@ from m3d_cli.cli.running import EngineChoice
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from m3d_cli.reconstruction.fuse import FusionOptions
     from m3d_cli.sequence.frames import SequenceFrame
     from m3d_cli.sequence.posed import PosedFrames
     from m3d_cli.slam.odometry import Odometry
@@ -72,16 +73,20 @@ def odometry(
     choice = sequences.FrameChoice(paths, recursive, depth, depth_scale, layout, times, target)
     network = sequences.NetworkChoice(model, weights, EngineChoice(device, precision, batch_size, backend))
     frames = sequences.find_frames(choice, camera, network, same_camera=same_camera, talk=talk)
+    from m3d_cli.reconstruction.fuse import FusionOptions
     from m3d_cli.slam.odometry import OdometryOptions, track
 
+    fusion, wishes = FusionOptions(voxel, max_depth=max_depth), OdometryOptions(size, max_depth, loops=not no_loops)
+    listed, frames = len(frames), sequences.readable(frames, talk)
     with progress(len(frames), quiet=quiet) as advance:
-        found = track(frames, OdometryOptions(size, max_depth, loops=not no_loops), advance)
+        found = track(frames, wishes, advance)
     if not found.segments:
         raise UsageError("no two frames could be brought together", hint="check depth, camera and the frames' order")
     _write_segments(found, target)
     if fused_map:
-        _write_map(frames, found, target, voxel, max_depth, size)
+        _write_map(frames, found, target, fusion, size)
     _tell_segments(found, len(frames), target, as_json=as_json, talk=talk)
+    sequences.end_with_damaged(listed - len(frames))
 
 
 @slam.command("scale")
@@ -137,6 +142,7 @@ def scale(
         _tell_drift(drifting_scale(scales, reach), talk)
     _write_metric(path, posed, found, target)
     _tell_scale(found, target, as_json=as_json)
+    sequences.end_with_damaged(posed.damaged)
 
 
 def _write_metric(poses: Path, posed: PosedFrames, found: TrackScale, target: Path) -> None:
@@ -191,17 +197,16 @@ def _write_segments(found: Odometry, target: Path) -> None:
 
 
 def _write_map(
-    frames: tuple[SequenceFrame, ...], found: Odometry, target: Path, voxel: float, max_depth: float, size: int
+    frames: tuple[SequenceFrame, ...], found: Odometry, target: Path, fusion: FusionOptions, size: int
 ) -> None:
     from m3d_cli.outputs.atomic import write_bytes
     from m3d_cli.outputs.surface import encode_surface
-    from m3d_cli.reconstruction.fuse import FusionOptions
     from m3d_cli.reconstruction.scene import reconstruct
     from m3d_cli.sequence.posed import PosedFrames
 
     longest = found.longest
     posed = PosedFrames(frames[longest.first : longest.last + 1], longest.trajectory, "by odometry", 0)
-    scene = reconstruct(posed, FusionOptions(voxel, max_depth=max_depth), size, refine=False)
+    scene = reconstruct(posed, fusion, size, refine=False)
     write_bytes(target / "map.ply", *encode_surface(scene.surface, (f"odometry, {scene.frames} frames",)))
 
 

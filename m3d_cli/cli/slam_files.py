@@ -104,8 +104,11 @@ def export(
     from m3d_cli.slam.export import export as write
 
     with progress(len(posed.frames), quiet=quiet) as advance:
-        write(posed, chosen, target, size, advance)
+        beyond = write(posed, chosen, target, size, advance)
+    if beyond:
+        talk.warn(f"{beyond} pixels lie beyond what 16-bit millimetres hold, and are unknown in the depth written")
     write_line(str(target))
+    sequences.end_with_damaged(posed.damaged)
 
 
 def _alignment(name: str) -> Alignment:
@@ -128,9 +131,12 @@ def _format(name: str) -> ExportFormat:
 
 def _metres(text: str) -> tuple[float, ...]:
     try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
+        metres = tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise UsageError(f"--lengths {text} are no metres", hint="--lengths 5,10,20") from error
+    if not metres or not all(0 < length < float("inf") for length in metres):
+        raise UsageError(f"--lengths {text} are no positive metres", hint="--lengths 5,10,20")
+    return metres
 
 
 def _plot(path: Path, estimate: Trajectory, truth: Trajectory, way: Alignment, scores: TrajectoryScores) -> None:

@@ -17,6 +17,7 @@ from m3d_cli.cli.running import EngineChoice
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
+    from m3d_cli.files.discover import PhotoFile
     from m3d_cli.outputs.preview import PreviewStyle
     from m3d_cli.sequence.frames import SequenceFrame
     from m3d_cli.video.steady import Steadiness
@@ -88,15 +89,21 @@ def video(
     formats = "png,npz" if npz else sequences.FORMATS
     network = sequences.NetworkChoice(model, weights, engine, formats)
     frames = sequences.find_frames(choice, camera, network, same_camera=True, talk=talk)
+    listed, frames = len(frames), sequences.readable(frames, talk)
     found = _steadied(frames, target, temporal, quiet=quiet)
     final = "filtered" if temporal is not None else "depth"
     if not no_preview:
         shown = dataclasses.replace(style, vmin=found.near, vmax=max(found.far, 1.02 * found.near))
-        _preview(
-            open_frames(options.find_photos([str(folder)]).photos, target / final, camera), target, shown, quiet=quiet
-        )
+        _preview(open_frames(_photos_of(frames, folder), target / final, camera), target, shown, quiet=quiet)
     content = {"frames": len(frames), "filter": temporal, **dataclasses.asdict(found), "notes": list(notes)}
     _finish(target, final, content, as_json=as_json, talk=talk)
+    sequences.end_with_damaged(listed - len(frames))
+
+
+def _photos_of(frames: tuple[SequenceFrame, ...], folder: Path) -> tuple[PhotoFile, ...]:
+    """The photos of the frames, as they are listed in their folder."""
+    kept = {frame.photo for frame in frames}
+    return tuple(photo for photo in options.find_photos([str(folder)]).photos if photo.path in kept)
 
 
 def _frames_of(

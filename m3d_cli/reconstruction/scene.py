@@ -38,13 +38,21 @@ class Scene:
 
 
 def reconstruct(
-    posed: PosedFrames, options: FusionOptions, longest: int, *, refine: bool, advance: Advance = lambda: None
+    posed: PosedFrames,
+    options: FusionOptions,
+    longest: int,
+    *,
+    refine: bool,
+    scale: float = 1.0,
+    advance: Advance = lambda: None,
 ) -> Scene:
-    """The surface that the frames show; with ``refine`` each frame's depth first gets the scale that fits the others.
+    """The surface that the frames show, their depth multiplied by ``scale``.
 
-    Raises DatasetError where nothing can be fused. Frames are read one at a time, once a round and once for the result.
+    With ``refine`` each frame's depth first gets the scale that fits the others; what these have in common stays, as
+    surfaces hardly tell it. Raises DatasetError where nothing can be fused. Frames are read one at a time, once a round
+    and once for the result.
     """
-    scales = np.ones(len(posed.frames))
+    scales = np.full(len(posed.frames), scale)
     if refine:
         coarse = dataclasses.replace(options, voxel=options.voxel * COARSER)
         for _ in range(ROUNDS):

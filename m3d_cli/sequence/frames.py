@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
-from m3d_cli.datasets.depth_files import DepthRule
+from m3d_cli.datasets.depth_files import DepthRule, read_raw
 from m3d_cli.datasets.frame import Frame, same_shape
 from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.depthmap import DepthMap
@@ -25,6 +25,7 @@ from m3d_cli.files.discover import PhotoFile, natural_key
 from m3d_cli.files.load import CameraOptions, load
 from m3d_cli.outputs.stored import find_sidecar, load_depth, read_sidecar, stored_sidecars
 
+_METRES = DepthRule()
 # Depth files of a sensor, looked for by the photo's name.
 SENSOR_SUFFIXES = (".png", ".npy", ".npz", ".tiff", ".tif", ".pgm")
 
@@ -91,8 +92,8 @@ def open_frames(
 ) -> tuple[SequenceFrame, ...]:
     """Frames of photos with the depth in the folder ``depth``, in natural order; without photos those of the depth.
 
-    ``depth_scale`` is how many steps of a sensor's depth file a metre has. Raises NoInputError for an empty folder, and
-    DatasetError for photos without depth.
+    ``depth_scale`` is how many steps a metre has in a sensor's files of whole numbers. Raises NoInputError for an empty
+    folder, and DatasetError for photos without a sensor's depth; without m3d's, a frame says so when it is read.
     """
     is_stored = next(stored_sidecars(depth), None) is not None
     if not photos and is_stored:
@@ -121,9 +122,12 @@ def _read_layout(frame: Frame) -> View:
 
 
 def _stored_frame(folder: Path, photo: PhotoFile, options: CameraOptions) -> SequenceFrame:
-    sidecar = find_sidecar(folder, PurePath(photo.relative))
-    read = partial(_read_stored, sidecar, photo.path, options)
+    read = partial(_read_named, folder, photo, options)
     return SequenceFrame(photo.relative.with_suffix("").as_posix(), photo.path, read)
+
+
+def _read_named(folder: Path, photo: PhotoFile, options: CameraOptions) -> View:
+    return _read_stored(find_sidecar(folder, PurePath(photo.relative)), photo.path, options)
 
 
 def _stored_alone(folder: Path, sidecar: Path) -> SequenceFrame:
@@ -148,7 +152,9 @@ def _sensor_frame(folder: Path, photo: PhotoFile, options: CameraOptions, rule: 
 
 
 def _read_sensor(photo: Path, file: Path, options: CameraOptions, rule: DepthRule) -> View:
-    loaded, depth = load(photo, options), rule.read(file)
+    loaded, raw = load(photo, options), read_raw(file)
+    # Files of floating-point numbers hold metres; steps are for whole numbers.
+    depth = (_METRES if np.issubdtype(raw.dtype, np.floating) else rule).metres(raw)
     if not same_shape(depth.shape, (loaded.camera.height, loaded.camera.width)):
         raise DatasetError(
             f"{file}: {depth.shape[1]} x {depth.shape[0]} pixels are of another shape than the photo's "

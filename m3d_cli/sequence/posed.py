@@ -21,12 +21,25 @@ TIME_LISTS = ("times.txt", "../rgb.txt")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PosedFrames:
-    """``frames`` and the trajectory of exactly these; ``rule`` says how they met, ``without`` counts the rest."""
+    """``frames`` and the trajectory of exactly these; ``rule`` says how they met.
+
+    ``without`` counts frames that have no pose, ``damaged`` those that have one and cannot be read.
+    """
 
     frames: tuple[SequenceFrame, ...]
     trajectory: Trajectory
     rule: str
     without: int
+    damaged: int = 0
+
+    def chosen(self, places: Sequence[int]) -> PosedFrames:
+        """The frames at ``places``, the others counted as damaged."""
+        return dataclasses.replace(
+            self,
+            frames=tuple(self.frames[place] for place in places),
+            trajectory=self.trajectory.chosen(np.array(places, dtype=np.intp)),
+            damaged=self.damaged + len(self.frames) - len(places),
+        )
 
 
 def with_times(frames: Sequence[SequenceFrame], file: Path | None = None) -> tuple[SequenceFrame, ...]:

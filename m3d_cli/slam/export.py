@@ -48,12 +48,36 @@ _FILES = {
 }
 
 
-def export(posed: PosedFrames, kind: ExportFormat, out: Path, longest: int, advance: Callable[[], None]) -> None:
-    """Write pictures, depth (16-bit millimetres) and poses of all frames below ``out``; raises OutputError."""
-    written = []
+# What each format means by a pose, and the axes of its camera.
+_WORLD, _OPENCV = "world_from_camera", "x right, y down, z forward"
+_STATED = {
+    ExportFormat.NERFSTUDIO: (_WORLD, "x right, y up, z backward"),
+    ExportFormat.COLMAP: ("camera_from_world", _OPENCV),
+    ExportFormat.COLMAP_BINARY: ("camera_from_world", _OPENCV),
+    ExportFormat.OPEN3D: (_WORLD, _OPENCV),
+    ExportFormat.SEVEN_SCENES: (_WORLD, _OPENCV),
+}
+STATEMENT = "m3d-export.json"
+
+
+def export(posed: PosedFrames, kind: ExportFormat, out: Path, longest: int, advance: Callable[[], None]) -> int:
+    """Write pictures, depth (16-bit millimetres) and poses of all frames below ``out``; raises OutputError.
+
+    Returns how many pixels were too far for that and became unknown. ``m3d-export.json`` states the conventions, as
+    most of the formats have no place for them.
+    """
+    written, beyond = [], 0
     for index, frame in enumerate(posed.frames):
-        written.append(_write_frame(frame, f"{index:06d}", kind, out, longest))
+        entry, clipped = _write_frame(frame, f"{index:06d}", kind, out, longest)
+        written.append(entry)
+        beyond += clipped
         advance()
+    _write_poses(posed, kind, out, written)
+    write_bytes(out / STATEMENT, _statement(kind, len(written), beyond))
+    return beyond
+
+
+def _write_poses(posed: PosedFrames, kind: ExportFormat, out: Path, written: list[ExportedFrame]) -> None:
     if kind is ExportFormat.NERFSTUDIO:
         write_bytes(out / "transforms.json", encode_transforms(posed.trajectory, written, 1 / MILLIMETRES))
     elif kind is ExportFormat.OPEN3D:
@@ -64,6 +88,20 @@ def export(posed: PosedFrames, kind: ExportFormat, out: Path, longest: int, adva
     else:
         write = write_colmap_text if kind is ExportFormat.COLMAP else write_colmap_binary
         write(colmap_of(posed.trajectory, written), out / "sparse" / "0")
+
+
+def _statement(kind: ExportFormat, frames: int, beyond: int) -> bytes:
+    pose, axes = _STATED[kind]
+    content = {
+        "format": str(kind),
+        "frames": frames,
+        "pose": pose,
+        "camera_axes": axes,
+        "unit": "metre",
+        "depth": "z along the optical axis, 16-bit PNG in millimetres, 0 unknown",
+        "depth_beyond_png": beyond,
+    }
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
 def colmap_of(trajectory: Trajectory, frames: list[ExportedFrame]) -> ColmapModel:
@@ -84,12 +122,16 @@ def _colmap_camera(number: int, camera: Camera) -> ColmapCamera:
     return ColmapCamera(number, "PINHOLE", camera.width, camera.height, parameters)
 
 
-def _write_frame(frame: SequenceFrame, name: str, kind: ExportFormat, out: Path, longest: int) -> ExportedFrame:
+def _write_frame(
+    frame: SequenceFrame, name: str, kind: ExportFormat, out: Path, longest: int
+) -> tuple[ExportedFrame, int]:
+    """The frame's files, and how many pixels its depth lost."""
     view = frame.view(longest)
     picture, depth = (file.format(name) for file in _FILES[kind])
     write_bytes(out / picture, _encoded(frame, view, Path(picture).suffix))
-    write_bytes(out / depth, encode_depth_png(view.depth.depth)[0])
-    return ExportedFrame(picture, depth, view.depth.camera)
+    data, clipped = encode_depth_png(view.depth.depth)
+    write_bytes(out / depth, data)
+    return ExportedFrame(picture, depth, view.depth.camera), clipped
 
 
 def _encoded(frame: SequenceFrame, view: View, suffix: str) -> bytes:

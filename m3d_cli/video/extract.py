@@ -36,6 +36,8 @@ class Sampling:
     def __post_init__(self) -> None:
         if self.rate is not None and not (math.isfinite(self.rate) and self.rate > 0):
             raise UsageError(f"--fps {self.rate} is not a positive number")
+        if self.rate is not None and self.every != 1:
+            raise UsageError("--every and --fps both say which frames are taken", hint="give one of them")
 
     def takes(self, frame: ClipFrame, taken: int, last: float) -> bool:
         """Whether a frame is taken, after ``taken`` others, the last at ``last`` seconds."""

@@ -54,6 +54,31 @@ def test_the_network_runs_where_there_is_no_depth_and_resumes(save_walk, capsys:
     assert "3 already done" in capsys.readouterr().err
 
 
+def test_depth_gets_the_scale_that_parallax_tells(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Depth is 12 per cent too large, and poses are in metres: corners of the photos say by how much."""
+    folder, _ = save_walk(24, length=2.0, depth_factor=1.12)
+    out = folder / "out"
+    for more in ((), ("--refine",)):
+        assert main(["reconstruct", *arguments(folder, "--out", str(out), "--parallax", *more)]) == 0
+        assert "agrees with parallax" in capsys.readouterr().err
+        scales = list(json.loads((out / "reconstruct.json").read_text())["depth_scales"].values())
+        assert np.exp(np.log(scales).mean()) == pytest.approx(1 / 1.12, rel=0.03)  # few corners, small pictures
+
+
+def test_a_photo_that_the_network_could_not_read_is_left_out(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = save_walk(4, length=0.5)
+    photo = folder / "photos" / "0002.png"
+    photo.write_bytes(photo.read_bytes()[:200])
+    out = folder / "out"
+    call = ["reconstruct", str(folder / "photos"), "--poses", str(folder / "poses.txt"), "--model", "lite"]
+    call += ["--intrinsics", str(folder / "camera.json"), "--voxel", "0.1", "--views", "1", "--out", str(out)]
+    assert main(call) == 3
+    assert "0002.png" in capsys.readouterr().err
+    facts = json.loads((out / "reconstruct.json").read_text())
+    assert list(facts["depth_scales"]) == ["0000", "0001", "0003"]
+    assert facts["damaged"] == 1
+
+
 def test_fewer_poses_than_frames_are_told(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = save_walk(4, length=0.5)
     lines = (folder / "poses.txt").read_text().splitlines()

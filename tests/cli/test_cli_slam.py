@@ -18,6 +18,7 @@ from m3d_cli.open3d_import import load_open3d
 from m3d_cli.outputs.colmap_model import write_colmap_binary
 from m3d_cli.outputs.depth_png import read_depth_png
 from m3d_cli.outputs.pose_files import encode_tum
+from m3d_cli.slam.export import ExportFormat
 from m3d_cli.trajectory import inverse
 
 
@@ -136,6 +137,95 @@ def test_an_exported_folder_can_be_reconstructed_without_a_calibration(save_walk
     assert main(call) == 0
     call = ["reconstruct", str(out / "images"), "--depth", str(out / "depth"), "--poses", str(out / "transforms.json")]
     assert main([*call, "--voxel", "0.1", "--max-depth", "6", "--out", str(folder / "mesh")]) == 0
+
+
+@pytest.mark.parametrize("command", ["odometry", "scale", "export"])
+def test_a_damaged_frame_does_not_stop_the_rest(save_walk, capsys: pytest.CaptureFixture[str], command: str) -> None:
+    folder, _ = save_walk(12, length=1.0)
+    photo = folder / "photos" / "0010.png"
+    photo.write_bytes(photo.read_bytes()[:200])
+    given = [str(folder / "photos"), "--depth", str(folder / "depth"), "--intrinsics", str(folder / "camera.json")]
+    poses = [] if command == "odometry" else ["--poses", str(folder / "poses.txt")]
+    assert main(["slam", command, *given, *poses, "--out", str(folder / "out")]) == 3
+    told = capsys.readouterr()
+    assert "0010.png" in told.err
+    assert told.out
+
+
+def test_frames_without_times_are_counted_over_the_damaged_ones(save_walk) -> None:
+    folder, _ = save_walk(6, length=0.4)
+    given = [str(folder / "photos"), "--depth", str(folder / "depth"), "--intrinsics", str(folder / "camera.json")]
+    assert main(["slam", "odometry", *given, "--out", str(folder / "whole")]) == 0
+    assert "times count the frames" in (folder / "whole" / "trajectory.txt").read_text()
+    (folder / "photos" / "0003.png").write_bytes(b"no picture")
+    assert main(["slam", "odometry", *given, "--out", str(folder / "out")]) == 3
+    assert read_trajectory(folder / "out" / "trajectory.txt").times.tolist() == [0, 1, 2, 4, 5]
+
+
+def test_a_sequence_without_any_readable_frame_says_why(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = save_walk(3, length=0.3)
+    for photo in (folder / "photos").glob("*.png"):
+        photo.write_bytes(b"no picture")
+    call = ["slam", "odometry", str(folder / "photos"), "--depth", str(folder / "depth"), "--out", str(folder / "out")]
+    assert main(call) == 3
+    assert "0000.png" in capsys.readouterr().err
+
+
+def test_a_focal_length_that_nobody_told_is_never_silent(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = save_walk(4, length=0.3)
+    call = ["slam", "odometry", str(folder / "photos"), "--depth", str(folder / "depth"), "--out", str(folder / "out")]
+    assert main(call) == 0
+    assert "4 of 4 frames: no focal length was told" in capsys.readouterr().err
+    assert main([*call, "--intrinsics", str(folder / "camera.json")]) == 0
+    assert "no focal length" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "told"), [(["--max-depth", "-1"], "--max-depth -1"), (["--map", "--voxel", "0"], "--voxel 0")]
+)
+def test_impossible_wishes_are_told_before_tracking(
+    save_walk, capsys: pytest.CaptureFixture[str], more: list[str], told: str
+) -> None:
+    folder, _ = save_walk(3, length=0.3)
+    call = ["slam", "odometry", str(folder / "photos"), "--depth", str(folder / "depth"), "--out", str(folder / "out")]
+    assert main([*call, *more]) == 2
+    assert told in capsys.readouterr().err
+    assert not (folder / "out").exists()
+
+
+@pytest.mark.parametrize("lengths", ["0", "-5", "5,nan", ","])
+def test_drift_is_measured_over_positive_metres(save_walk, capsys: pytest.CaptureFixture[str], lengths: str) -> None:
+    folder, _ = save_walk(4, length=0.5)
+    poses = str(folder / "poses.txt")
+    assert main(["slam", "eval", poses, poses, "--lengths", lengths]) == 2
+    assert "no positive metres" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("kind", [*ExportFormat])
+def test_every_export_states_its_axes_and_direction(save_walk, kind: ExportFormat) -> None:
+    folder, _ = save_walk(3, length=0.3)
+    named = [str(folder / "photos"), "--depth", str(folder / "depth"), "--poses", str(folder / "poses.txt")]
+    named += ["--intrinsics", str(folder / "camera.json"), "--format", str(kind), "--out", str(folder / "out")]
+    assert main(["slam", "export", *named]) == 0
+    stated = json.loads((folder / "out" / "m3d-export.json").read_text())
+    is_colmap = kind in (ExportFormat.COLMAP, ExportFormat.COLMAP_BINARY)
+    assert stated["pose"].startswith("camera_from_world" if is_colmap else "world_from_camera")
+    assert ("y up, z backward" in stated["camera_axes"]) == (kind is ExportFormat.NERFSTUDIO)
+    assert stated["unit"] == "metre"
+    assert stated["frames"] == 3
+    assert stated["depth_beyond_png"] == 0
+
+
+def test_depth_that_a_png_cannot_hold_is_counted(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    """Millimetres in 16 bits end at 65.5 m: beyond, a pixel becomes unknown, and nobody is left to wonder why."""
+    folder, _ = save_walk(2, length=0.3)
+    np.save(folder / "depth" / "0000.npy", np.full((120, 160), 80.0, np.float32))
+    (folder / "depth" / "0000.png").unlink()
+    named = [str(folder / "photos"), "--depth", str(folder / "depth"), "--poses", str(folder / "poses.txt")]
+    named += ["--intrinsics", str(folder / "camera.json"), "--out", str(folder / "out")]
+    assert main(["slam", "export", *named]) == 0
+    assert json.loads((folder / "out" / "m3d-export.json").read_text())["depth_beyond_png"] == 120 * 160
+    assert "19200 pixels" in capsys.readouterr().err
 
 
 def test_evaluation_refuses_what_does_not_pair(save_walk, capsys: pytest.CaptureFixture[str]) -> None:

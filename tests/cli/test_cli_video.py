@@ -76,6 +76,11 @@ def test_sampling_goes_by_time_where_a_rate_is_given() -> None:
         Sampling(rate=0)
 
 
+def test_two_ways_of_sampling_are_refused() -> None:
+    with pytest.raises(UsageError, match="--every and --fps"):
+        Sampling(every=2, rate=3.0)
+
+
 def test_a_clip_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     whole = film(tmp_path / "a.mkv", [index / 10 for index in range(60)], noise=50)
     data = whole.read_bytes()

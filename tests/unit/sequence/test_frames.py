@@ -64,6 +64,15 @@ def test_a_sensors_depth_is_found_by_name_and_its_camera_scaled(tmp_path: Path) 
         open_frames((), tmp_path / "depth", options)
 
 
+def test_a_sensors_floating_point_files_are_metres(tmp_path: Path) -> None:
+    (tmp_path / "depth").mkdir()
+    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    np.save(tmp_path / "depth" / "a.npy", np.full((6, 8), 2.5, np.float32))
+    photos = discover([tmp_path / "a.png"], Selection()).photos
+    (frame,) = open_frames(photos, tmp_path / "depth", CameraOptions(), 1000)
+    assert np.unique(frame.read().depth.depth).tolist() == [2.5]
+
+
 def test_a_tum_sequence_brings_its_times(tmp_path: Path) -> None:
     root = tmp_path / "rgbd_freiburg1_desk"
     for name in ("rgb", "depth"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -12,23 +13,28 @@ from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import UsageError
 from m3d_cli.evaluation.trajectory_scores import Alignment, align, position_errors
 from m3d_cli.sequence.frames import SequenceFrame, View
+from m3d_cli.slam import odometry
 from m3d_cli.slam.odometry import OdometryOptions, track
 from m3d_cli.slam.pose_graph import Edge, optimised
 from m3d_cli.slam.rgbd_match import judged, prepared
-from m3d_cli.trajectory import Trajectory, inverse
+from m3d_cli.trajectory import Trajectory, inverse, matrices
 
 CAMERA = Camera.centred(160, 120, 130)
+WIDE = Camera.centred(240, 180, 195)
 OPTIONS = OdometryOptions(max_depth=8.0)
 
 
-def filmed(room, walk: Trajectory, factor: float = 1.0) -> list[SequenceFrame]:
-    def read(pose: np.ndarray) -> View:
-        image, depth = room.look(CAMERA, pose)
-        return View(DepthMap(factor * depth, CAMERA), image)
+def filmed(room, walk: Trajectory, factor: float | np.ndarray = 1.0, camera: Camera = CAMERA) -> list[SequenceFrame]:
+    """Frames of a walk; their depth is multiplied by ``factor``, one for all or one each."""
 
+    def read(pose: np.ndarray, scale: float) -> View:
+        image, depth = room.look(camera, pose)
+        return View(DepthMap(np.float32(scale) * depth, camera), image)
+
+    factors = np.broadcast_to(factor, len(walk))
     return [
-        SequenceFrame(str(index), None, partial(read, pose), float(time))
-        for index, (time, pose) in enumerate(zip(walk.times, walk.poses, strict=True))
+        SequenceFrame(str(index), None, partial(read, pose, float(scale)), float(time))
+        for index, (time, pose, scale) in enumerate(zip(walk.times, walk.poses, factors, strict=True))
     ]
 
 
@@ -99,3 +105,43 @@ def test_a_loop_takes_drift_away() -> None:
 def test_depth_without_photos_is_refused(room) -> None:
     with pytest.raises(UsageError, match="needs photos"):
         prepared(View(DepthMap(room.depth(CAMERA, np.eye(4)), CAMERA)), 5.0)
+
+
+def test_a_camera_that_moves_far_between_frames_is_followed(papered) -> None:
+    """Steps of 14 cm and up to 10 degrees, as key frames of a headset are apart: too far for dense odometry alone."""
+    walk = papered.walk(18, 2.5)
+    yaw = np.radians(10) * np.sin(np.arange(18) * 1.1)
+    turns = matrices(np.zeros((18, 3)), np.stack([0 * yaw, np.sin(yaw / 2), 0 * yaw, np.cos(yaw / 2)], axis=1))
+    walk = Trajectory(walk.times, walk.poses @ turns)
+    (segment,) = track(filmed(papered, walk, camera=WIDE), OPTIONS).segments
+    errors = position_errors(align(segment.trajectory, walk, Alignment.RIGID), walk)
+    assert float(np.sqrt(np.mean(errors**2))) < 0.03
+
+
+def test_depth_whose_scale_jitters_does_not_lengthen_the_way(papered) -> None:
+    """Each frame of a network is a few per cent too near or too far: at two metres that is more than a step."""
+    walk = papered.walk(24, 1.0)
+    jitter = np.exp(np.random.default_rng(8).normal(0, 0.04, 24))
+    (segment,) = track(filmed(papered, walk, jitter, camera=WIDE), OPTIONS).segments
+    assert segment.trajectory.length == pytest.approx(walk.length, rel=0.1)
+
+
+def test_a_key_frame_is_set_before_its_corners_are_lost(papered) -> None:
+    """Nothing but the corners asks for key frames here, and half the room goes by."""
+    walk = papered.walk(24, 2.5)
+    frames = filmed(papered, walk, camera=WIDE)
+    asked = replace(OPTIONS, key_metres=9.0, key_radians=9.0, key_overlap=0.0)
+    (by_corners,) = track(frames, asked).segments
+    assert by_corners.key_frames >= 2
+    errors = position_errors(align(by_corners.trajectory, walk, Alignment.RIGID), walk)
+    assert float(np.sqrt(np.mean(errors**2))) < 0.03
+
+
+def test_a_loop_is_only_closed_from_near_its_old_key_frame(papered, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A camera that goes and comes back meets its old key frames; one that goes on sees them from afar alone."""
+    monkeypatch.setattr(odometry, "LOOP_GAP", 2)
+    there = papered.walk(12, 1.4)
+    back = Trajectory(np.arange(23) / 30, np.concatenate([there.poses, there.poses[-2::-1]]))
+    for walk, loops in ((there, False), (back, True)):
+        (segment,) = track(filmed(papered, walk, camera=WIDE), OPTIONS).segments
+        assert (segment.loops > 0) == loops
