@@ -1,8 +1,6 @@
 """``python -m m3d_cli`` is ``m3d``."""
 
-import sys
-
-from m3d_cli.cli.app import main
+from m3d_cli.cli.app import program
 
 if __name__ == "__main__":
-    sys.exit(main())
+    program()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Annotated
+from contextlib import suppress
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -81,6 +83,20 @@ def m3d(
     ] = False,
 ) -> None:
     """Turn ordinary photos into metric depth."""
+
+
+def program() -> NoReturn:
+    """The process: `main`, what waits for the end of a program, and out.
+
+    Nothing is taken apart first: that would cost every command that loaded torch more than a second.
+    """
+    code = main()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        # A program started with a closed stream (``>&-``) has None in its place.
+        with suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(code)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
