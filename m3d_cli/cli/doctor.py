@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import platform
 import sys
+from importlib.util import find_spec
 
 from m3d_cli import __version__
 from m3d_cli.cli import options
 from m3d_cli.cli.console import write_line
+from m3d_cli.cli.running import ENGINES, LOCAL
 
 
 def doctor(as_json: options.Json = False) -> None:
@@ -23,9 +25,11 @@ def doctor(as_json: options.Json = False) -> None:
 
 def _facts() -> dict[str, str | list[str]]:
     from m3d_cli.batch.journal import can_lock
+    from m3d_cli.inference.backends import is_installed
     from m3d_cli.inference.device import choose_compute, device_names, torch_version
     from m3d_cli.inference.photo import available_cores
     from m3d_cli.models.catalogue import entry, names
+    from m3d_cli.models.onnx_file import AUTO, BACKENDS
     from m3d_cli.models.store import weights_folder
 
     weights = [f"{name} {entry(name).status}" for name in names()]
@@ -37,6 +41,8 @@ def _facts() -> dict[str, str | list[str]]:
         "devices": device_names(),
         "default": str(choose_compute()),
         "cores": str(available_cores()),
+        "backends": [name for name in BACKENDS if name != AUTO and is_installed(name)],
+        "engines": [name for name in ENGINES if name == LOCAL or find_spec(name) is not None],
         "reads": _readable(),
         "writes": _writable(),
         "weights": weights,

@@ -406,6 +406,8 @@ def test_the_doctor_knows_devices_and_formats(capsys):
     assert {"JPEG", "PNG", "HEIF"} <= set(facts["reads"])
     assert "png" in facts["writes"]
     assert facts["run lock"] == "yes"
+    assert facts["backends"][0] == "torch"
+    assert facts["engines"][0] == "local"
 
 
 def test_plain_progress_is_rare():
