@@ -278,7 +278,8 @@ def run(tasks: Iterable[Task], context: Run) -> Generator[Outcome]:
     is_more = True
     try:
         while is_more or waiting:
-            while is_more and _has_room(waiting, context):
+            # What is done goes out first, so that a long row of it is not counted through again and again.
+            while is_more and not (waiting and waiting[0].done()) and _has_room(waiting, context):
                 task = next(source, None)
                 is_more = task is not None
                 if task is not None:

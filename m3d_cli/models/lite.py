@@ -117,7 +117,7 @@ class LiteDecoder(nn.Module):
         middle = self.reduce_coarse(coarse) + self.project_middle(torch.cat(maps[:2], dim=1))
         middle = self.middle(_upsampled(middle, (2 * rows, 2 * columns)))
 
-        stem = self.stem(self.shrink_rows @ image @ self.shrink_columns.T)
+        stem = self.stem(self.shrunk(image))
         detail = _upsampled(self.reduce_middle(middle), (4 * rows, 4 * columns)) + self.stem_down(stem)
         detail = self.detail(detail)
         # Logarithms in full precision: a step of bf16 near ln 3 m is 0.8 % of the depth.
@@ -127,6 +127,17 @@ class LiteDecoder(nn.Module):
         size = (8 * rows, 8 * columns)
         fine = self.refine(self.fine(stem + _upsampled(self.reduce_detail(detail), size))).float()
         return torch.cat([_upsampled(log_depth, size) + fine[:, :1], fine[:, 1:]], dim=1)
+
+    def shrunk(self, image: Tensor) -> Tensor:
+        """Pictures (B, 3, 8h, 8w) for the stem, by an antialiased bilinear resize.
+
+        Products mean the same everywhere: of the programs that run exported graphs, some leave the antialiasing out.
+        In training, where products may be computed in half precision, it is the resize itself.
+        """
+        if self.training:
+            size = (self.shrink_rows.shape[0], self.shrink_columns.shape[0])
+            return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
+        return self.shrink_rows @ image @ self.shrink_columns.T
 
 
 class FocalHead(nn.Module):
@@ -228,10 +239,7 @@ class Lite(nn.Module):
 
 
 def _shrinking(before: int, after: int) -> Tensor:
-    """The antialiased bilinear resize of one side as a matrix (after, before).
-
-    Products mean the same everywhere: of the programs that run exported graphs, some leave the antialiasing out.
-    """
+    """The antialiased bilinear resize of one side as a matrix (after, before)."""
     return F.interpolate(torch.eye(before)[None, None], (after, before), mode="bilinear", antialias=True)[0, 0]
 
 
