@@ -205,7 +205,7 @@ class Journal:
         """Bytes of an output, -1 where there is none."""
         if self._sizes is not None:
             return self._sizes.get(name, -1)
-        return _size(self.folder / name)
+        return _size(os.path.join(self.folder, name))  # noqa: PTH118 - hot loop
 
     def _line_of(self, key: str) -> Outcome | None:
         if key not in self._done:
@@ -216,16 +216,16 @@ class Journal:
             outcome = _parse(file.readline())
         return outcome if outcome is not None and outcome.key == key else None
 
-    def _remember(self, outcome: Outcome, path: Path, begin: int) -> None:
-        key = sys.intern(outcome.key)
+    def _remember(self, key: str, status: Status, outputs: tuple[str, ...], path: Path, begin: int) -> None:
+        key = sys.intern(key)
         self._done.pop(key, None)
         self._begun.pop(key, None)
-        if outcome.status is Status.DONE:
+        if status is Status.DONE:
             self._done[key] = path, begin
         # What another part has begun it may be writing at this moment.
-        if outcome.status is Status.STARTED and path == self.path:
-            self._begun[key] = outcome.outputs
-        for name in outcome.outputs:
+        if status is Status.STARTED and path == self.path:
+            self._begun[key] = outputs
+        for name in outputs:
             self._writer[name] = key
 
     def _sweep(self) -> None:
@@ -250,9 +250,9 @@ class Journal:
             with path.open("rb") as file:
                 begin = 0
                 for line in file:
-                    outcome = _parse(line)
-                    if outcome is not None:
-                        self._remember(outcome, path, begin)
+                    entry = _entry(line)
+                    if entry is not None:
+                        self._remember(*entry, path, begin)
                     begin += len(line)
 
 
@@ -317,11 +317,24 @@ def can_lock() -> bool:
     return importlib.util.find_spec("fcntl") is not None
 
 
-def _size(path: Path) -> int:
+def _size(path: str) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116 - hot loop
     except OSError:
         return -1
+
+
+def _entry(line: bytes) -> tuple[str, Status, tuple[str, ...]] | None:
+    """Key, status and outputs of a line: what is remembered of all, read without the rest; None as `_parse`."""
+    try:
+        content = json.loads(line.decode(errors="replace"))
+        key, status = str(content["key"]), Status(content["status"])
+        outputs = tuple(map(str, content.get("outputs", ())))
+        sizes = len(content.get("sizes", ()))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    is_whole = "path" in content and (status is not Status.DONE or sizes == len(outputs))
+    return (key, status, outputs) if is_whole and all(map(_is_inside, outputs)) else None
 
 
 def _parse(line: bytes) -> Outcome | None:

@@ -278,12 +278,14 @@ def run(tasks: Iterable[Task], context: Run) -> Generator[Outcome]:
     is_more = True
     try:
         while is_more or waiting:
-            # What is done goes out first, so that a long row of it is not counted through again and again.
-            while is_more and not (waiting and waiting[0].done()) and _has_room(waiting, context):
+            while is_more and _has_room(waiting, context):
                 task = next(source, None)
                 is_more = task is not None
                 if task is not None:
                     waiting.append(_submitted(pool, task, context))
+                # What an earlier run did goes out at once: a long row of it would be counted through again and again.
+                if task is not None and task.earlier is not None and len(waiting) == 1:
+                    break
             while waiting and waiting[0].done():
                 yield waiting.popleft().result()
             busy = [future for future in waiting if not future.done()]
