@@ -93,11 +93,16 @@ class Job:
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file of this photo, the sidecar last."""
-        return (*(self.output(kind) for kind in self.formats), self.sidecar)
+        return tuple(self._with_suffix(suffix) for suffix in self.suffixes)
+
+    @property
+    def suffixes(self) -> tuple[str, ...]:
+        """What is added to the name for every file of this photo, the sidecar last."""
+        return (*(SUFFIXES[kind] for kind in self.formats), SIDECAR_SUFFIX)
 
     def _with_suffix(self, suffix: str) -> Path:
         # Path.with_suffix would take ".5" off "shot_1.5".
-        return self.out / self.name.with_name(self.name.name + suffix)
+        return Path(self.out, f"{self.name}{suffix}")
 
 
 def plan(
@@ -134,8 +139,7 @@ def _place_and_state(photo: PhotoFile) -> tuple[str, str]:
 def _job(photo: PhotoFile, out: Path, formats: tuple[OutputFormat, ...], keep_extension: bool) -> Job:
     name = photo.relative if keep_extension else photo.relative.with_name(photo.relative.stem)
     job = Job(photo, out, name, formats)
-    endings = (SIDECAR_SUFFIX, *(SUFFIXES[kind] for kind in formats))
-    longest = len(os.fsencode(name.name)) + max(map(len, endings)) + len(PART)
+    longest = len(os.fsencode(name.name)) + max(map(len, job.suffixes)) + len(PART)
     if photo.problem or longest <= LONGEST_NAME:
         return job
     problem = f"its name is too long: with the ending of a result it has {longest} bytes, {LONGEST_NAME} are possible"

@@ -61,6 +61,7 @@ class SharedEngine:
 
     def __init__(self, create: Callable[[], Engine]) -> None:
         self._create = create
+        self._cores = available_cores()
         self._guard = threading.Lock()
         self._engine: Engine | None = None
         self.failure: M3dError | None = None
@@ -91,7 +92,7 @@ class SharedEngine:
     @property
     def in_flight(self) -> int:
         """How many photos to work on at once, as far as is known yet."""
-        return self._engine.in_flight if self._engine is not None else available_cores()
+        return self._engine.in_flight if self._engine is not None else self._cores
 
     def close(self) -> None:
         """Free what the engine holds."""

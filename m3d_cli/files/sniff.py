@@ -6,6 +6,7 @@ Camera RAW is the exception: most RAW kinds are TIFF files inside, so the name d
 from __future__ import annotations
 
 import importlib.util
+import os
 from enum import Enum
 from functools import cache
 from pathlib import PurePath
@@ -140,7 +141,7 @@ def has_raw_name(path: PurePath | str) -> bool:
 
 def has_image_name(path: PurePath | str) -> bool:
     """Whether the name ends like a picture other than camera RAW."""
-    return PurePath(path).suffix.lower() in IMAGE_SUFFIXES
+    return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - hot loop
 
 
 @cache
