@@ -162,9 +162,10 @@ def work_into_folder(order: Order, out: Path, talk: Talk) -> int:
         with Journal(out, order.shard, sizes) as journal, closing(_outcomes(order, journal, tally)) as outcomes:
             _consume(order, outcomes, tally, talk)
     finally:
+        # Told first: what was done stays true when the journal cannot be uploaded.
+        tally.tell(talk)
         if order.remote is not None:
             order.remote.upload_journals()
-        tally.tell(talk)
     return tally.exit_code
 
 

@@ -20,8 +20,8 @@ from m3d_cli.models.store import cache_folder, file_name
 
 logger = logging.getLogger(__name__)
 
-# From how many photos on OpenVINO is worth its start on a CPU: making the graph takes as long as so many photos save
-# (bench/backends.py). Networks that gain nothing are not named.
+# From how many photos on OpenVINO is worth its start on a CPU: the half minute that makes the graph is repaid several
+# times over by then (bench/backends.py). Networks for which no gain was measured are not named.
 LONG_RUN = {"lite": 1000}
 
 _PACKAGES = {ONNX: "onnxruntime", OPENVINO: "openvino"}
