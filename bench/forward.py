@@ -19,13 +19,19 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
+import timm
 import torch
 from torch import Tensor, nn
 
+from m3d_cli.camera import Camera
+from m3d_cli.errors import DeviceError
+from m3d_cli.inference.cuda_predictor import CudaPredictor
+from m3d_cli.inference.device import choose_compute
+from m3d_cli.inference.photo import to_canonical
+from m3d_cli.models.create import load_model
 from m3d_cli.models.metric3d import Metric3DVit, build_network
 from m3d_cli.models.prediction import Prediction
 from m3d_cli.models.spec import model_spec
@@ -33,9 +39,10 @@ from m3d_cli.models.spec import model_spec
 ROOT = Path(__file__).parent.parent
 RESULTS = Path(__file__).parent / "results"
 AIM = 0.55
-GPU_NETWORKS = ("vit-small", "vit-large", "convnext-large")
+GPU_NETWORKS = ("lite", "convnext-tiny", "vit-small", "convnext-large", "vit-large")
+GPU_WAYS = ("fp32 recorded", "bf16 call by call", "bf16 recorded", "bf16 recorded, channels last")
 GPU_BATCHES = (1, 8, 32)
-GPU_SECONDS = 3.0
+GPU_SECONDS = 1.0
 GIBIBYTE = 2**30
 
 Forward = Callable[[], Prediction]
@@ -133,38 +140,55 @@ def on_cpu(name: str, rounds: int, threads: int) -> dict[str, object]:
     }
 
 
-def on_gpu(names: tuple[str, ...]) -> dict[str, object]:
-    """Photos a second and peak memory by network, precision and batch; None where memory runs out."""
+def on_gpu(names: list[str], *, compiles: bool) -> dict[str, object]:
+    """Photos a second, peak memory and start by network, way and batch, uploads included; None for no memory."""
     rows: list[dict[str, object]] = []
     for name in names:
-        for precision in ("fp32", "bf16", "bf16 compiled"):
-            model = network(name).cuda().to(torch.float32 if precision == "fp32" else torch.bfloat16)
-            dtype = next(model.parameters()).dtype
-            forward = torch.compile(model) if precision.endswith("compiled") else model
-            for batch in GPU_BATCHES:
-                x = pictures(name, batch).to("cuda", dtype)
-                speed = gpu_speed(partial(forward, x), batch)
-                rows.append({"model": name, "precision": precision, "batch": batch, **speed})
-            torch.cuda.empty_cache()
+        for way in GPU_WAYS + (("bf16 compiled",) if compiles else ()):
+            for batch in GPU_BATCHES if way.startswith("bf16 recorded") else GPU_BATCHES[1:2]:
+                rows.append({"model": name, "way": way, "batch": batch, **gpu_speed(name, way, batch)})
+                print(json.dumps(rows[-1]), flush=True)
     return {"device": torch.cuda.get_device_name(), "gpu": rows}
 
 
-def gpu_speed(forward: Forward, batch: int) -> dict[str, float | None]:
-    """Photos a second over `GPU_SECONDS`, and the most memory held meanwhile."""
+def gpu_predictor(name: str, way: str, batch: int) -> CudaPredictor:
+    """The network as ``way`` says: *recorded* is how ``m3d depth`` runs it."""
+    model = load_model(name) if name == "lite" else network(name)
+    if way.endswith("channels last"):
+        model = model.to(memory_format=torch.channels_last)
+    compute = choose_compute("cuda", way.split()[0])
+    predictor = CudaPredictor(model, model_spec(name), compute, batch, records="recorded" in way)
+    if way.endswith("compiled"):
+        predictor.model = torch.compile(predictor.model)
+    return predictor
+
+
+def gpu_speed(name: str, way: str, batch: int) -> dict[str, float | None]:
+    """Photos a second over `GPU_SECONDS`, the most memory held meanwhile, and the seconds of the first two batches."""
+    torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
+    predictor = gpu_predictor(name, way, batch)
+    spec = model_spec(name)
+    image = np.random.default_rng(0).integers(0, 255, (480, 640, 3), dtype=np.uint8)
+    photos = [to_canonical(image, Camera.centred(640, 480, 600.0), spec)] * batch
     try:
-        for _ in range(3):
-            forward()
-        torch.cuda.synchronize()
-        begin, done = time.perf_counter(), 0
+        begin = time.perf_counter()
+        predictor.canonical(photos)
+        predictor.canonical(photos)
+        start = time.perf_counter() - begin
+        running, count, begin = predictor.begin(photos), batch, time.perf_counter()
         while time.perf_counter() - begin < GPU_SECONDS:
-            forward()
-            torch.cuda.synchronize()
-            done += batch
-    except torch.OutOfMemoryError:
-        return {"photos_per_second": None, "peak_gib": None}
-    rate = done / (time.perf_counter() - begin)
-    return {"photos_per_second": rate, "peak_gib": torch.cuda.max_memory_allocated() / GIBIBYTE}
+            following = predictor.begin(photos)
+            running.result()
+            running, count = following, count + batch
+        running.result()
+        rate = count / (time.perf_counter() - begin)
+    except DeviceError:
+        return {"photos_per_second": None, "peak_gib": None, "start_seconds": None}
+    if predictor.batch_size != batch:
+        return {"photos_per_second": None, "peak_gib": None, "start_seconds": None}
+    peak = torch.cuda.max_memory_allocated() / GIBIBYTE
+    return {"photos_per_second": rate, "peak_gib": peak, "start_seconds": start}
 
 
 def circumstances() -> dict[str, object]:
@@ -176,7 +200,7 @@ def circumstances() -> dict[str, object]:
         "load_before": os.getloadavg()[0],
         "cores": len(os.sched_getaffinity(0)),
         "commit": found.stdout.strip(),
-        "versions": {name: version(name) for name in ("torch", "timm", "numpy")},
+        "versions": {"torch": torch.__version__, "timm": timm.__version__, "numpy": np.__version__},
         "python": platform.python_version(),
         "machine": platform.platform(),
     }
@@ -187,13 +211,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--model", default="vit-small", help="a ViT network, for --device cpu")
+    parser.add_argument("--networks", nargs="+", default=list(GPU_NETWORKS), help="for --device cuda")
+    parser.add_argument("--compile", action="store_true", help="also compiled, which takes a minute each")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     result = circumstances()
     with torch.inference_mode():
         if chosen.device == "cuda":
-            result |= on_gpu(GPU_NETWORKS)
+            result |= on_gpu(chosen.networks, compiles=chosen.compile)
         else:
             result |= on_cpu(chosen.model, chosen.rounds, chosen.threads)
     print(json.dumps(result, indent=2))

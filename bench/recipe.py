@@ -1,6 +1,6 @@
 """``m3d depth`` against the published test-time recipe written plainly, on the same photos and weights, in one run.
 
-    python bench/recipe.py --photos 64 --model vit-small
+    python bench/recipe.py --photos 64 --model vit-small --device cpu
 
 The recipe: decode with OpenCV, resize, pad, forward, crop, bring to full size, write a 16-bit PNG, one photo after the
 other, with all cores for each. Its network is computed as the published code does (attention with its matrix in memory,
@@ -18,14 +18,13 @@ import subprocess
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
-from depth import NETWORKS, RESULTS, ROOT, commit, make_photos, random_weights
+from depth import NETWORKS, RESULTS, ROOT, commit, environment, make_photos, random_weights, versions
 from forward import straightforward
 
 from m3d_cli.models.create import load_model
@@ -38,10 +37,10 @@ WAYS = ("recipe", "recipe with m3d's network", "m3d depth")
 
 
 @torch.inference_mode()
-def recipe(photos: Path, out: Path, model: str, weights: Path, *, as_published: bool) -> None:
-    """The plain way, one photo after the other."""
+def recipe(photos: Path, out: Path, model: str, weights: Path, device: str, *, as_published: bool) -> None:
+    """The plain way, one photo after the other, in fp32."""
     spec = model_spec(model)
-    network = load_model(model, weights).eval()
+    network = load_model(model, weights).eval().to(device)
     height, width = spec.canonical.height, spec.canonical.width
     mean, std = (255 * torch.tensor(values)[:, None, None] for values in (spec.mean, spec.std))
     out.mkdir()
@@ -55,27 +54,25 @@ def recipe(photos: Path, out: Path, model: str, weights: Path, *, as_published: 
         padded = cv2.copyMakeBorder(
             small, top, down - top, left, right - left, cv2.BORDER_CONSTANT, value=[123.675, 116.28, 103.53]
         )
-        x = ((torch.from_numpy(padded.transpose(2, 0, 1)).float() - mean) / std)[None]
+        x = ((torch.from_numpy(padded.transpose(2, 0, 1)).float() - mean) / std)[None].to(device)
         is_vit = as_published and isinstance(network, Metric3DVit)
         depth = (straightforward(network, x) if is_vit else network(x)).depth[0, 0]
         depth = depth[top : top + small.shape[0], left : left + small.shape[1]]
         depth = F.interpolate(depth[None, None], (full_height, full_width), mode="bilinear")[0, 0]
         metres = (depth * FOCAL_PX * scale / spec.canonical.focal).clamp(0, 65.535)
-        cv2.imwrite(str(out / f"{path.stem}.png"), (metres.numpy() * MILLIMETRES).astype(np.uint16))
+        cv2.imwrite(str(out / f"{path.stem}.png"), (metres.cpu().numpy() * MILLIMETRES).astype(np.uint16))
 
 
-def timed(way: str, photos: Path, out: Path, model: str, weights: Path) -> float:
+def timed(way: str, photos: Path, out: Path, model: str, weights: Path, device: str) -> float:
     """Wall seconds of the whole program."""
     if way == "m3d depth":
         command = ["-m", "m3d_cli", "depth", photos, "--out", out, "--model", model, "--weights", weights]
-        command += ["--focal", str(FOCAL_PX), "-q"]
+        command += ["--focal", str(FOCAL_PX), "-q", "--device", device]
     else:
-        command = [__file__, "--model", model, "--weights", weights, "--plain", photos, out]
+        command = [__file__, "--model", model, "--weights", weights, "--plain", photos, out, "--device", device]
         command += ["--as-published"] if way == "recipe" else []
     begin = time.monotonic()
-    subprocess.run(
-        [sys.executable, *map(str, command)], check=True, env=os.environ | {"PYTHONPATH": str(ROOT)}, cwd=ROOT / "bench"
-    )
+    subprocess.run([sys.executable, *map(str, command)], check=True, env=environment(), cwd=ROOT / "bench")
     return time.monotonic() - begin
 
 
@@ -84,35 +81,40 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--model", choices=NETWORKS, default="vit-small")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--plain", type=Path, nargs=2, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--as-published", action="store_true", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.plain:
-        return recipe(*chosen.plain, chosen.model, chosen.weights, as_published=chosen.as_published)
+        return recipe(*chosen.plain, chosen.model, chosen.weights, chosen.device, as_published=chosen.as_published)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "photos").mkdir()
         make_photos(folder / "photos", chosen.photos)
         weights = chosen.weights or random_weights(chosen.model, folder)
         assert weights
-        seconds = {way: timed(way, folder / "photos", folder / way, chosen.model, weights) for way in WAYS}
+        seconds = {
+            way: timed(way, folder / "photos", folder / way, chosen.model, weights, chosen.device) for way in WAYS
+        }
         written = {way: len(list((folder / way).glob("*.png"))) for way in WAYS}
     assert set(written.values()) == {chosen.photos}, written
     result = {
         "photos": chosen.photos,
         "megapixels": 12,
         "model": chosen.model,
+        "device": chosen.device if chosen.device == "cpu" else torch.cuda.get_device_name(chosen.device),
         "cores": len(os.sched_getaffinity(0)),
         "seconds": seconds,
         "times_faster": {way: seconds[way] / seconds["m3d depth"] for way in WAYS},
         "commit": commit(),
-        "versions": {package: version(package) for package in ("torch", "numpy", "opencv-python", "pillow")},
+        "versions": versions(),
         "python": platform.python_version(),
         "machine": platform.platform(),
     }
     print(json.dumps(result, indent=2))
-    (RESULTS / f"recipe-{chosen.model}.json").write_text(json.dumps(result, indent=2) + "\n")
+    suffix = "" if chosen.device == "cpu" else "-cuda"
+    (RESULTS / f"recipe-{chosen.model}{suffix}.json").write_text(json.dumps(result, indent=2) + "\n")
     return None
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from depth import ROOT, commit, make_photo
+from depth import commit, environment, make_photo
 
 RESULTS = Path(__file__).parent / "results"
 LINKS = 30_000  # file systems bound the names of one file
@@ -62,7 +62,7 @@ def run(photos: Path, out: Path, count: int, model: str) -> Run:
     command = [sys.executable, "-m", "m3d_cli", "depth", "-r", photos, "--out", out, "--model", model]
     command += ["--device", "cpu", "--focal-35mm", "26", "-q"]
     begin = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), env=os.environ | {"PYTHONPATH": str(ROOT)})
+    process = subprocess.Popen(list(map(str, command)), env=environment())
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"m3d depth ended with {os.waitstatus_to_exitcode(status)}")

@@ -15,6 +15,12 @@ NORMAL_STEPS = 32767
 NORMAL_ZERO = 32768
 NORMAL_AXES = "x right, y down, z forward; facing the camera; n = (value - 32768) / 32767; 0 0 0 is unknown"
 
+# The farthest step that 16 bits hold; 0 is unknown.
+LARGEST_STEP = 65535
+
+# A `DepthSummary` samples at most about this many pixels, on a regular grid: reports need no more.
+SAMPLED_PIXELS = 250_000
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DepthMap:
@@ -43,6 +49,60 @@ class DepthMap:
     def valid(self) -> NDArray[np.bool_]:
         """Where the depth is known, (height, width)."""
         return np.isfinite(self.depth)
+
+    @property
+    def summary(self) -> DepthSummary:
+        """What reports tell of it."""
+        depth = self.depth
+        return DepthSummary(
+            pixels=depth.size,
+            known=int(np.count_nonzero(np.isfinite(depth))),
+            # fmin and fmax pass over NaN without a copy.
+            least=float(np.fmin.reduce(depth, axis=None)),
+            largest=float(np.fmax.reduce(depth, axis=None)),
+            sample=depth[sampling(depth.size)],
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthSummary:
+    """What reports tell of a depth map: its pixels, how many are known, the least and the largest depth in metres (NaN
+    where none is known), and a regular sample of float32 metres, NaN where unknown, from which percentiles are taken.
+    """
+
+    pixels: int
+    known: int
+    least: float
+    largest: float
+    sample: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DepthSteps:
+    """Depth in whole steps, as 16-bit files hold it: metres = ``values`` / ``scale``, uint16 (height, width).
+
+    A value is 0 where the depth is unknown, or too far for 16 bits, as it is in ``clipped`` pixels. The ``summary`` is
+    of the depth before it was rounded.
+    """
+
+    values: NDArray[np.uint16]
+    scale: float
+    clipped: int
+    summary: DepthSummary
+    camera: Camera
+
+    @property
+    def metres(self) -> DepthMap:
+        """The depth map that a file of the steps gives back."""
+        depth = self.values.astype(np.float32) / np.float32(self.scale)
+        depth[self.values == 0] = np.nan
+        return DepthMap(depth, self.camera)
+
+
+def sampling(pixels: int) -> tuple[slice, slice]:
+    """The rows and columns of a depth map of that many pixels which its `DepthSummary` samples."""
+    step = max(1, round((pixels / SAMPLED_PIXELS) ** 0.5))
+    return slice(step // 2, None, step), slice(step // 2, None, step)
 
 
 def facing(normals: NDArray[np.float32], camera: Camera) -> NDArray[np.float32]:

@@ -6,10 +6,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,9 @@ logger = logging.getLogger(__name__)
 # A photo under which this many workers died is given up. From the first loss on it shares its worker with no other
 # such photo, so that the second loss is its own.
 MOST_LOSSES = 2
+
+# So many photos are begun together: one wait for the disk lets all of them go.
+AHEAD = 32
 
 
 class WorkerLost(Exception):
@@ -111,6 +115,7 @@ class _Crew:
     context: Run
     workers: list[Worker]
     given: dict[Future[Outcome], tuple[Worker, _Slot]] = field(default_factory=dict)
+    loads: Counter[int] = field(default_factory=Counter)
     again: deque[_Slot] = field(default_factory=deque)
 
     def has_room(self) -> bool:
@@ -125,6 +130,7 @@ class _Crew:
             return
         worker = min(free, key=lambda one: self._load(one) / one.in_flight)
         self.given[worker.submit(slot.task)] = worker, slot
+        self.loads[id(worker)] += 1
 
     def collect(self) -> None:
         """Wait until a photo comes back, and hand out those that have to be done again."""
@@ -145,7 +151,7 @@ class _Crew:
                 self.context.late(slot.outcome)
 
     def _load(self, worker: Worker) -> int:
-        return sum(other is worker for other, _ in self.given.values())
+        return self.loads[id(worker)]
 
     def _may_have(self, worker: Worker, slot: _Slot) -> bool:
         if self._load(worker) >= worker.in_flight:
@@ -154,6 +160,7 @@ class _Crew:
 
     def _settle(self, future: Future[Outcome]) -> None:
         worker, slot = self.given.pop(future)
+        self.loads[id(worker)] -= 1
         try:
             slot.outcome = future.result()
         except Stopped:
@@ -188,15 +195,19 @@ def run_by_crew(tasks: Iterable[Task], context: Run, workers: Sequence[Worker]) 
     """
     crew = _Crew(context, list(workers))
     waiting: deque[_Slot] = deque()
+    ahead: deque[_Slot] = deque()
     source = iter(tasks)
     is_more = True
     try:
         while is_more or waiting:
-            while is_more and len(waiting) < _most_waiting(workers) and crew.has_room():
-                task = next(source, None)
-                is_more = task is not None
-                if task is not None:
-                    waiting.append(_begun(task, context, crew))
+            if is_more and not ahead and len(waiting) < _most_waiting(workers):
+                fresh = [_Slot(task, context.begun(task, is_urgent=False)) for task in islice(source, AHEAD)]
+                context.journal.sync()
+                is_more = bool(fresh)
+                waiting += fresh
+                ahead += (slot for slot in fresh if slot.outcome is None)
+            while ahead and crew.has_room():
+                crew.give(ahead.popleft())
             if waiting and waiting[0].outcome is None:
                 crew.collect()
             while waiting and (outcome := waiting[0].outcome) is not None:
@@ -205,13 +216,6 @@ def run_by_crew(tasks: Iterable[Task], context: Run, workers: Sequence[Worker]) 
     finally:
         context.stop.set()
         crew.close()
-
-
-def _begun(task: Task, context: Run, crew: _Crew) -> _Slot:
-    slot = _Slot(task, context.begun(task))
-    if slot.outcome is None:
-        crew.give(slot)
-    return slot
 
 
 def _most_waiting(workers: Sequence[Worker]) -> int:

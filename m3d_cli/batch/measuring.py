@@ -99,7 +99,7 @@ class Sight:
 
     def measured(self, wish: Wish) -> Measured:
         """The answer to ``wish``, as a report."""
-        found = answer(self.finished.depth, wish, self.noise, self.photo, self.lens)
+        found = answer(self.finished.metres, wish, self.noise, self.photo, self.lens)
         report = PhotoReport(
             photo=self.photo,
             camera=_camera_note(self.finished),
@@ -158,7 +158,7 @@ def _look_back(task: Task, settings: Settings) -> Sight:
         return Sight(name, finished, image, notes)
     camera, _ = read_camera(photo.path, settings.camera, photo.relative)
     lens = Lens.of(camera.resized(finished.camera.width, finished.camera.height))
-    if lens is None or not lens.fits(finished.depth.camera):
+    if lens is None or not lens.fits(finished.metres.camera):
         raise OutputError(
             f"{photo.path}: its depth was made with another lens model than is given now",
             hint="give the same --intrinsics as m3d depth had",
@@ -168,7 +168,7 @@ def _look_back(task: Task, settings: Settings) -> Sight:
 
 def render_depth(finished: Finished) -> NDArray[np.uint8]:
     """The depth in colours, with a bar that says what they mean."""
-    return render_preview(finished.depth.depth, PreviewStyle())
+    return render_preview(finished.metres.depth, PreviewStyle())
 
 
 @dataclass(frozen=True, slots=True)

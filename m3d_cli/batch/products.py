@@ -14,13 +14,13 @@ from m3d_cli.batch.plan import Job, OutputFormat
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.canonical import CanonicalTransform
-from m3d_cli.depthmap import NORMAL_STEPS, DepthMap
+from m3d_cli.depthmap import LARGEST_STEP, NORMAL_STEPS, DepthMap, DepthSteps
 from m3d_cli.errors import OutputError
 from m3d_cli.files.load import LoadedPhoto
 from m3d_cli.inference.photo import CanonicalPhoto, Computed
 from m3d_cli.outputs.arrays import encode_npy, encode_npz, encode_pfm, encode_tiff, write_exr
 from m3d_cli.outputs.atomic import write_bytes
-from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
+from m3d_cli.outputs.depth_png import encode_depth_png, encode_steps
 from m3d_cli.outputs.normal_png import encode_normal_png
 from m3d_cli.outputs.png import encode_png16
 from m3d_cli.outputs.preview import encode_preview
@@ -49,7 +49,7 @@ class Finished:
     """
 
     name: str
-    depth: DepthMap
+    depth: DepthMap | DepthSteps
     camera: CameraRecord
     model: ModelRecord
     cell: float
@@ -71,6 +71,11 @@ class Finished:
             notes=photo.notes,
         )
 
+    @property
+    def metres(self) -> DepthMap:
+        """The depth, as it is read back from a PNG where it was made for one."""
+        return self.depth if isinstance(self.depth, DepthMap) else self.depth.metres
+
 
 @dataclass(frozen=True, slots=True)
 class Products:
@@ -83,15 +88,15 @@ class Products:
 def write_products(job: Job, settings: Settings, finished: Finished, stages: Stages) -> Products:
     """Write every output of ``job``; raises OutputError."""
     clipped = 0
-    clouds = cloud_maker(settings, finished)
+    clouds = cloud_maker(settings, finished) if settings.wants_clouds else None
     for kind in settings.formats:
-        clipped += _write_product(job.output(kind), kind, settings, finished.depth, clouds, stages)
+        clipped += _write_product(job.output(kind), kind, settings, finished, clouds, stages)
     with stages.measured("encode"):
-        record = depth_record(finished.depth, clipped)
+        record = depth_record(finished.depth.summary, clipped)
         data = encode_sidecar(_sidecar(job, settings, finished, record))
     with stages.measured("write"):
         write_bytes(job.sidecar, data)
-    return Products(record, clouds.points)
+    return Products(record, None if clouds is None else clouds.points)
 
 
 def cloud_maker(settings: Settings, finished: Finished) -> CloudMaker:
@@ -104,43 +109,55 @@ def cloud_maker(settings: Settings, finished: Finished) -> CloudMaker:
         "network": f"{model.name} weights {model.weights_sha256}",
         "made-by": f"m3d {__version__}",
     }
-    return CloudMaker(finished.depth, finished.image, settings.cloud, finished.cell, about)
+    return CloudMaker(finished.metres, finished.image, settings.cloud, finished.cell, about)
+
+
+def depth_png(finished: Finished, settings: Settings) -> tuple[bytes, int]:
+    """The depth PNG and how many pixels it could not hold."""
+    depth = finished.depth
+    if isinstance(depth, DepthSteps):
+        return encode_steps(depth.values, depth.scale), depth.clipped
+    return encode_depth_png(depth.depth, settings.png_scale)
 
 
 def _write_product(
-    path: Path, kind: OutputFormat, settings: Settings, result: DepthMap, clouds: CloudMaker, stages: Stages
+    path: Path, kind: OutputFormat, settings: Settings, finished: Finished, clouds: CloudMaker | None, stages: Stages
 ) -> int:
     """Write one file; returns how many pixels it could not hold."""
     if kind is OutputFormat.EXR:
         with stages.measured("encode"):
-            write_exr(path, result.depth)
+            write_exr(path, finished.metres.depth)
         return 0
+    clipped = 0
     with stages.measured("encode"):
-        pieces, clipped = (clouds.encode(kind), 0) if kind in CLOUD_FORMATS else _encode(kind, settings, result)
+        if clouds is not None and kind in CLOUD_FORMATS:
+            pieces = clouds.encode(kind)
+        elif kind is OutputFormat.PNG:
+            data, clipped = depth_png(finished, settings)
+            pieces = (data,)
+        else:
+            pieces = _encode(kind, settings, finished.metres)
     with stages.measured("write"):
         write_bytes(path, *pieces)
     return clipped
 
 
-def _encode(kind: OutputFormat, settings: Settings, result: DepthMap) -> tuple[tuple[bytes | memoryview, ...], int]:
-    if kind is OutputFormat.PNG:
-        data, clipped = encode_depth_png(result.depth, settings.png_scale)
-        return (data,), clipped
+def _encode(kind: OutputFormat, settings: Settings, result: DepthMap) -> tuple[bytes | memoryview, ...]:
     if kind is OutputFormat.NPY:
-        return encode_npy(result.depth), 0
+        return encode_npy(result.depth)
     if kind is OutputFormat.NPZ:
-        return (encode_npz(result),), 0
+        return (encode_npz(result),)
     if kind is OutputFormat.TIFF:
-        return (encode_tiff(result.depth),), 0
+        return (encode_tiff(result.depth),)
     if kind is OutputFormat.PFM:
-        return encode_pfm(result.depth), 0
+        return encode_pfm(result.depth)
     if kind is OutputFormat.PREVIEW:
-        return (encode_preview(result.depth, settings.preview),), 0
+        return (encode_preview(result.depth, settings.preview),)
     if kind is OutputFormat.NORMAL:
-        return (encode_normal_png(_normals(result)),), 0
+        return (encode_normal_png(_normals(result)),)
     if kind is OutputFormat.NORMAL_NPY:
-        return encode_npy(_normals(result)), 0
-    return (_confidence_png(result),), 0
+        return encode_npy(_normals(result))
+    return (_confidence_png(result),)
 
 
 def _normals(result: DepthMap) -> NDArray[np.float32]:
@@ -153,8 +170,8 @@ def _confidence_png(result: DepthMap) -> bytes:
     """Confidence 0..1 as 0..65535, higher is better."""
     if result.confidence is None:
         raise OutputError("this model gives no confidence", hint="leave conf out of --format")
-    values = np.rint(np.clip(result.confidence, 0, 1) * LARGEST).astype(np.uint16)
-    return encode_png16(values, {CONFIDENCE_KEY: str(LARGEST)})
+    values = np.rint(np.clip(result.confidence, 0, 1) * LARGEST_STEP).astype(np.uint16)
+    return encode_png16(values, {CONFIDENCE_KEY: str(LARGEST_STEP)})
 
 
 def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecord) -> Sidecar:
@@ -216,7 +233,7 @@ def _output_record(job: Job, kind: OutputFormat, settings: Settings) -> OutputRe
     if kind is OutputFormat.PNG:
         scale = settings.png_scale
     if kind is OutputFormat.CONFIDENCE:
-        scale = float(LARGEST)
+        scale = float(LARGEST_STEP)
     if kind is OutputFormat.NORMAL:
         scale = float(NORMAL_STEPS)
     axes = axes_note(settings.cloud, kind) if kind in CLOUD_FORMATS else None

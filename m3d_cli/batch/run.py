@@ -15,13 +15,14 @@ from typing import Protocol
 from m3d_cli.batch.clouds import CLOUD_FORMATS
 from m3d_cli.batch.journal import Failure, JournalError, Outcome, Status
 from m3d_cli.batch.plan import Job
-from m3d_cli.batch.products import Finished, Products, cloud_maker, write_products
+from m3d_cli.batch.products import Finished, Products, cloud_maker, depth_png, write_products
 from m3d_cli.batch.remote_out import RemoteOut
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
 from m3d_cli.batch.tasks import Task, focal_of
 from m3d_cli.camera import Camera
+from m3d_cli.depthmap import LARGEST_STEP
 from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
 from m3d_cli.files.focal_picture import told_by_picture
 from m3d_cli.files.load import LoadedPhoto, load
@@ -35,7 +36,6 @@ from m3d_cli.inference.photo import (
     to_canonical,
 )
 from m3d_cli.models.spec import ModelSpec
-from m3d_cli.outputs.depth_png import LARGEST, encode_depth_png
 
 logger = logging.getLogger(__name__)
 
@@ -200,7 +200,7 @@ class Run:
         self._check_stop()
         with stages.measured("network"):
             photo, canonical = prepared(photo, task, self.settings, self.engine)
-        computed = self.engine.get().compute(canonical, self.settings.wanted)
+        computed = self.engine.get().compute(canonical, self.settings.wanted_by_files)
         stages.add("network", computed.network_seconds)
         stages.add("upsample", computed.upsample_seconds)
         return Finished.computed(str(task.job.photo.relative), self.settings, photo, canonical, computed)
@@ -335,7 +335,7 @@ def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
 def _clipped(pixels: int, settings: Settings) -> tuple[str, ...]:
     if not pixels:
         return ()
-    limit = LARGEST / settings.png_scale
+    limit = LARGEST_STEP / settings.png_scale
     return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
 
 
@@ -373,11 +373,11 @@ def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
         clouds = cloud_maker(settings, finished)
         pieces = clouds.encode(kind)
         return LoneFile(pieces, (*warnings, *_emptied(clouds.points)))
-    data, clipped = encode_depth_png(finished.depth.depth, settings.png_scale)
+    data, clipped = depth_png(finished, settings)
     return LoneFile((data,), (*warnings, *_clipped(clipped, settings)))
 
 
 def _lone(task: Task, settings: Settings, engine: SharedEngine) -> Finished:
     photo, canonical = prepared(read_photo(task, settings), task, settings, engine)
-    made = engine.get().compute(canonical, settings.wanted)
+    made = engine.get().compute(canonical, settings.wanted_by_files)
     return Finished.computed(str(task.job.photo.relative), settings, photo, canonical, made)

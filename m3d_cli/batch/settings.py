@@ -88,6 +88,12 @@ class Settings:
         return Wanted(self.wants_confidence, self.wants_normals, self.max_depth)
 
     @property
+    def wanted_by_files(self) -> Wanted:
+        """What the files are made of: where depth PNGs are all of them, no more than their steps."""
+        only_png = all(kind is OutputFormat.PNG for kind in self.formats)
+        return dataclasses.replace(self.wanted, png_scale=self.png_scale if only_png else None)
+
+    @property
     def digest(self) -> str:
         """Hash of all that changes a byte of every photo's outputs.
 

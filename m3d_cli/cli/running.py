@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -188,7 +189,7 @@ def _consume(order: Order, outcomes: Iterator[Outcome], tally: Tally, talk: Talk
 def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome]:
     import threading
 
-    from m3d_cli.batch.run import Run, run
+    from m3d_cli.batch.run import Run
     from m3d_cli.batch.tasks import tasks
 
     todo = tasks(order.jobs, order.settings, journal, shared_focal(order), overwrite=order.overwrite)
@@ -199,23 +200,41 @@ def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome
 
         return run_on_ray(todo, context, _recipe(order, order.engine.device, journal.folder), order.ray)
     if order.engine.devices:
-        return _shared_among_devices(order, todo, context)
-    return run(todo, context)
+        return _shared_among(order.engine.devices, order, todo, context)
+    return _on_one_device(order, todo, context)
 
 
-def _shared_among_devices(order: Order, todo: Iterator[Task], context: Run) -> Generator[Outcome]:
+def _on_one_device(order: Order, todo: Iterator[Task], context: Run) -> Generator[Outcome]:
+    """In this process, or in several that share the device where that is faster."""
+    from m3d_cli.batch.run import run
+    from m3d_cli.inference.device_list import sharers
+
+    choice = order.engine
+    for task in todo:
+        # Nobody needs a device, nor has to load torch to know of one, before there is a photo to compute.
+        if task.earlier is not None:
+            yield context.outcome_of(task)
+            continue
+        rest = chain((task,), todo)
+        names = sharers(choice.device, choice.backend, order.settings.model, len(order.jobs))
+        yield from _shared_among(names, order, rest, context) if len(names) > 1 else run(rest, context)
+        return
+
+
+def _shared_among(names: Sequence[str], order: Order, todo: Iterable[Task], context: Run) -> Generator[Outcome]:
     from m3d_cli.batch.crew import run_by_crew
     from m3d_cli.batch.processes import ProcessWorker
 
     folder = context.journal.folder
-    workers = [ProcessWorker(name, _recipe(order, name, folder)) for name in order.engine.devices]
+    workers = [ProcessWorker(name, _recipe(order, name, folder, len(names))) for name in names]
     return run_by_crew(todo, context, workers)
 
 
-def _recipe(order: Order, device: str, folder: Path) -> WorkerRecipe:
+def _recipe(order: Order, device: str, folder: Path, processes: int = 1) -> WorkerRecipe:
     from m3d_cli.batch.crew import WorkerRecipe
 
-    return WorkerRecipe(order.settings, order.engine.options_on(device), order.whole, folder, order.remote)
+    options = replace(order.engine.options_on(device), processes=processes)
+    return WorkerRecipe(order.settings, options, order.whole, folder, order.remote)
 
 
 def ray_choice(

@@ -9,10 +9,14 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from m3d_cli.inference.predictor import CanonicalPhoto, Predictor
+from m3d_cli.inference.running import Running
 from m3d_cli.models.prediction import Prediction
 
 # A batch starts at the latest this many seconds after its first photo: a fraction of what the network takes.
 PATIENCE = 0.005
+
+# How often a device at work is asked whether it is done: seconds.
+GLANCE = 0.0005
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -28,6 +32,28 @@ class BatchPlace:
 class _Waiting:
     photo: CanonicalPhoto
     answer: Future[BatchPlace]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Batch:
+    """Photos that the device has, and the CPU seconds that each took to get there."""
+
+    photos: list[_Waiting]
+    running: Running
+    share: float
+
+    def is_done(self) -> bool:
+        return self.running.is_done()
+
+    def answer(self) -> None:
+        """Wait for the device and tell those who wait for it."""
+        try:
+            prediction = self.running.result()
+        except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, or waits for ever
+            _tell(self.photos, error)
+            return
+        for index, waiting in enumerate(self.photos):
+            waiting.answer.set_result(BatchPlace(prediction, index, self.share))
 
 
 class Batcher:
@@ -52,36 +78,51 @@ class Batcher:
         self._thread.join()
 
     def _serve(self) -> None:
+        running: _Batch | None = None
         is_open = True
-        while is_open:
-            batch, is_open = self._collect()
-            if batch:
-                self._answer(batch)
+        while is_open or running is not None:
+            photos, is_open = self._collected(running) if is_open else ([], False)
+            begun = self._begun(photos) if photos else None
+            if running is not None:
+                running.answer()
+            running = begun
 
-    def _collect(self) -> tuple[list[_Waiting], bool]:
-        """Up to a batch of photos, and whether more may come."""
-        batch: list[_Waiting] = []
+    def _collected(self, running: _Batch | None) -> tuple[list[_Waiting], bool]:
+        """Photos for a batch, and whether more may come.
+
+        While the device works a batch has time to fill; once it has nothing more to do, what there is goes to it.
+        """
+        photos: list[_Waiting] = []
         deadline = None
-        while len(batch) < self.predictor.batch_size:
+        while len(photos) < self.predictor.batch_size and not (running and running.is_done()):
             try:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                item = self._queue.get(timeout=left)
+                item = self._queue.get(timeout=_patience(running, deadline))
             except queue.Empty:
-                break
+                if running is None:
+                    break
+                continue
             if item is None:
-                return batch, False
-            batch.append(item)
+                return photos, False
+            photos.append(item)
             deadline = deadline or time.monotonic() + self.patience
-        return batch, True
+        return photos, True
 
-    def _answer(self, batch: list[_Waiting]) -> None:
+    def _begun(self, photos: list[_Waiting]) -> _Batch | None:
         begin = time.thread_time()
         try:
-            prediction = self.predictor.canonical([waiting.photo for waiting in batch])
+            running = self.predictor.begin([waiting.photo for waiting in photos])
         except BaseException as error:  # noqa: BLE001 - whoever waits must hear of it, or waits for ever
-            for waiting in batch:
-                waiting.answer.set_exception(error)
-            return
-        share = (time.thread_time() - begin) / len(batch)
-        for index, waiting in enumerate(batch):
-            waiting.answer.set_result(BatchPlace(prediction, index, share))
+            _tell(photos, error)
+            return None
+        return _Batch(photos, running, (time.thread_time() - begin) / len(photos))
+
+
+def _patience(running: _Batch | None, deadline: float | None) -> float | None:
+    if running is not None:
+        return GLANCE
+    return None if deadline is None else max(0.0, deadline - time.monotonic())
+
+
+def _tell(photos: list[_Waiting], error: BaseException) -> None:
+    for waiting in photos:
+        waiting.answer.set_exception(error)

@@ -15,6 +15,7 @@ from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.inference.backends import choose_backend, graph_of
 from m3d_cli.inference.batch_size import tuned_batch
 from m3d_cli.inference.batcher import Batcher
+from m3d_cli.inference.cuda_predictor import CudaPredictor
 from m3d_cli.inference.device import Compute, choose_compute
 from m3d_cli.inference.onnx_predictor import OnnxPredictor
 from m3d_cli.inference.openvino_predictor import OpenVinoPredictor
@@ -71,7 +72,7 @@ class StreamEngine:
         begin = time.thread_time()
         prediction = self.predictor.canonical([photo])
         middle = time.thread_time()
-        depth = self.predictor.finish(prediction, 0, photo, wanted)
+        depth = self.predictor.product(prediction, 0, photo, wanted)
         return Computed(depth, middle - begin, time.thread_time() - middle, *self.predictor.how)
 
     def focal(self, image: NDArray[np.uint8], width: int, height: int) -> FocalOpinion:
@@ -91,9 +92,10 @@ class StreamEngine:
 class BatchEngine:
     """Photos of all threads meet in batches on one device."""
 
-    def __init__(self, predictor: Predictor) -> None:
+    def __init__(self, predictor: Predictor, processes: int = 1) -> None:
         self.predictor = predictor
         self._most = predictor.batch_size
+        self._cores = -(-available_cores() // processes)
         self._batcher = Batcher(predictor)
         self._teller = SharedPictureFocal(predictor.compute.device)
 
@@ -104,14 +106,14 @@ class BatchEngine:
 
     @property
     def in_flight(self) -> int:
-        """A batch on the device while others decode and write."""
-        return self._most + min(MOST_STREAMS, available_cores())
+        """A batch on the device, one that fills, and a photo a core that is decoded or written."""
+        return 2 * self._most + self._cores
 
     def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
         """Metric depth at the photo's own size."""
         place = self._batcher.predict(photo)
         begin = time.thread_time()
-        depth = self.predictor.finish(place.prediction, place.index, photo, wanted)
+        depth = self.predictor.product(place.prediction, place.index, photo, wanted)
         return Computed(depth, place.seconds, time.thread_time() - begin, *self.predictor.how)
 
     def focal(self, image: NDArray[np.uint8], width: int, height: int) -> FocalOpinion:
@@ -131,14 +133,14 @@ def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOption
     cv2.setNumThreads(1)
     is_on_cpu = compute.device.type == "cpu"
     # On a CPU a photo a core is best, whatever the network.
-    batch_size = options.batch_size or (1 if is_on_cpu else GPU_BATCH)
+    batch_size = options.batch_size or (1 if is_on_cpu else max(1, min(photos, GPU_BATCH)))
     streams, threads = (1, available_cores()) if batch_size > 1 else stream_plan(photos, available_cores())
     backend = choose_backend(options.backend, spec, weights, compute, photos)
     predictor = _predictor(spec, weights, backend, Sizes(compute, batch_size, streams, threads))
     if options.batch_size == BY_TRYING and not is_on_cpu:
         predictor.batch_size = tuned_batch(predictor)
     if batch_size > 1 or not is_on_cpu:
-        return BatchEngine(predictor)
+        return BatchEngine(predictor, options.processes)
     return StreamEngine(predictor, streams, threads)
 
 
@@ -154,7 +156,8 @@ class Sizes:
 
 def _predictor(spec: ModelSpec, weights: ChosenWeights, backend: str, sizes: Sizes) -> Predictor:
     if backend == TORCH:
-        return Predictor(open_model(spec.name, weights), spec, sizes.compute, sizes.batch_size)
+        kind = CudaPredictor if sizes.compute.device.type == "cuda" else Predictor
+        return kind(open_model(spec.name, weights), spec, sizes.compute, sizes.batch_size)
     graph = graph_of(spec, weights)
     if backend == ONNX:
         return OnnxPredictor(graph, spec, sizes.compute, sizes.batch_size, sizes.threads)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.canonical import CanonicalTransform
-from m3d_cli.depthmap import DepthMap
+from m3d_cli.depthmap import DepthMap, DepthSteps
 from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.models.spec import ModelSpec
 
@@ -28,18 +28,23 @@ class CanonicalPhoto:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What to make of a prediction: its confidence and normals or not, and only depth up to ``max_depth`` metres."""
+    """What to make of a prediction: its confidence and normals or not, and only depth up to ``max_depth`` metres.
+
+    With ``png_scale`` steps of 1/png_scale metres are all that is asked for: engines may give them instead of metres.
+    """
 
     confidence: bool = False
     normals: bool = False
     max_depth: float | None = None
+    png_scale: float | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Computed:
-    """A finished depth map, the CPU seconds of its two stages, and the number format and backend that computed it."""
+    """A finished depth map, or its steps where no more was wanted, the CPU seconds of its two stages, and the number
+    format and backend that computed it."""
 
-    depth: DepthMap
+    depth: DepthMap | DepthSteps
     network_seconds: float
     upsample_seconds: float
     precision: str
@@ -48,12 +53,16 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device, 0 by trying."""
+    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device, 0 by trying.
+
+    ``processes`` share the cores of the machine.
+    """
 
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
     backend: str = "auto"
+    processes: int = 1
 
 
 class Engine(Protocol):

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from m3d_cli.camera import Camera
 from m3d_cli.canonical import CanonicalTransform
-from m3d_cli.depthmap import DepthMap, facing
+from m3d_cli.depthmap import DepthMap, DepthSteps, facing
 from m3d_cli.errors import DeviceError
 from m3d_cli.inference.device import Compute
 from m3d_cli.inference.faults import device_fault, is_out_of_memory
 from m3d_cli.inference.photo import CanonicalPhoto, Wanted, canonical_transform, to_canonical
+from m3d_cli.inference.running import Ready, Running
 from m3d_cli.models.onnx_file import TORCH
 from m3d_cli.models.prediction import Prediction
 from m3d_cli.models.spec import ModelSpec
@@ -58,9 +59,16 @@ class Predictor:
         prediction = self.canonical(photos)
         return [self.finish(prediction, i, photo, wanted) for i, photo in enumerate(photos)]
 
-    @torch.inference_mode()
     def canonical(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
         """The network's output for a batch of any size, run in pieces of ``batch_size``, on the device."""
+        return self.begin(photos).result()
+
+    def begin(self, photos: Sequence[CanonicalPhoto]) -> Running:
+        """Start on what `canonical` gives; a device of its own may still be at it when this returns."""
+        return Ready(self._in_pieces(photos))
+
+    @torch.inference_mode()
+    def _in_pieces(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
         pieces: list[Prediction] = []
         done = 0
         while done < len(photos):
@@ -93,6 +101,12 @@ class Predictor:
             None if normals is None else self._full_normals(normals, photo.camera),
         )
 
+    def product(
+        self, prediction: Prediction, index: int, photo: CanonicalPhoto, wanted: Wanted
+    ) -> DepthMap | DepthSteps:
+        """What `finish` gives, or its steps where they are all that is ``wanted`` and cheaper to get."""
+        return self.finish(prediction, index, photo, wanted)
+
     def _metric(self, canonical: Tensor, transform: CanonicalTransform, max_depth: float | None) -> Tensor:
         """Metres (1, h, w) of the photo's part of the network output, NaN where unknown.
 
@@ -115,7 +129,7 @@ class Predictor:
         """Maps (C, height, width) of the photo's size from maps (C, h, w) of the network's."""
         size = (camera.height, camera.width)
         try:
-            return _upsampled(values, size).cpu().numpy()
+            return self._to_host(upsampled(values, size))
         except RuntimeError as error:
             if not is_out_of_memory(error):
                 self._judge(error)
@@ -124,12 +138,16 @@ class Predictor:
             _empty_cache(self.compute)
             return _upsampled_on_cpu(values, size).numpy()
 
+    def _to_host(self, values: Tensor) -> NDArray[np.float32]:
+        return values.cpu().numpy()
+
     def _forward(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
         pixels = torch.from_numpy(np.stack([photo.pixels for photo in photos]))
-        if self.compute.device.type == "cuda":
-            # Pinned, the copy needs no wait of the CPU's.
-            pixels = pixels.pin_memory()
-        x = pixels.to(self.compute.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        return self._network(pixels.to(self.compute.device))
+
+    def _network(self, pixels: Tensor) -> Prediction:
+        """The network's output for uint8 pixels (B, H, W, 3) on the device."""
+        x = pixels.permute(0, 3, 1, 2).float().div_(255)
         x = x.sub_(self._mean).div_(self._std).to(self.compute.dtype)
         prediction = self.model(x)
         assert isinstance(prediction, Prediction)  # noqa: S101 - nn.Module's call is untyped
@@ -154,13 +172,14 @@ class Predictor:
         _empty_cache(self.compute)
 
 
-def _upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
+def upsampled(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Maps (C, height, width) of another size, float32, on the device where they are."""
     return F.interpolate(values[None].float(), size, mode="bilinear", align_corners=False)[0]
 
 
 def _upsampled_on_cpu(values: Tensor, size: tuple[int, int]) -> Tensor:
     try:
-        return _upsampled(values.cpu(), size)
+        return upsampled(values.cpu(), size)
     except RuntimeError as error:
         if is_out_of_memory(error):
             raise MemoryError(str(error)) from error

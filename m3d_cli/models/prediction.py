@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -41,6 +41,13 @@ class Prediction:
             normals=_joined([piece.normals for piece in pieces]),
             normal_kappa=_joined([piece.normal_kappa for piece in pieces]),
             focal_logits=_joined([piece.focal_logits for piece in pieces]),
+        )
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> Prediction:
+        """With every tensor changed in the same way."""
+        extras = (self.normals, self.normal_kappa, self.focal_logits)
+        return Prediction(
+            change(self.depth), change(self.confidence), *(None if one is None else change(one) for one in extras)
         )
 
 

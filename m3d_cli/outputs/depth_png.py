@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.depthmap import LARGEST_STEP
 from m3d_cli.errors import OutputError
 from m3d_cli.outputs.png import decode_png16, encode_png16, text_of
 
 MILLIMETRES = 1000.0
-LARGEST = 65535
 UNKNOWN = 0
 
 # Text keywords inside the PNG.
@@ -38,9 +38,14 @@ class DepthPng:
 def encode_depth_png(depth: NDArray[np.float32], scale: float = MILLIMETRES) -> tuple[bytes, int]:
     """The bytes of the PNG of metres (H, W), NaN unknown, and how many pixels are too far for 16 bits."""
     values, clipped = quantise(depth, scale)
+    return encode_steps(values, scale), clipped
+
+
+def encode_steps(values: NDArray[np.uint16], scale: float) -> bytes:
+    """The bytes of the PNG of steps (H, W) of 1/scale metres, 0 = unknown."""
     unit = "millimetre" if scale == MILLIMETRES else f"1/{scale:.17g} metre"
     text = {SCALE_KEY: f"{scale:.17g}", UNIT_KEY: unit, INVALID_KEY: str(UNKNOWN), TYPE_KEY: "z"}
-    return encode_png16(values, text), clipped
+    return encode_png16(values, text)
 
 
 def quantise(depth: NDArray[np.float32], scale: float) -> tuple[NDArray[np.uint16], int]:
@@ -49,7 +54,7 @@ def quantise(depth: NDArray[np.float32], scale: float) -> tuple[NDArray[np.uint1
     A step is 0 where depth is unknown, clipped or nearer than half a step.
     """
     clipped = 0
-    limit = (LARGEST + 0.5) / scale
+    limit = (LARGEST_STEP + 0.5) / scale
     largest = float(np.fmax.reduce(depth, axis=None))
     if largest >= limit:
         beyond = depth >= limit

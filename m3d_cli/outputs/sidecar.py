@@ -6,17 +6,14 @@ It holds nothing that changes from run to run (times stand in the journal), so e
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
 from m3d_cli.camera import Camera
-from m3d_cli.depthmap import DepthMap
+from m3d_cli.depthmap import DepthSummary
 
 PERCENTILES = (1, 50, 99)
-
-# Percentiles are taken over at most about this many pixels, on a regular grid: reports need no more.
-SAMPLED_PIXELS = 250_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,33 +115,33 @@ def scale_trust(camera: Camera) -> str:
     return "medium" if camera.focal_rel_sigma < 0.2 else "low"
 
 
-def depth_record(result: DepthMap, clipped: int) -> DepthRecord:
-    """Statistics of a depth map; percentiles are of a regular sample of its pixels."""
-    depth = result.depth
-    known = int(np.count_nonzero(np.isfinite(depth)))
-    if known == 0:
-        return DepthRecord(None, None, None, None, None, 0, depth.size, clipped)
-    step = max(1, round((depth.size / SAMPLED_PIXELS) ** 0.5))
-    sample = depth[step // 2 :: step, step // 2 :: step]
-    sample = sample[np.isfinite(sample)]
+def depth_record(summary: DepthSummary, clipped: int) -> DepthRecord:
+    """Statistics of a depth map of which ``clipped`` pixels do not fit into the PNG; percentiles are of the sample."""
+    sample = summary.sample[np.isfinite(summary.sample)]
     low, middle, high = np.percentile(sample, PERCENTILES) if sample.size else (np.nan, np.nan, np.nan)
     return DepthRecord(
-        # fmin and fmax pass over NaN without a copy.
-        min_m=_metres(np.fmin.reduce(depth, axis=None)),
+        min_m=_metres(summary.least),
         p01_m=_metres(low),
         median_m=_metres(middle),
         p99_m=_metres(high),
-        max_m=_metres(np.fmax.reduce(depth, axis=None)),
-        known_pixels=known,
-        unknown_pixels=depth.size - known,
+        max_m=_metres(summary.largest),
+        known_pixels=summary.known,
+        unknown_pixels=summary.pixels - summary.known,
         clipped_pixels=clipped,
     )
 
 
 def encode_sidecar(sidecar: Sidecar) -> bytes:
     """``sidecar`` as indented JSON."""
-    text = json.dumps(asdict(sidecar), indent=2, ensure_ascii=False, allow_nan=False)
+    text = json.dumps(sidecar, indent=2, ensure_ascii=False, allow_nan=False, default=_content)
     return (text + "\n").encode("utf-8", "backslashreplace")
+
+
+def _content(record: object) -> dict[str, object]:
+    """Fields of a dataclass, without the deep copies of `dataclasses.asdict`."""
+    if not is_dataclass(record):
+        raise TypeError(f"{type(record).__name__} has no place in a sidecar")
+    return {field.name: getattr(record, field.name) for field in fields(record)}
 
 
 def _metres(value: float | np.floating) -> float | None:

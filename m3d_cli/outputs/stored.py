@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
 from m3d_cli.camera import Camera, FocalSource
-from m3d_cli.depthmap import DepthMap
+from m3d_cli.depthmap import LARGEST_STEP, DepthMap
 from m3d_cli.errors import M3dError, OutputError
 from m3d_cli.models.spec import SPECS, ModelSpec
-from m3d_cli.outputs.depth_png import LARGEST, read_depth_png
+from m3d_cli.outputs.depth_png import read_depth_png
 from m3d_cli.outputs.npy import read_npy, read_npz
 from m3d_cli.outputs.png import decode_png16
 from m3d_cli.outputs.sidecar import CameraRecord, ModelRecord, Sidecar
@@ -221,7 +221,7 @@ def _confidence(sidecar_file: Path, camera: Camera) -> Array | None:
         raise OutputError(f"{file}: cannot be read ({error.strerror})") from error
     if values.shape != (camera.height, camera.width):
         _refuse(file, "not of the depth's size")
-    return np.asarray(values, dtype=np.float32) / np.float32(LARGEST)
+    return np.asarray(values, dtype=np.float32) / np.float32(LARGEST_STEP)
 
 
 def _metres(depth: Array) -> Array:

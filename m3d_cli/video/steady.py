@@ -69,7 +69,7 @@ def _write(sidecar: Path, depth: DepthMap, folder: Path, strength: float) -> Non
     note = f"temporal filter along optical flow, share of the past {strength:g}"
     record = dataclasses.replace(
         told,
-        depth=depth_record(depth, clipped),
+        depth=depth_record(depth.summary, clipped),
         outputs=(OutputRecord(name, "png", MILLIMETRES),),
         notes=(*told.notes, note),
     )

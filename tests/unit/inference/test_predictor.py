@@ -189,13 +189,13 @@ def test_a_photo_too_large_for_the_memory_of_the_cpu_is_a_memory_error(monkeypat
     def refuse(values, size):
         raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
 
-    monkeypatch.setattr(predictor_module, "_upsampled", refuse)
+    monkeypatch.setattr(predictor_module, "upsampled", refuse)
     with pytest.raises(MemoryError):
         Predictor(Constant(), TEST_LITE, CPU).predict([photo()])
 
 
 def test_out_of_memory_while_upsampling_falls_back_to_the_cpu(monkeypatch):
-    real, calls = predictor_module._upsampled, []
+    real, calls = predictor_module.upsampled, []
 
     def tight(values, size):
         calls.append(size)
@@ -203,7 +203,7 @@ def test_out_of_memory_while_upsampling_falls_back_to_the_cpu(monkeypatch):
             raise torch.OutOfMemoryError("no room")
         return real(values, size)
 
-    monkeypatch.setattr(predictor_module, "_upsampled", tight)
+    monkeypatch.setattr(predictor_module, "upsampled", tight)
     (result,) = Predictor(Constant(), TEST_LITE, CPU).predict([photo()])
     assert len(calls) == 2
     assert result.depth.shape == (90, 120)

@@ -29,7 +29,7 @@ def result(depth):
 def test_statistics_of_a_small_map_are_exact():
     depth = np.arange(1, 101, dtype=np.float32).reshape(10, 10)
     depth[0, 0] = np.nan
-    record = depth_record(result(depth), clipped=3)
+    record = depth_record(result(depth).summary, clipped=3)
     assert (record.min_m, record.max_m, record.median_m) == (2, 100, 51)
     assert (record.p01_m, record.p99_m) == (pytest.approx(2.98, abs=1e-3), pytest.approx(99.02, abs=1e-3))
     assert (record.known_pixels, record.unknown_pixels, record.clipped_pixels) == (99, 1, 3)
@@ -38,13 +38,13 @@ def test_statistics_of_a_small_map_are_exact():
 def test_statistics_of_a_large_map_have_exact_ends_and_sampled_middle():
     depth = np.random.default_rng(0).uniform(1, 3, (1500, 2000)).astype(np.float32)
     depth[7, 7], depth[8, 8] = 0.5, 9.0
-    record = depth_record(result(depth), clipped=0)
+    record = depth_record(result(depth).summary, clipped=0)
     assert (record.min_m, record.max_m) == (0.5, 9.0)
     assert record.median_m == pytest.approx(2.0, abs=0.01)
 
 
 def test_a_map_of_nothing_has_no_statistics():
-    record = depth_record(result(np.full((3, 4), np.nan, dtype=np.float32)), clipped=0)
+    record = depth_record(result(np.full((3, 4), np.nan, dtype=np.float32)).summary, clipped=0)
     assert record.min_m is record.median_m is record.max_m is None
     assert (record.known_pixels, record.unknown_pixels) == (0, 12)
 
@@ -81,7 +81,9 @@ def test_the_sidecar_is_strict_json_even_for_odd_names():
         (),
     )
     model = ModelRecord("m", "0" * 64, "l", "torch", "fp32", "label", 300.0, 56, 84, 1.0, 0.1, 0.1, 0.1, 0.3)
-    side = Sidecar("caf\udce9 \n.jpg", "0", camera, model, depth_record(result(depth), 0), (OutputRecord("a", "png"),))
+    side = Sidecar(
+        "caf\udce9 \n.jpg", "0", camera, model, depth_record(result(depth).summary, 0), (OutputRecord("a", "png"),)
+    )
     data = encode_sidecar(side)
     assert data.endswith(b"}\n")
     read = json.loads(data)
