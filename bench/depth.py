@@ -6,10 +6,10 @@ The run is a program of its own, timed from its first photo on; loading Python, 
 are read from the run's journal; *alone* is what all cores make of a stage's CPU seconds. A published network without
 installed weights runs on random ones. Results go to bench/results/ as JSON.
 
-    python bench/depth.py --device cuda --photos 2000 --model lite --megapixels 1 --processes 4
+    python bench/depth.py --device cuda --photos 800 --model lite vit-small --megapixels 1 12
 
 On a GPU the network alone is measured by itself, in the batches of the run, and the run's rate is that of its last
-three quarters, since libraries and recordings are set up in the first; ``--processes`` share the device.
+three quarters, since libraries and recordings are set up in the first.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import cv2
@@ -91,9 +92,9 @@ def make_photos(folder: Path, count: int, megapixels: int = 12) -> None:
             path.hardlink_to(folder / f"IMG_{index % len(encoded):04}.jpg")
 
 
-def time_run(photos: Path, out: Path, model: str, where: list[str], weights: Path | None) -> Timing:
-    """Run ``m3d depth`` and read its journal; ``where`` are the flags for its device."""
-    command = [sys.executable, "-m", "m3d_cli", "depth", photos, "--out", out, "--model", model, *where]
+def time_run(photos: Path, out: Path, model: str, device: str, weights: Path | None) -> Timing:
+    """Run ``m3d depth`` and read its journal."""
+    command = [sys.executable, "-m", "m3d_cli", "depth", photos, "--out", out, "--model", model, "--device", device]
     command += ["--focal-35mm", "26", "-v"] + (["--weights", str(weights)] if weights else [])
     begin = time.monotonic()
     ready, described = begin, ""
@@ -122,6 +123,7 @@ def late_rate(done: list[dict[str, float]]) -> float:
     return (len(ends) - 1 - first) / (ends[-1] - ends[first])
 
 
+@cache
 @torch.inference_mode()
 def network_rate(model: str, weights: Path | None, seconds: float = 3.0) -> float:
     """Photos a second of the network on the GPU, uploads included, in the batches of ``m3d depth``."""
@@ -162,6 +164,8 @@ def random_weights(model: str, folder: Path) -> Path | None:
         return None
     torch.manual_seed(0)
     path = folder / f"{model}.pth"
+    if path.exists():
+        return path
     torch.save({"model_state_dict": to_official(model, build_network(model).state_dict())}, path)
     return path
 
@@ -217,17 +221,14 @@ def commit() -> str:
 
 
 def measured(model: str, megapixels: int, chosen: argparse.Namespace, folder: Path) -> dict[str, object]:
-    """One run, printed and kept."""
+    """One run, kept."""
     is_gpu = chosen.device.startswith("cuda")
-    where = ["--device", chosen.device]
-    if chosen.processes > 1:
-        where = ["--devices", ",".join([chosen.device] * chosen.processes)]
     weights = chosen.weights or random_weights(model, folder)
     with tempfile.TemporaryDirectory(dir=folder) as out:
-        timing = time_run(folder / f"{megapixels}", Path(out) / "depth", model, where, weights)
+        timing = time_run(folder / f"{megapixels}", Path(out) / "depth", model, chosen.device, weights)
     result = report(timing, chosen.photos, model, megapixels)
     if is_gpu:
-        result = on_gpu(result, timing, network_rate(model, weights)) | {"processes": chosen.processes}
+        result = on_gpu(result, timing, network_rate(model, weights))
     name = f"depth-{model}-{megapixels}mp{'-cuda' if is_gpu else ''}.json"
     (RESULTS / name).write_text(json.dumps(result, indent=2) + "\n")
     return result
@@ -240,7 +241,6 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=["lite"])
     parser.add_argument("--megapixels", type=int, nargs="+", choices=sorted(SIZES), default=[12])
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--processes", type=int, default=1, help="on a GPU: so many share it")
     parser.add_argument("--weights", type=Path, default=None, help="a weights file of your own")
     chosen = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -82,6 +82,7 @@ def main() -> None:
     parser.add_argument("--photos", type=int, default=64)
     parser.add_argument("--model", choices=NETWORKS, default="vit-small")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS)
     parser.add_argument("--weights", type=Path, default=None)
     parser.add_argument("--plain", type=Path, nargs=2, default=None, help=argparse.SUPPRESS)
     parser.add_argument("--as-published", action="store_true", help=argparse.SUPPRESS)
@@ -95,9 +96,10 @@ def main() -> None:
         weights = chosen.weights or random_weights(chosen.model, folder)
         assert weights
         seconds = {
-            way: timed(way, folder / "photos", folder / way, chosen.model, weights, chosen.device) for way in WAYS
+            way: timed(way, folder / "photos", folder / way, chosen.model, weights, chosen.device)
+            for way in chosen.ways
         }
-        written = {way: len(list((folder / way).glob("*.png"))) for way in WAYS}
+        written = {way: len(list((folder / way).glob("*.png"))) for way in chosen.ways}
     assert set(written.values()) == {chosen.photos}, written
     result = {
         "photos": chosen.photos,
@@ -106,7 +108,7 @@ def main() -> None:
         "device": chosen.device if chosen.device == "cpu" else torch.cuda.get_device_name(chosen.device),
         "cores": len(os.sched_getaffinity(0)),
         "seconds": seconds,
-        "times_faster": {way: seconds[way] / seconds["m3d depth"] for way in WAYS},
+        "times_faster": {way: seconds[way] / seconds["m3d depth"] for way in chosen.ways},
         "commit": commit(),
         "versions": versions(),
         "python": platform.python_version(),

@@ -64,9 +64,9 @@ class WorkerRecipe:
     folder: Path
     remote: RemoteOut | None = None
 
-    def context(self, stop: threading.Event) -> Run:
-        """A run as the worker sees it, with an engine of its own."""
-        engine = SharedEngine(self._engine)
+    def context(self, stop: threading.Event, lent: Engine | None = None) -> Run:
+        """A run as the worker sees it, with an engine of its own unless it is lent one."""
+        engine = SharedEngine(self._engine if lent is None else lambda: lent)
         return Run(self.settings, HandedOut(self.folder), engine, overwrite=True, stop=stop, remote=self.remote)
 
     def _engine(self) -> Engine:

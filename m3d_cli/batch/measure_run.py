@@ -86,7 +86,9 @@ def measure_tasks(
     noise = repr((*sigmas, model.confidence_errors))
     for task in tasks(jobs, settings, journal, shared, overwrite=True):
         key = wish_key(task.key + noise, wishes[task.job.photo.relative])[:32]
-        yield dataclasses.replace(task, key=key, earlier=None if overwrite else journal.finished(key))
+        yield dataclasses.replace(
+            task, key=key, earlier=None if overwrite else journal.finished(key, task.job.photo.name)
+        )
 
 
 def measure_into(

@@ -60,7 +60,7 @@ class PickStart:
 
 def sheet_path(job: MeasureJob) -> Path:
     """The measurement file that Save writes."""
-    return job.report.with_name(job.name.name + SHEET_SUFFIX)
+    return job.report.with_name(job.name.rpartition("/")[2] + SHEET_SUFFIX)
 
 
 def pick_start(job: MeasureJob, own: Wish, specs: Sequence[Path], unit: str | None) -> PickStart:

@@ -7,7 +7,8 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path
 
 from m3d_cli.errors import CollisionError, UsageError
 from m3d_cli.files.discover import PhotoFile
@@ -74,11 +75,11 @@ def parse_formats(text: str) -> tuple[OutputFormat, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One photo and the files it will become: ``out`` / ``name`` with a suffix each."""
+    """One photo and the files it will become: ``out`` / ``name`` (with slashes) with a suffix each."""
 
     photo: PhotoFile
     out: Path
-    name: PurePosixPath
+    name: str
     formats: tuple[OutputFormat, ...]
 
     @property
@@ -98,11 +99,16 @@ class Job:
     @property
     def suffixes(self) -> tuple[str, ...]:
         """What is added to the name for every file of this photo, the sidecar last."""
-        return (*(SUFFIXES[kind] for kind in self.formats), SIDECAR_SUFFIX)
+        return _suffixes(self.formats)
 
     def _with_suffix(self, suffix: str) -> Path:
         # Path.with_suffix would take ".5" off "shot_1.5".
         return Path(self.out, f"{self.name}{suffix}")
+
+
+@cache
+def _suffixes(formats: tuple[OutputFormat, ...]) -> tuple[str, ...]:
+    return (*(SUFFIXES[kind] for kind in formats), SIDECAR_SUFFIX)
 
 
 def plan(
@@ -120,7 +126,7 @@ def photo_key(job: Job, settings: str) -> str:
 
     A photo that is not there any more has a key too: its failure is told where its work is done.
     """
-    text = "\0".join((settings, *_place_and_state(job.photo), str(job.name)))
+    text = "\0".join((settings, *_place_and_state(job.photo), job.name))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
@@ -137,9 +143,13 @@ def _place_and_state(photo: PhotoFile) -> tuple[str, str]:
 
 
 def _job(photo: PhotoFile, out: Path, formats: tuple[OutputFormat, ...], keep_extension: bool) -> Job:
-    name = photo.relative if keep_extension else photo.relative.with_name(photo.relative.stem)
-    job = Job(photo, out, name, formats)
-    longest = len(os.fsencode(name.name)) + max(map(len, job.suffixes)) + len(PART)
+    # As strings, see _Folders.
+    folder, slash, last = str(photo.relative).rpartition("/")
+    dot = last.rfind(".")
+    if not keep_extension and 0 < dot < len(last) - 1:
+        last = last[:dot]
+    job = Job(photo, out, folder + slash + last, formats)
+    longest = len(os.fsencode(last)) + max(map(len, job.suffixes)) + len(PART)
     if photo.problem or longest <= LONGEST_NAME:
         return job
     problem = f"its name is too long: with the ending of a result it has {longest} bytes, {LONGEST_NAME} are possible"
@@ -179,9 +189,9 @@ def _way_out(one: Job, other: Job) -> str:
 def _all_outputs(jobs: Sequence[Job]) -> Iterator[tuple[Job, str]]:
     folders = _Folders()
     for job in jobs:
-        folder = folders.of(job)
-        for output in job.outputs:
-            yield job, os.path.join(folder, os.path.basename(output))  # noqa: PTH118, PTH119 - hot loop
+        stem = folders.of(job) + os.sep + job.name.rpartition("/")[2]
+        for suffix in job.suffixes:
+            yield job, stem + suffix
 
 
 class _Folders:
@@ -194,7 +204,7 @@ class _Folders:
 
     def of(self, job: Job) -> str:
         """The folder of a job's outputs."""
-        return self._folder(os.path.join(job.out, os.path.dirname(job.name)))  # noqa: PTH118, PTH120
+        return self._folder(os.path.join(job.out, job.name.rpartition("/")[0]))  # noqa: PTH118
 
     def real(self, path: Path) -> str:
         """A file, its folder being what links lead to."""

@@ -1,17 +1,24 @@
-"""A process a device: each has a network of its own and gets its photos from the process that started it."""
+"""Workers in processes of their own, which get their photos from the process that started them: one a device, each with
+a network, or several that borrow the network of that process."""
 
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
+from typing import Any
 
 from m3d_cli.batch.crew import WorkerLost, WorkerRecipe, lost_device
 from m3d_cli.batch.journal import Outcome
+from m3d_cli.batch.lending import Block, BorrowedEngine, Lender, Question, Reply
+from m3d_cli.batch.memory import return_large_blocks
 from m3d_cli.batch.run import MOST_THREADS, Run, Stopped
 from m3d_cli.batch.tasks import Task
 from m3d_cli.errors import DeviceError, M3dError
@@ -30,12 +37,36 @@ class _Answer:
     error: M3dError | None = None
 
 
-class ProcessWorker:
-    """A worker in a process of its own, which is started with its first photo and again when it died."""
+class _Line:
+    """One end of a pipe on which several threads speak."""
 
-    def __init__(self, name: str, recipe: WorkerRecipe) -> None:
+    def __init__(self, connection: Connection[Any, Any]) -> None:
+        self._connection = connection
+        self._guard = threading.Lock()
+
+    def send(self, message: object) -> None:
+        """Raises OSError where nobody listens any more."""
+        # What is sent is pickled first, so that others speak meanwhile.
+        data = pickle.dumps(message)
+        with self._guard:
+            self._connection.send_bytes(data)
+
+    def receive(self) -> Any:
+        """The next message; raises EOFError or OSError when the other end is gone."""
+        return self._connection.recv()
+
+
+class ProcessWorker:
+    """A worker in a process of its own, which is started with its first photo and again when it died.
+
+    With a ``lender`` it has no network of its own but borrows one, for ``in_flight`` photos at once.
+    """
+
+    def __init__(self, name: str, recipe: WorkerRecipe, lender: Lender | None = None, in_flight: int = 1) -> None:
         self.name = name
         self._recipe = recipe
+        self._lender = lender
+        self._loan = in_flight if lender is not None else None
         self._guard = threading.Lock()
         self._waiting: dict[int, Future[Outcome]] = {}
         self._count = 0
@@ -43,7 +74,7 @@ class ProcessWorker:
         self._in_flight = 1
         self._reader: threading.Thread | None = None
         self._process: multiprocessing.process.BaseProcess | None = None
-        self._connection: Connection[tuple[int, Task] | None, _Answer] | None = None
+        self._line: _Line | None = None
 
     @property
     def in_flight(self) -> int:
@@ -55,46 +86,52 @@ class ProcessWorker:
         future: Future[Outcome] = Future()
         future.set_running_or_notify_cancel()
         with self._guard:
-            if self._connection is None and self._starts == MOST_STARTS:
+            if self._line is None and self._starts == MOST_STARTS:
                 future.set_exception(lost_device(self.name, self._starts))
                 return future
-            connection = self._connection or self._started()
+            line = self._line or self._started()
             self._count += 1
             self._waiting[self._count] = future
             number = self._count
         # Where it is gone, the reader notices the same and tells all who wait.
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.send((number, task))
+            line.send((number, task))
         return future
 
     def close(self) -> None:
         """Let it finish what it is writing, and end it."""
         with self._guard:
-            connection = self._connection
-        if connection is None or self._process is None or self._reader is None:
+            line = self._line
+        if line is None or self._process is None or self._reader is None:
             return
         with suppress(BrokenPipeError, ConnectionResetError):
-            connection.send(None)
+            line.send(None)
         self._process.join()
         self._reader.join()
 
-    def _started(self) -> Connection[tuple[int, Task] | None, _Answer]:
+    def _started(self) -> _Line:
         self._starts += 1
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, self._recipe), name=f"m3d-{self.name}", daemon=True)
+        arguments = (theirs, self._recipe, self._loan)
+        self._process = context.Process(target=serve, args=arguments, name=f"m3d-{self.name}", daemon=True)
         self._process.start()
         # Only the process may hold its end, or nobody would notice that it died.
         theirs.close()
-        self._connection = ours
-        self._reader = threading.Thread(target=self._read, args=(ours, self._process), daemon=True)
+        self._line = _Line(ours)
+        self._reader = threading.Thread(target=self._read, args=(self._line, self._process), daemon=True)
         self._reader.start()
-        return ours
+        return self._line
 
-    def _read(self, connection: Connection[object, _Answer], process: multiprocessing.process.BaseProcess) -> None:
+    def _read(self, line: _Line, process: multiprocessing.process.BaseProcess) -> None:
+        blocks: dict[int, Block] = {}
         try:
             while True:
-                self._hear(connection.recv())
+                message = line.receive()
+                if self._lender is not None and isinstance(message, Question):
+                    self._lender.answer(message, blocks, line.send)
+                else:
+                    self._hear(message)
         except (EOFError, OSError):
             process.join()
             self._give_up(f"exit code {process.exitcode}")
@@ -112,37 +149,54 @@ class ProcessWorker:
         with self._guard:
             left = list(self._waiting.values())
             self._waiting.clear()
-            self._connection = None
+            self._line = None
             self._in_flight = 1
         for future in left:
             future.set_exception(WorkerLost(reason))
 
 
-def serve(connection: Connection[_Answer, tuple[int, Task] | None], recipe: WorkerRecipe) -> None:
-    """The process: work on what comes until nothing more does, or until who sends is gone."""
+def serve(connection: Connection[Any, Any], recipe: WorkerRecipe, loan: int | None = None) -> None:
+    """The process: work on what comes until nothing more does, or until who sends is gone.
+
+    ``loan`` is how many photos it has in flight with a network that it borrows; None for one of its own.
+    """
     # Ctrl-C goes to all processes of a terminal; the one that started this one ends it in good order.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    stop = threading.Event()
-    context = recipe.context(stop)
-    guard = threading.Lock()
-
-    def answer(number: int, task: Task) -> None:
-        told = _worked(number, task, context)
-        with guard:
-            connection.send(told)
-
+    return_large_blocks()
+    line, stop, ended = _Line(connection), threading.Event(), threading.Event()
+    engine = BorrowedEngine(line.send, loan) if loan is not None else None
+    context = recipe.context(stop, engine)
     with ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-photo") as pool:
-        while (message := _received(connection)) is not None:
-            pool.submit(answer, *message)
+
+        def work(number: int, task: Task) -> None:
+            told = _worked(number, task, context)
+            with suppress(OSError):
+                line.send(told)
+
+        # Beside the work, since answers of the engine come to the very end.
+        hear = partial(_listen, line, engine, ended, lambda number, task: pool.submit(work, number, task))
+        threading.Thread(target=hear, daemon=True).start()
+        ended.wait()
         stop.set()
     context.engine.close()
 
 
-def _received(connection: Connection[_Answer, tuple[int, Task] | None]) -> tuple[int, Task] | None:
+def _listen(
+    line: _Line, engine: BorrowedEngine | None, ended: threading.Event, begin: Callable[[int, Task], object]
+) -> None:
     try:
-        return connection.recv()
+        while True:
+            message = line.receive()
+            if message is None:
+                ended.set()
+            elif engine is not None and isinstance(message, Reply):
+                engine.answered(message)
+            else:
+                begin(*message)
     except (EOFError, OSError):
-        return None
+        if engine is not None:
+            engine.lost()
+        ended.set()
 
 
 def _worked(number: int, task: Task, context: Run) -> _Answer:

@@ -39,7 +39,7 @@ class RemoteOut:
         """Raise CollisionError where a photo would get its depth beside it, and the next run take that for a photo."""
         for job in jobs:
             source = job.photo.source
-            folder = joined(self.url, str(job.name.parent)).removesuffix("/.")
+            folder = joined(self.url, job.name.rpartition("/")[0]).rstrip("/")
             if source is not None and source.url.rpartition("/")[0] == folder:
                 raise CollisionError(
                     f"{source.url} would get its depth beside it", hint="choose an --out other than the photos' folder"

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from m3d_cli.batch.clouds import CLOUD_FORMATS
 from m3d_cli.batch.journal import Failure, JournalError, Outcome, Status
+from m3d_cli.batch.memory import return_large_blocks
 from m3d_cli.batch.plan import Job
 from m3d_cli.batch.products import Finished, Products, cloud_maker, depth_png, write_products
 from m3d_cli.batch.remote_out import RemoteOut
@@ -139,8 +140,8 @@ class Run:
 
     def outcome_of(self, task: Task) -> Outcome:
         """Work on one photo, note its end in the journal; raises `Stopped` and what ends the run."""
-        if (skipped := _skipped(task)) is not None:
-            return skipped
+        if task.earlier is not None:
+            return task.earlier
         stages = Stages()
         try:
             outcome = self._work(task, stages)
@@ -164,8 +165,8 @@ class Run:
 
         For who hands photos to workers, which keep no journal.
         """
-        if (skipped := _skipped(task)) is not None:
-            return skipped
+        if task.earlier is not None:
+            return task.earlier
         try:
             self._refuse_foreign_outputs(task.job)
         except M3dError as error:
@@ -273,6 +274,7 @@ def run(tasks: Iterable[Task], context: Run) -> Generator[Outcome]:
     Closing the iterator early, as an interrupt does, starts nothing more, lets what is being written end and tells
     ``context.late`` of it, and leaves the rest for the next run.
     """
+    return_large_blocks()
     pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-photo")
     waiting: deque[Future[Outcome]] = deque()
     source = iter(tasks)
@@ -314,13 +316,6 @@ def _submitted(pool: ThreadPoolExecutor, task: Task, context: Run) -> Future[Out
     ready: Future[Outcome] = Future()
     ready.set_result(context.outcome_of(task))
     return ready
-
-
-def _skipped(task: Task) -> Outcome | None:
-    """What an earlier run made, under the path as given now, which may differ from that of the earlier run."""
-    if task.earlier is None:
-        return None
-    return replace(task.earlier, path=task.job.photo.name, status=Status.SKIPPED)
 
 
 def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:

@@ -26,7 +26,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One photo to be worked on, under the key of its journal lines; ``earlier`` is its outcome if it is done."""
+    """One photo to be worked on, under the key of its journal lines; ``earlier`` is the outcome of one that is done."""
 
     job: Job
     key: str
@@ -48,7 +48,7 @@ def tasks(
             _stored_state(job, settings),
         )
         key = photo_key(job, "\0".join(entries))
-        yield Task(job, key, from_others, None if overwrite else journal.finished(key))
+        yield Task(job, key, from_others, None if overwrite else journal.finished(key, job.photo.name))
 
 
 def share_focal(jobs: Sequence[Job], camera: CameraOptions) -> tuple[Shared, ...]:

@@ -34,6 +34,9 @@ AUTO = "auto"
 LOCAL = "local"
 ENGINES = (LOCAL, "ray")
 
+# From so many photos on the start of processes that help is repaid.
+MANY_PHOTOS = 500
+
 # What can go into a pipe.
 _PIPED = ("png", "ply", "pcd", "xyz", "glb")
 
@@ -200,41 +203,53 @@ def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome
 
         return run_on_ray(todo, context, _recipe(order, order.engine.device, journal.folder), order.ray)
     if order.engine.devices:
-        return _shared_among(order.engine.devices, order, todo, context)
+        return _among_devices(order, todo, context)
     return _on_one_device(order, todo, context)
 
 
 def _on_one_device(order: Order, todo: Iterator[Task], context: Run) -> Generator[Outcome]:
-    """In this process, or in several that share the device where that is faster."""
+    """In this process, or with others that decode and write for it."""
     from m3d_cli.batch.run import run
-    from m3d_cli.inference.device_list import sharers
 
-    choice = order.engine
     for task in todo:
         # Nobody needs a device, nor has to load torch to know of one, before there is a photo to compute.
         if task.earlier is not None:
             yield context.outcome_of(task)
             continue
         rest = chain((task,), todo)
-        names = sharers(choice.device, choice.backend, order.settings.model, len(order.jobs))
-        yield from _shared_among(names, order, rest, context) if len(names) > 1 else run(rest, context)
+        helpers = context.engine.get().helpers if len(order.jobs) >= MANY_PHOTOS else 0
+        yield from _with_helpers(helpers, order, rest, context) if helpers else run(rest, context)
         return
 
 
-def _shared_among(names: Sequence[str], order: Order, todo: Iterable[Task], context: Run) -> Generator[Outcome]:
+def _with_helpers(count: int, order: Order, todo: Iterable[Task], context: Run) -> Generator[Outcome]:
+    from m3d_cli.batch.crew import run_by_crew
+    from m3d_cli.batch.lending import Lender
+    from m3d_cli.batch.processes import ProcessWorker
+
+    recipe = _recipe(order, order.engine.device, context.journal.folder)
+    in_flight = -(-context.engine.in_flight // count) + 1
+    with closing(Lender(context.engine.get())) as lender:
+        helpers = [ProcessWorker(f"helper {number}", recipe, lender, in_flight) for number in range(1, count + 1)]
+        try:
+            yield from run_by_crew(todo, context, helpers)
+        finally:
+            context.engine.close()
+
+
+def _among_devices(order: Order, todo: Iterable[Task], context: Run) -> Generator[Outcome]:
     from m3d_cli.batch.crew import run_by_crew
     from m3d_cli.batch.processes import ProcessWorker
 
     folder = context.journal.folder
-    workers = [ProcessWorker(name, _recipe(order, name, folder, len(names))) for name in names]
+    workers = [ProcessWorker(name, _recipe(order, name, folder)) for name in order.engine.devices]
     return run_by_crew(todo, context, workers)
 
 
-def _recipe(order: Order, device: str, folder: Path, processes: int = 1) -> WorkerRecipe:
+def _recipe(order: Order, device: str, folder: Path) -> WorkerRecipe:
     from m3d_cli.batch.crew import WorkerRecipe
 
-    options = replace(order.engine.options_on(device), processes=processes)
-    return WorkerRecipe(order.settings, options, order.whole, folder, order.remote)
+    return WorkerRecipe(order.settings, order.engine.options_on(device), order.whole, folder, order.remote)
 
 
 def ray_choice(

@@ -32,6 +32,9 @@ MOST_STREAMS = 8
 
 GPU_BATCH = 8
 
+# One process decodes and writes what about four cores can.
+CORES_A_HELPER, MANY_CORES = 2, 6
+
 # As the batch size of `EngineOptions`.
 BY_TRYING = 0
 
@@ -66,6 +69,11 @@ class StreamEngine:
         """One photo more than streams, so that a core is not idle while a file reaches the disk."""
         return self.streams + 1 if self.streams > 1 else 1
 
+    @property
+    def helpers(self) -> int:
+        """None: here the network takes the time, outside of Python."""
+        return 0
+
     def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
         """Metric depth at the photo's own size."""
         self._prepare_thread()
@@ -92,10 +100,9 @@ class StreamEngine:
 class BatchEngine:
     """Photos of all threads meet in batches on one device."""
 
-    def __init__(self, predictor: Predictor, processes: int = 1) -> None:
+    def __init__(self, predictor: Predictor) -> None:
         self.predictor = predictor
         self._most = predictor.batch_size
-        self._cores = -(-available_cores() // processes)
         self._batcher = Batcher(predictor)
         self._teller = SharedPictureFocal(predictor.compute.device)
 
@@ -107,7 +114,14 @@ class BatchEngine:
     @property
     def in_flight(self) -> int:
         """A batch on the device, one that fills, and a photo a core that is decoded or written."""
-        return 2 * self._most + self._cores
+        return 2 * self._most + available_cores()
+
+    @property
+    def helpers(self) -> int:
+        """One for two cores, where there are so many of them that one Python process does not keep them busy."""
+        cores = available_cores()
+        is_gpu = self.predictor.compute.device.type == "cuda"
+        return cores // CORES_A_HELPER if is_gpu and cores >= MANY_CORES else 0
 
     def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
         """Metric depth at the photo's own size."""
@@ -140,7 +154,7 @@ def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOption
     if options.batch_size == BY_TRYING and not is_on_cpu:
         predictor.batch_size = tuned_batch(predictor)
     if batch_size > 1 or not is_on_cpu:
-        return BatchEngine(predictor, options.processes)
+        return BatchEngine(predictor)
     return StreamEngine(predictor, streams, threads)
 
 

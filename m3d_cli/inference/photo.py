@@ -53,16 +53,12 @@ class Computed:
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device, 0 by trying.
-
-    ``processes`` share the cores of the machine.
-    """
+    """Device, precision and backend as the user says them; ``batch_size`` None chooses by device, 0 by trying."""
 
     device: str = "auto"
     precision: str = "auto"
     batch_size: int | None = None
     backend: str = "auto"
-    processes: int = 1
 
 
 class Engine(Protocol):
@@ -75,6 +71,10 @@ class Engine(Protocol):
     @property
     def in_flight(self) -> int:
         """How many photos keep it busy without filling the memory."""
+
+    @property
+    def helpers(self) -> int:
+        """How many processes have to decode and write for it to be busy; 0 where the threads of its own one will do."""
 
     def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
         """Metric depth at the photo's own size."""

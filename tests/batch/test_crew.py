@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from m3d_cli.batch.crew import MOST_LOSSES, WorkerLost, WorkerRecipe, run_by_crew
-from m3d_cli.batch.journal import JOURNAL_NAME, Journal, Outcome, Status
+from m3d_cli.batch.journal import Journal, Outcome, Status
 from m3d_cli.batch.plan import Job, OutputFormat
 from m3d_cli.batch.processes import MOST_STARTS, ProcessWorker
 from m3d_cli.batch.run import Run, SharedEngine
@@ -51,17 +51,7 @@ def depth(photos, out, *more):
     return app.main(["depth", str(photos), "--out", str(out), *OPTIONS, *more])
 
 
-def contents(out):
-    return {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.suffix != ".jsonl"}
-
-
-def facts(out):
-    lines = [json.loads(line) for line in (out / JOURNAL_NAME).read_text().splitlines()]
-    ended = [line for line in lines if line["status"] != "started"]
-    return sorted(({k: v for k, v in line.items() if k not in ("at", "seconds")} for line in ended), key=str)
-
-
-def test_two_processes_make_the_same_files_and_the_same_journal_as_one(photos, tmp_path, capsys):
+def test_two_processes_make_the_same_files_and_the_same_journal_as_one(photos, tmp_path, capsys, contents, facts):
     assert depth(photos, tmp_path / "one", "--device", "cpu", "--json") == 3
     alone = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
     assert depth(photos, tmp_path / "two", "--devices", "cpu,cpu", "--json") == 3
@@ -79,7 +69,7 @@ def test_a_finished_run_starts_no_process(photos, tmp_path, monkeypatch):
     assert app.main([*command, "--devices", "cpu,cpu"]) == 0
 
 
-def test_devices_that_are_not_here_do_not_stop_the_others(photos, tmp_path, capsys):
+def test_devices_that_are_not_here_do_not_stop_the_others(photos, tmp_path, capsys, contents):
     assert depth(photos, tmp_path, "--devices", "cuda:77,cpu", "--exit-zero") == 0
     assert len(contents(tmp_path)) == 3 * COUNT
     assert depth(photos, tmp_path / "none", "--devices", "77,78") == DeviceError.exit_code
@@ -103,7 +93,7 @@ def test_one_device_and_several_contradict_each_other(photos, tmp_path, capsys):
 
 def planned(photos, out):
     found = sorted(photos.glob("*.png"))
-    return [Job(PhotoFile(p, PurePosixPath(p.name)), out, PurePosixPath(p.stem), (OutputFormat.PNG,)) for p in found]
+    return [Job(PhotoFile(p, PurePosixPath(p.name)), out, p.stem, (OutputFormat.PNG,)) for p in found]
 
 
 def worked(workers, photos, out, during=lambda outcome: None):
@@ -217,7 +207,7 @@ def test_a_device_that_fails_leaves_its_photos_to_the_others(photos, tmp_path, c
         worked([Imagined("cuda:1", fail)], photos, tmp_path / "alone")
 
 
-def test_an_interrupt_ends_processes_and_the_next_run_goes_on(photos, tmp_path):
+def test_an_interrupt_ends_processes_and_the_next_run_goes_on(photos, tmp_path, contents):
     listed = "\n".join(str(path) for path in sorted(photos.glob("*.png")))
     command = [sys.executable, "-m", "m3d_cli", "depth", "--files-from", "-", "--out", str(tmp_path), *OPTIONS]
     command += ["--devices", "cpu,cpu", "--json"]

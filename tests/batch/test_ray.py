@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch.journal import JOURNAL_NAME
 from m3d_cli.batch.ray_engine import PHOTOS_A_BLOCK
 from m3d_cli.cli import app
 
@@ -31,16 +30,6 @@ def photos(tmp_path_factory):
     return folder
 
 
-def contents(out):
-    return {path.name: path.read_bytes() for path in out.rglob("*") if path.is_file() and path.suffix != ".jsonl"}
-
-
-def facts(out):
-    lines = [json.loads(line) for line in (out / JOURNAL_NAME).read_text().splitlines()]
-    ended = [line for line in lines if line["status"] != "started"]
-    return sorted(({k: v for k, v in line.items() if k not in ("at", "seconds")} for line in ended), key=str)
-
-
 def actors():
     """Processes of Ray's actors that hold a network, by their titles."""
     found = []
@@ -55,7 +44,7 @@ def actors():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks for processes in /proc")
-def test_two_actors_of_which_one_is_killed_make_what_a_plain_run_makes(photos, tmp_path):
+def test_two_actors_of_which_one_is_killed_make_what_a_plain_run_makes(photos, tmp_path, contents, facts):
     pytest.importorskip("ray", reason="the ray extra is not installed")
     ours = tmp_path / "ray"
     command = [sys.executable, "-m", "m3d_cli", "depth", str(photos), "--out", str(ours), *OPTIONS, "--json"]

@@ -20,7 +20,10 @@ from m3d_cli.models.metric3d import build_network
 from m3d_cli.models.spec import model_spec
 from m3d_cli.outputs.depth_png import MILLIMETRES, quantise
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine")
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device on this machine"),
+]
 
 FP32 = Compute(torch.device("cuda"), "fp32")
 NETWORKS = ("m3d-test-lite", "m3d-test-convnext", "m3d-test-vit")
