@@ -20,9 +20,9 @@ from m3d_cli.models.store import cache_folder, file_name
 
 logger = logging.getLogger(__name__)
 
-# From how many photos on OpenVINO is worth its start on a CPU: the half minute that makes the graph is repaid several
-# times over by then (bench/backends.py). Networks for which no gain was measured are not named.
-LONG_RUN = {"lite": 1000}
+# From how many photos on OpenVINO is worth its start on a CPU (bench/backends.py): the time that makes the graph, half
+# a minute or two, is repaid by then. Networks for which no gain was measured are not named.
+LONG_RUN = {"lite": 1000, "convnext-tiny": 200, "vit-small": 400}
 
 _PACKAGES = {ONNX: "onnxruntime", OPENVINO: "openvino"}
 
