@@ -8,10 +8,11 @@ import os
 import threading
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Protocol
 
 from m3d_cli.batch.journal import Outcome
@@ -116,6 +117,7 @@ class _Crew:
     workers: list[Worker]
     given: dict[Future[Outcome], tuple[Worker, _Slot]] = field(default_factory=dict)
     loads: Counter[int] = field(default_factory=Counter)
+    back: SimpleQueue[Future[Outcome]] = field(default_factory=SimpleQueue)
     again: deque[_Slot] = field(default_factory=deque)
 
     def has_room(self) -> bool:
@@ -129,14 +131,18 @@ class _Crew:
             self.again.append(slot)
             return
         worker = min(free, key=lambda one: self._load(one) / one.in_flight)
-        self.given[worker.submit(slot.task)] = worker, slot
+        future = worker.submit(slot.task)
+        self.given[future] = worker, slot
         self.loads[id(worker)] += 1
+        future.add_done_callback(self.back.put)
 
     def collect(self) -> None:
         """Wait until a photo comes back, and hand out those that have to be done again."""
-        done, _ = wait(self.given, return_when=FIRST_COMPLETED)
-        for future in done:
-            self._settle(future)
+        # By a queue: `concurrent.futures.wait` looks at every photo under way for each that comes back.
+        is_first = True
+        while self.given and (is_first or not self.back.empty()):
+            self._settle(self.back.get())
+            is_first = False
         for _ in range(len(self.again)):
             self.give(self.again.popleft())
 
@@ -232,4 +238,6 @@ def _killer(slot: _Slot, error: WorkerLost) -> PhotoError:
 
 def lost_device(name: str, times: int) -> DeviceError:
     """A worker whose process died too often to be started again."""
-    return DeviceError(f"the process for {name} died {times} times", hint="see m3d doctor; leave it out of --devices")
+    return DeviceError(
+        f"the process for {name} died {times} times", hint="it may need more memory than there is; see m3d doctor"
+    )

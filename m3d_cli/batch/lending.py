@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.errors import DeviceError
+from m3d_cli.errors import DeviceError, OutputError
 from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, Wanted
 
@@ -76,12 +76,17 @@ class Block:
 
     @classmethod
     def create(cls, size: int) -> Block:
-        """At least ``size`` bytes, in memory where there is room for that."""
+        """At least ``size`` bytes, in memory where there is room for that, else in a file. Raises OutputError."""
         size = -(-size // GRAIN) * GRAIN
+        with suppress(OSError):
+            return cls._created(size, _SHARED)
         try:
-            return cls._created(size, _SHARED if _SHARED.is_dir() else None)
-        except OSError:
             return cls._created(size, None)
+        except OSError as error:
+            raise OutputError(
+                f"no room for {size >> 20} MB that two processes share ({error.strerror})",
+                hint=f"free some of {_SHARED} or of {tempfile.gettempdir()}",
+            ) from error
 
     @classmethod
     def _created(cls, size: int, folder: Path | None) -> Block:

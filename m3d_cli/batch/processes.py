@@ -7,15 +7,15 @@ import multiprocessing
 import pickle
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
-from m3d_cli.batch.crew import WorkerLost, WorkerRecipe, lost_device
+from m3d_cli.batch.crew import WorkerLost, WorkerRecipe, lost_device, run_by_crew
 from m3d_cli.batch.journal import Outcome
 from m3d_cli.batch.lending import Block, BorrowedEngine, Lender, Question, Reply
 from m3d_cli.batch.memory import return_large_blocks
@@ -35,6 +35,22 @@ class _Answer:
     in_flight: int
     outcome: Outcome | None = None
     error: M3dError | None = None
+
+
+def run_with_helpers(tasks: Iterable[Task], context: Run, recipe: WorkerRecipe) -> Generator[Outcome]:
+    """Outcomes in the order of ``tasks``, decoded and written by other processes for the network of this one.
+
+    Raises the M3dError that keeps the network from starting, or ended its work.
+    """
+    engine = context.engine.get()
+    in_flight = -(-engine.in_flight // engine.helpers) + 1
+    with closing(Lender(engine)) as lender:
+        names = (f"helper {number}" for number in range(1, engine.helpers + 1))
+        helpers = [ProcessWorker(name, recipe, lender, in_flight) for name in names]
+        try:
+            yield from run_by_crew(tasks, context, helpers)
+        finally:
+            context.engine.close()
 
 
 class _Line:
@@ -71,7 +87,7 @@ class ProcessWorker:
         self._waiting: dict[int, Future[Outcome]] = {}
         self._count = 0
         self._starts = 0
-        self._in_flight = 1
+        self._in_flight = in_flight
         self._reader: threading.Thread | None = None
         self._process: multiprocessing.process.BaseProcess | None = None
         self._line: _Line | None = None

@@ -13,7 +13,7 @@ import typer
 from m3d_cli.cli import options
 from m3d_cli.cli.console import Talk, write_line
 from m3d_cli.cli.progress import progress
-from m3d_cli.cli.running import EngineChoice
+from m3d_cli.cli.running import EngineChoice, on_one_device
 from m3d_cli.errors import PhotoError
 
 if TYPE_CHECKING:
@@ -89,8 +89,9 @@ def _timed(jobs: Sequence[Job], settings: Settings, engine: EngineChoice, folder
     import threading
     import time
 
+    from m3d_cli.batch.crew import WorkerRecipe
     from m3d_cli.batch.journal import Journal
-    from m3d_cli.batch.run import Run, SharedEngine, run
+    from m3d_cli.batch.run import Run, SharedEngine
     from m3d_cli.batch.tasks import Task
     from m3d_cli.inference.engine import create_engine
     from m3d_cli.inference.photo import available_cores
@@ -105,7 +106,8 @@ def _timed(jobs: Sequence[Job], settings: Settings, engine: EngineChoice, folder
         device = shared.get().description
         ready = time.monotonic()
         outcomes = []
-        for outcome in run(tasks[1:], context):
+        recipe = WorkerRecipe(settings, engine.options, len(jobs), journal.folder)
+        for outcome in on_one_device(tasks[1:], context, recipe, len(jobs)):
             outcomes.append(outcome)
             advance()
         wall = time.monotonic() - ready

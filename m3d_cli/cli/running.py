@@ -204,37 +204,30 @@ def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome
         return run_on_ray(todo, context, _recipe(order, order.engine.device, journal.folder), order.ray)
     if order.engine.devices:
         return _among_devices(order, todo, context)
-    return _on_one_device(order, todo, context)
+    return _where_needed(order, todo, context)
 
 
-def _on_one_device(order: Order, todo: Iterator[Task], context: Run) -> Generator[Outcome]:
-    """In this process, or with others that decode and write for it."""
-    from m3d_cli.batch.run import run
-
+def _where_needed(order: Order, todo: Iterator[Task], context: Run) -> Generator[Outcome]:
+    """On one device, which nobody asks for, nor loads torch to know of, before there is a photo to compute."""
     for task in todo:
-        # Nobody needs a device, nor has to load torch to know of one, before there is a photo to compute.
         if task.earlier is not None:
             yield context.outcome_of(task)
             continue
         rest = chain((task,), todo)
-        helpers = context.engine.get().helpers if len(order.jobs) >= MANY_PHOTOS else 0
-        yield from _with_helpers(helpers, order, rest, context) if helpers else run(rest, context)
+        recipe = _recipe(order, order.engine.device, context.journal.folder)
+        yield from on_one_device(rest, context, recipe, len(order.jobs))
         return
 
 
-def _with_helpers(count: int, order: Order, todo: Iterable[Task], context: Run) -> Generator[Outcome]:
-    from m3d_cli.batch.crew import run_by_crew
-    from m3d_cli.batch.lending import Lender
-    from m3d_cli.batch.processes import ProcessWorker
+def on_one_device(todo: Iterable[Task], context: Run, recipe: WorkerRecipe, photos: int) -> Generator[Outcome]:
+    """Outcomes of ``photos``, in this process or with others that decode and write for it."""
+    if photos >= MANY_PHOTOS and context.engine.get().helpers:
+        from m3d_cli.batch.processes import run_with_helpers
 
-    recipe = _recipe(order, order.engine.device, context.journal.folder)
-    in_flight = -(-context.engine.in_flight // count) + 1
-    with closing(Lender(context.engine.get())) as lender:
-        helpers = [ProcessWorker(f"helper {number}", recipe, lender, in_flight) for number in range(1, count + 1)]
-        try:
-            yield from run_by_crew(todo, context, helpers)
-        finally:
-            context.engine.close()
+        return run_with_helpers(todo, context, recipe)
+    from m3d_cli.batch.run import run
+
+    return run(todo, context)
 
 
 def _among_devices(order: Order, todo: Iterable[Task], context: Run) -> Generator[Outcome]:

@@ -32,8 +32,8 @@ MOST_STREAMS = 8
 
 GPU_BATCH = 8
 
-# One process decodes and writes what about four cores can.
-CORES_A_HELPER, MANY_CORES = 2, 6
+# Processes that decode and write: one for two cores where there are many, up to what the one with the network can feed.
+CORES_A_HELPER, MANY_CORES, MOST_HELPERS = 2, 6, 16
 
 # As the batch size of `EngineOptions`.
 BY_TRYING = 0
@@ -118,10 +118,10 @@ class BatchEngine:
 
     @property
     def helpers(self) -> int:
-        """One for two cores, where there are so many of them that one Python process does not keep them busy."""
+        """None where there are so few cores that this process keeps them busy."""
         cores = available_cores()
         is_gpu = self.predictor.compute.device.type == "cuda"
-        return cores // CORES_A_HELPER if is_gpu and cores >= MANY_CORES else 0
+        return min(cores // CORES_A_HELPER, MOST_HELPERS) if is_gpu and cores >= MANY_CORES else 0
 
     def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
         """Metric depth at the photo's own size."""

@@ -20,7 +20,7 @@ from m3d_cli.batch.run import SharedEngine
 from m3d_cli.camera import Camera
 from m3d_cli.cli import app, running
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.errors import DeviceError
+from m3d_cli.errors import DeviceError, OutputError
 from m3d_cli.inference.engine import StreamEngine
 from m3d_cli.inference.photo import Computed, Wanted, to_canonical
 from m3d_cli.models.spec import TEST_LITE
@@ -193,3 +193,14 @@ def test_without_room_in_memory_a_block_is_a_file(monkeypatch, tmp_path):
     assert not block.path.exists()
     parcel = block.put(np.arange(5))
     np.testing.assert_array_equal(other.get(parcel), np.arange(5))
+
+
+def test_without_any_room_the_photo_fails_with_the_reason(monkeypatch, shared):
+    def full(descriptor, offset, size):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(OutputError, match=r"no room for 4 MB .*No space left") as caught:
+        Block.create(10)
+    assert str(shared) in caught.value.hint
+    assert not list(shared.iterdir())

@@ -49,7 +49,7 @@ def test_a_long_run_of_a_network_that_gains_takes_openvino_where_it_is_installed
     installed(monkeypatch, "openvino", "onnxscript")
     assert choose_backend("auto", LITE, weights, CPU, long) == "openvino"
     assert choose_backend("auto", LITE, weights, CPU, long - 1) == "torch"
-    assert choose_backend("auto", model_spec("vit-small"), weights, CPU, 10**6) == "torch"
+    assert choose_backend("auto", model_spec("vit-large"), weights, CPU, 10**6) == "torch"
     installed(monkeypatch, "openvino")
     assert choose_backend("auto", LITE, weights, CPU, long) == "torch"
     installed(monkeypatch)
