@@ -1,7 +1,7 @@
 """The append-only journal of a run folder, ``m3d-run.jsonl``: what is done is what it says, whatever files lie around.
 
 Parts of a run on several machines (`batch.shard`) have a journal each, ``m3d-run.2-of-5.jsonl``; every run reads all
-that lie in the folder and writes its own, and `merge` makes one of them.
+that lie in the folder and writes its own, and `merging.merge` makes one of them.
 
 A line is JSON. A photo has a ``started`` line when its outputs are about to be written, then ``done`` or ``error``;
 the last one with a key counts. A line cut short by a crash is skipped, and the next line starts fresh.
@@ -26,7 +26,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
 from m3d_cli.errors import OutputError, UsageError
-from m3d_cli.outputs.atomic import atomic_write, part_of
+from m3d_cli.outputs.atomic import part_of
 
 if TYPE_CHECKING:
     from m3d_cli.batch.shard import Shard
@@ -238,7 +238,7 @@ class Journal:
                     self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
             lines = self._maps[path]
             lines.seek(begin)
-            outcome = _parse(lines.readline(), skipped_as=name)
+            outcome = parsed(lines.readline(), skipped_as=name)
         return outcome if outcome is not None and outcome.key == key else None
 
     def _remember(self, key: str, status: Status, outputs: tuple[str, ...], path: Path, begin: int) -> None:
@@ -271,7 +271,7 @@ class Journal:
             ) from error
 
     def _read(self) -> None:
-        for path in _journals(self.folder):
+        for path in journals(self.folder):
             with path.open("rb") as file:
                 begin = 0
                 for line in file:
@@ -288,33 +288,7 @@ class JournalError(OutputError):
     exit_code = 1
 
 
-def merge(folder: Path) -> int:
-    """One journal of those of the parts in ``folder``; returns how many photos it knows.
-
-    Its lines are the last ones of the photos, in the order of their paths, however many parts there were. Raises
-    UsageError where there is no journal, or a part still runs. What is interrupted leaves all journals as they were.
-    """
-    paths = _journals(folder)
-    if not paths:
-        raise UsageError(f"{folder}: no journal of a run there", hint=f"the folder that runs wrote to ({JOURNAL_NAME})")
-    with ExitStack() as stack:
-        for path in paths:
-            lock(stack.enter_context(path.open("a", encoding="utf-8")), folder)
-        last: dict[str, tuple[str, bytes]] = {}
-        for path in paths:
-            with path.open("rb") as file:
-                for line in file:
-                    if (outcome := _parse(line)) is not None:
-                        last[outcome.key] = outcome.path, line.rstrip(b"\n") + b"\n"
-        with atomic_write(folder / JOURNAL_NAME) as merged:
-            merged.writelines(line for _, line in sorted(last.values()))
-        for path in paths:
-            if path.name != JOURNAL_NAME:
-                path.unlink()
-    return len(last)
-
-
-def _journals(folder: Path) -> list[Path]:
+def journals(folder: Path) -> list[Path]:
     """Journals of ``folder`` and its parts, the one written last at the end."""
     return sorted(folder.glob(JOURNALS), key=lambda path: (path.stat().st_mtime_ns, path.name))
 
@@ -350,7 +324,7 @@ def _size(path: str) -> int:
 
 
 def _entry(line: bytes) -> tuple[str, Status, tuple[str, ...]] | None:
-    """Key, status and outputs of a line: what is remembered of all, read without the rest; None as `_parse`."""
+    """Key, status and outputs of a line: what is remembered of all, read without the rest; None as `parsed`."""
     try:
         content = json.loads(line.decode(errors="replace"))
         key, status = str(content["key"]), Status(content["status"])
@@ -362,7 +336,7 @@ def _entry(line: bytes) -> tuple[str, Status, tuple[str, ...]] | None:
     return (key, status, outputs) if is_whole and all(map(_is_inside, outputs)) else None
 
 
-def _parse(line: bytes, skipped_as: str | None = None) -> Outcome | None:
+def parsed(line: bytes, skipped_as: str | None = None) -> Outcome | None:
     """The outcome of a line, or what it means for a later run that skips the photo under the name it has there.
 
     None when the line is damaged, or names files outside the folder.

@@ -23,7 +23,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.errors import DeviceError, OutputError
+from m3d_cli.batch.run import MOST_THREADS
+from m3d_cli.errors import DeviceError, M3dError, OutputError
 from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, Wanted
 
@@ -216,23 +217,22 @@ class Lender:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._pool = ThreadPoolExecutor(1024, thread_name_prefix="m3d-lend")
+        self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-lend")
 
     def answer(self, question: Question, blocks: dict[int, Block], send: Callable[[Reply], None]) -> None:
         """Start on a question; ``send`` gets the reply."""
-        block = blocks.get(question.asker)
-        if block is None or block.path != question.block:
-            if block is not None:
-                block.close()
-            blocks[question.asker] = block = Block.opened(question.block)
-        self._pool.submit(self._answered, question, block, send)
+        self._pool.submit(self._answered, question, blocks, send)
 
-    def _answered(self, question: Question, block: Block, send: Callable[[Reply], None]) -> None:
+    def _answered(self, question: Question, blocks: dict[int, Block], send: Callable[[Reply], None]) -> None:
         try:
+            block = _opened(question, blocks)
             result = getattr(self._engine, question.method)(*block.get(question.arguments))
             reply = Reply(question.asker, block.put(result))
-        except Exception as error:  # noqa: BLE001 - who asked must hear of it, or waits for ever
+        except (M3dError, MemoryError) as error:
             reply = Reply(question.asker, None, error)
+        except Exception as error:  # noqa: BLE001 - who asked must hear of it, or waits for ever
+            # In words: not every error survives a pipe.
+            reply = Reply(question.asker, None, RuntimeError(f"{type(error).__name__}: {error}"))
         # A worker that died meanwhile needs no answer.
         with suppress(OSError):
             send(reply)
@@ -240,6 +240,17 @@ class Lender:
     def close(self) -> None:
         """Let what is being computed end."""
         self._pool.shutdown(wait=True)
+
+
+def _opened(question: Question, blocks: dict[int, Block]) -> Block:
+    """The block of who asks, which has a new one when it needs more room; a thread asks one question at a time."""
+    block = blocks.get(question.asker)
+    if block is not None and block.path == question.block:
+        return block
+    if block is not None:
+        block.close()
+    blocks[question.asker] = block = Block.opened(question.block)
+    return block
 
 
 def _gone() -> DeviceError:

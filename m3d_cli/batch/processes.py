@@ -3,6 +3,7 @@ a network, or several that borrow the network of that process."""
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import pickle
 import signal
@@ -22,6 +23,8 @@ from m3d_cli.batch.memory import return_large_blocks
 from m3d_cli.batch.run import MOST_THREADS, Run, Stopped
 from m3d_cli.batch.tasks import Task
 from m3d_cli.errors import DeviceError, M3dError
+
+logger = logging.getLogger(__name__)
 
 # How often the process of one device is started in a run.
 MOST_STARTS = 4
@@ -50,6 +53,9 @@ def run_with_helpers(tasks: Iterable[Task], context: Run, recipe: WorkerRecipe) 
         try:
             yield from run_by_crew(tasks, context, helpers)
         finally:
+            # Those that the crew dismissed too: as long as one lives, it may ask.
+            for helper in helpers:
+                helper.close()
             context.engine.close()
 
 
@@ -210,6 +216,9 @@ def _listen(
             else:
                 begin(*message)
     except (EOFError, OSError):
+        logger.debug("nobody sends photos any more")
+    finally:
+        # Whatever ended it: nobody may wait for what will not be heard.
         if engine is not None:
             engine.lost()
         ended.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from dataclasses import dataclass
@@ -118,10 +119,11 @@ class BatchEngine:
 
     @property
     def helpers(self) -> int:
-        """None where there are so few cores that this process keeps them busy."""
+        """None where there are so few cores that this process keeps them busy, nor where memory is shared otherwise."""
         cores = available_cores()
         is_gpu = self.predictor.compute.device.type == "cuda"
-        return min(cores // CORES_A_HELPER, MOST_HELPERS) if is_gpu and cores >= MANY_CORES else 0
+        pays = is_gpu and cores >= MANY_CORES and sys.platform == "linux"
+        return min(cores // CORES_A_HELPER, MOST_HELPERS) if pays else 0
 
     def compute(self, photo: CanonicalPhoto, wanted: Wanted) -> Computed:
         """Metric depth at the photo's own size."""

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from m3d_cli.batch import lending
-from m3d_cli.batch.lending import Block, BorrowedEngine, Lender
+from m3d_cli.batch.lending import Block, BorrowedEngine, Lender, Question
 from m3d_cli.batch.processes import ProcessWorker
 from m3d_cli.batch.run import SharedEngine
 from m3d_cli.camera import Camera
@@ -50,6 +50,13 @@ def depth(photos, out, *more):
     return app.main(["depth", str(photos), "--out", str(out), *OPTIONS, *more])
 
 
+class Unspeakable(Exception):
+    """An error that cannot be made again from what it says, as a pipe would have to."""
+
+    def __init__(self, one, two):
+        super().__init__(f"{one} {two}")
+
+
 class Twice:
     """An engine whose depth is twice the red of the photo's middle."""
 
@@ -58,6 +65,8 @@ class Twice:
     def compute(self, photo, wanted):
         if wanted.max_depth == 13:
             raise DeviceError("the device is lost")
+        if wanted.max_depth == 14:
+            raise Unspeakable("one", "two")
         camera = photo.camera
         values = np.full((camera.height, camera.width), 2 * photo.pixels[28, 42, 0], dtype=np.float32)
         return Computed(DepthMap(values, camera), 0.5, 0.25, "fp32", "torch")
@@ -92,6 +101,7 @@ def picture(value, width=84, height=56):
 
 @pytest.mark.parametrize("formats", ["png", "png,npy,conf", "ply"])
 def test_helpers_make_the_same_files_and_the_same_journal(formats, photos, tmp_path, helped, contents, facts, capsys):
+    there = set(lending._SHARED.glob("m3d-*"))
     assert depth(photos, tmp_path / "helped", "--format", formats, "--json") == 3
     shared = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
     with pytest.MonkeyPatch.context() as patch:
@@ -100,7 +110,7 @@ def test_helpers_make_the_same_files_and_the_same_journal(formats, photos, tmp_p
     assert shared == [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
     assert contents(tmp_path / "helped") == contents(tmp_path / "alone")
     assert facts(tmp_path / "helped") == facts(tmp_path / "alone")
-    assert not list(lending._SHARED.glob("m3d-*"))
+    assert set(lending._SHARED.glob("m3d-*")) <= there
 
 
 def test_a_photo_tells_its_focal_length_through_a_helper(photos, tmp_path, helped):
@@ -153,6 +163,20 @@ def test_answers_go_to_who_asked(borrowed):
 def test_what_the_engine_raises_comes_out(borrowed):
     with pytest.raises(DeviceError, match="is lost"):
         borrowed.compute(picture(1), Wanted(max_depth=13))
+
+
+def test_an_error_that_no_pipe_carries_comes_out_in_words(borrowed):
+    with pytest.raises(RuntimeError, match="Unspeakable: one two"):
+        borrowed.compute(picture(1), Wanted(max_depth=14))
+
+
+def test_a_block_that_cannot_be_opened_is_told_to_who_asked(shared):
+    lender, replies = Lender(Twice()), []
+    block = Block.create(10)
+    block.path.unlink()
+    lender.answer(Question(1, block.path, "focal", block.put((np.ones(3), 1, 1))), {}, replies.append)
+    lender.close()
+    assert "FileNotFoundError" in str(replies[0].error)
 
 
 def test_nobody_waits_for_an_engine_that_is_gone(shared):
