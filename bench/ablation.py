@@ -37,9 +37,9 @@ from torch import nn
 from m3d_cli import __version__
 from m3d_cli.datasets.rgbd import open_rgbd_tree
 from m3d_cli.datasets.sample import Sample
-from m3d_cli.datasets.shapes import render_shapes
 from m3d_cli.errors import DatasetError
 from m3d_cli.evaluation.metrics import score
+from m3d_cli.synthesis.scenes.shapes import render_shapes
 from m3d_cli.training.config import TrainConfig
 from m3d_cli.training.dataset import FrameStore, build_store, open_store, source_weights
 from m3d_cli.training.gather import TrainingData

@@ -22,18 +22,17 @@ from numpy.typing import NDArray
 
 from m3d_cli import __version__
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
-from m3d_cli.depthmap import DepthMap
-from m3d_cli.files.decode import decode
-from m3d_cli.files.undistort import straightened, undistort
+from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.photo import Wanted, to_canonical
 from m3d_cli.inference.predictor import Predictor
-from m3d_cli.measure.noise import DepthNoise
-from m3d_cli.measure.reading import MeasureError, Pick
-from m3d_cli.measure.solve import Measurement, solve
-from m3d_cli.measure.spec import Kind, Measure, Reference, Request
+from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick
+from m3d_cli.metrology.quantities import Kind, Measure, Reference, Request
+from m3d_cli.metrology.solve import Measurement, solve
 from m3d_cli.models.create import load_model
-from m3d_cli.models.spec import ModelSpec, model_spec
+from m3d_cli.models.spec import model_spec
+from m3d_cli.photos.decode import decode
+from m3d_cli.photos.undistort import straightened, undistort
 
 RESULTS = Path(__file__).parent / "results"
 PAIRS = 30
@@ -106,24 +105,10 @@ def measures(board: Board, rng: np.random.Generator) -> list[tuple[Measure, floa
     return found
 
 
-def noise_of(spec: ModelSpec, long_side: float, cell: float) -> DepthNoise:
-    """The errors that `m3d measure` counts with, all of them."""
-    return DepthNoise(
-        spec.scale_sigma,
-        spec.shape_sigma,
-        spec.shape_reach,
-        long_side,
-        spec.object_sigma,
-        spec.confidence_errors,
-        cell,
-        spec.relief_sigma,
-    )
-
-
 def score(
     depth: DepthMap,
     wanted: list[tuple[Measure, float]],
-    noise: DepthNoise,
+    errors: DepthErrorModel,
     *refs: Reference,
     plane: Measure | None = None,
 ) -> list[Result]:
@@ -131,7 +116,7 @@ def score(
     refs = tuple(ref if plane is None else replace(ref, on=BOARD) for ref in refs)
     request = Request((*asked, *([plane] if plane else [])), refs)
     results = []
-    for result, (_, length) in zip(solve(depth, request, noise, "board").results, wanted, strict=False):
+    for result, (_, length) in zip(solve(depth, request, errors, "board").results, wanted, strict=False):
         if isinstance(result, Measurement):
             width = (result.high - result.low) / result.value
             results.append(Result(abs(result.value / length - 1), result.low <= length <= result.high, width))
@@ -162,12 +147,11 @@ def run(folder: Path, model: str, weights: Path | None) -> dict[str, Any]:
         wanted = measures(board, rng)
         photo = to_canonical(board.image, board.camera, spec)
         (depth,) = predictor.predict([photo], Wanted(confidence=True))
-        size = float(max(board.camera.width, board.camera.height))
-        noise = noise_of(spec, size, 1 / photo.transform.scale)
+        errors = replace(spec.errors, cell=1 / photo.transform.scale)
         try:
-            plain += score(depth, wanted, noise)
-            scaled += score(depth, wanted, noise, one_square(board))
-            on_plane += score(depth, wanted, noise, one_square(board), plane=flat(board))
+            plain += score(depth, wanted, errors)
+            scaled += score(depth, wanted, errors, one_square(board))
+            on_plane += score(depth, wanted, errors, one_square(board), plane=flat(board))
         except MeasureError as error:
             print(f"{entry['file']}: {error}")
             continue

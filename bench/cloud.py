@@ -17,10 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.outputs.atomic import write_bytes
-from m3d_cli.outputs.ply import encode_ply
+from m3d_cli.formats.ply import encode_ply
 from m3d_cli.pointcloud import CloudFilter, PointCloud
 
 WIDTH, HEIGHT = 4000, 3000

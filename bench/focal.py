@@ -22,13 +22,13 @@ from m3d_cli.camera import FocalSource
 from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.datasets.selection import SourceChoice, find_frames
 from m3d_cli.errors import M3dError
-from m3d_cli.files.decode import decode
-from m3d_cli.files.discover import Selection, discover
-from m3d_cli.files.focal_picture import FocalOpinion
-from m3d_cli.files.load import read_facts
 from m3d_cli.inference import picture_focal
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.picture_focal import PictureFocal
+from m3d_cli.intrinsics.estimated import FocalOpinion
+from m3d_cli.photos.decode import decode
+from m3d_cli.photos.discover import Selection, discover
+from m3d_cli.photos.load import read_facts
 
 CROPS = 3
 DEEPEST = 2.2

@@ -24,13 +24,13 @@ import numpy as np
 from depth import commit
 from numpy.typing import NDArray
 
-from m3d_cli.files.load import load_photo
+from m3d_cli.formats.depth_png import MILLIMETRES, encode_depth_png, quantise
+from m3d_cli.formats.float_images import encode_npy
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.predictor import Predictor, to_canonical
 from m3d_cli.models.create import load_model
 from m3d_cli.models.spec import model_spec
-from m3d_cli.outputs.arrays import encode_npy
-from m3d_cli.outputs.depth_png import MILLIMETRES, encode_depth_png, quantise
+from m3d_cli.photos.load import load_photo
 
 WIDTH, HEIGHT = 4000, 3000
 ROUNDS = 5

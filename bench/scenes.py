@@ -22,22 +22,22 @@ import cv2
 import numpy as np
 
 from m3d_cli.evaluation.trajectory_scores import Alignment, align, position_errors
-from m3d_cli.files.discover import PhotoFile, Selection, discover
-from m3d_cli.files.load import CameraOptions
-from m3d_cli.files.pose_files import read_trajectory
+from m3d_cli.formats.trajectories import read_trajectory
 from m3d_cli.models.registry import BUNDLED
+from m3d_cli.photos.discover import PhotoFile, Selection, discover
+from m3d_cli.photos.load import CameraOptions
 from m3d_cli.pointcloud import PointCloud
-from m3d_cli.reconstruction.compare import CloudAlignment, compare
-from m3d_cli.reconstruction.fuse import FusionOptions
-from m3d_cli.reconstruction.scene import reconstruct
-from m3d_cli.sequence.frames import SequenceFrame, open_frames
-from m3d_cli.sequence.posed import PosedFrames
-from m3d_cli.slam.observe import ratios_of_corners
-from m3d_cli.slam.odometry import OdometryOptions, track
-from m3d_cli.slam.scale import constant_scale, frame_scales
+from m3d_cli.sequences.frames import SequenceFrame, open_frames
+from m3d_cli.sequences.fusion import FusionOptions
+from m3d_cli.sequences.odometry import OdometryOptions, track
+from m3d_cli.sequences.poses import PosedFrames
+from m3d_cli.sequences.reconstruct import reconstruct
+from m3d_cli.sequences.scale import constant_scale, frame_scales
+from m3d_cli.sequences.scale_observations import ratios_of_corners
+from m3d_cli.sequences.surface_compare import CloudAlignment, compare
+from m3d_cli.sequences.temporal import Flow, TemporalFilter, WarpedError
+from m3d_cli.sequences.video import steady
 from m3d_cli.trajectory import Trajectory, umeyama
-from m3d_cli.video.steady import steady
-from m3d_cli.video.temporal import Flow, TemporalFilter, WarpedError
 
 RESULTS = Path(__file__).parent / "results"
 SIDE = 320

@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from m3d_cli.datasets.shapes import SHAPE_SCENES, render_shapes
+from m3d_cli.synthesis.scenes.shapes import SHAPE_SCENES, render_shapes
 
 SIZE = (320, 240)
 RESULT = Path(__file__).parent / "results" / "shapes.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,63 @@ LARGEST_STEP = 65535
 
 # A `DepthSummary` samples at most about this many pixels, on a regular grid: reports need no more.
 SAMPLED_PIXELS = 250_000
+
+
+# Places whose ln depths differ by much more than this belong to objects that err independently.
+DEPTH_REACH = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class DepthErrorModel:
+    """Standard deviations of the errors of ln depth of a network.
+
+    ``scale_sigma`` is common to the whole image. ``object_sigma`` belongs to an object: places of equal depth share it,
+    places at other depths do not. ``shape_sigma`` changes along a surface: two places a distance d apart, in long sides
+    of the image, share exp(-d / ``shape_reach``) of it. So a length on one surface is far more certain than the
+    distance between two objects. ``relief_sigma`` is the share by which surfaces recede too little or too much:
+    networks make slanted ones too flat. ``confidence_errors`` are pairs of a confidence, rising, and how much larger
+    than usual object and shape error are there. ``cell`` is the number of pixels of the depth map that one pixel of the
+    network covers: edges are blurred over so many.
+    """
+
+    scale_sigma: float = 0.15
+    object_sigma: float = 0.15
+    shape_sigma: float = 0.10
+    shape_reach: float = 1.0
+    confidence_errors: tuple[tuple[float, float], ...] = ()
+    relief_sigma: float = 0.2
+    cell: float = 1.0
+
+    @classmethod
+    def exact(cls) -> DepthErrorModel:
+        """For depth that is known exactly."""
+        return cls(0.0, 0.0, 0.0, relief_sigma=0.0)
+
+    def factors(self, confidences: Sequence[float | None] | NDArray[np.float32]) -> NDArray[np.float64]:
+        """How much larger than usual the errors (N,) are at places of these confidences; 1 where none is known."""
+        known = np.array([np.nan if one is None else one for one in confidences], dtype=np.float64)
+        if not self.confidence_errors:
+            return np.ones(len(known))
+        places, errors = zip(*self.confidence_errors, strict=True)
+        return np.where(np.isfinite(known), np.interp(known, places, errors), 1.0)
+
+    def covariance(
+        self,
+        places: NDArray[np.float64],
+        depths: NDArray[np.float64],
+        residuals: NDArray[np.float64],
+        factors: NDArray[np.float64],
+    ) -> NDArray[np.float64]:
+        """Covariance (N, N) of ln depth at ``places`` (N, 2), in long sides of the image, without the scale error.
+
+        ``depths`` (N,) in metres; ``residuals`` (N,) are each place's own relative errors; ``factors`` (N,) those of
+        `factors`.
+        """
+        apart = np.linalg.norm(places[:, None] - places[None], axis=2)
+        deeper = np.log(depths)[:, None] - np.log(depths)[None]
+        along = self.shape_sigma**2 * np.exp(-apart / self.shape_reach)
+        between = self.object_sigma**2 * np.exp(-0.5 * (deeper / DEPTH_REACH) ** 2)
+        return np.asarray((along + between) * np.outer(factors, factors) + np.diag(residuals**2))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from m3d_cli.camera import Camera
-from m3d_cli.outputs.pose_files import encode_tum
+from m3d_cli.formats.trajectories import encode_tum
 from m3d_cli.trajectory import Trajectory, matrices
 
 settings.register_profile(

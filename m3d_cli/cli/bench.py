@@ -17,9 +17,9 @@ from m3d_cli.cli.running import EngineChoice, on_one_device
 from m3d_cli.errors import PhotoError
 
 if TYPE_CHECKING:
-    from m3d_cli.batch.journal import Outcome
-    from m3d_cli.batch.plan import Job
-    from m3d_cli.batch.settings import Settings
+    from m3d_cli.pipeline.journal import Outcome
+    from m3d_cli.pipeline.plan import Job
+    from m3d_cli.pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +61,10 @@ def bench(
     """Time depth on some of your photos; what it writes is thrown away."""
     import tempfile
 
-    from m3d_cli.batch.plan import parse_formats, plan
-    from m3d_cli.batch.settings import Settings
     from m3d_cli.models.registry import choose_weights
     from m3d_cli.models.spec import model_spec
+    from m3d_cli.pipeline.plan import parse_formats, plan
+    from m3d_cli.pipeline.settings import Settings
 
     talk = Talk(quiet)
     listing = options.find_photos(paths, files_from=files_from, recursive=recursive)
@@ -89,12 +89,12 @@ def _timed(jobs: Sequence[Job], settings: Settings, engine: EngineChoice, folder
     import threading
     import time
 
-    from m3d_cli.batch.crew import WorkerRecipe
-    from m3d_cli.batch.journal import Journal
-    from m3d_cli.batch.run import Run, SharedEngine
-    from m3d_cli.batch.tasks import Task
     from m3d_cli.inference.engine import create_engine
     from m3d_cli.inference.photo import available_cores
+    from m3d_cli.pipeline.journal import Journal
+    from m3d_cli.pipeline.resume import Task
+    from m3d_cli.pipeline.runner import Run, SharedEngine
+    from m3d_cli.pipeline.worker_pool import WorkerRecipe
 
     shared = SharedEngine(lambda: create_engine(settings.model, settings.weights, engine.options, len(jobs)))
     tasks = [Task(job, f"{index}") for index, job in enumerate(jobs)]

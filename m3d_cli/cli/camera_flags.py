@@ -10,7 +10,7 @@ import typer
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.files.load import CameraOptions
+    from m3d_cli.photos.load import CameraOptions
 
 # Options that exclude one another, by parameter.
 _FOCAL_WAYS = ("focal", "focal_mm", "focal_35mm", "fov", "intrinsics")
@@ -41,8 +41,8 @@ def camera_options(
     require_focal: bool = False,
 ) -> CameraOptions:
     """The camera options with their files read; a focal length given as a flag sets aside those of the environment."""
-    from m3d_cli.files.focal import UserFocal
-    from m3d_cli.files.load import CameraOptions
+    from m3d_cli.intrinsics.ladder import UserFocal
+    from m3d_cli.photos.load import CameraOptions
 
     outranked = _outranked(context)
     word = None if "focal" in outranked else focal
@@ -71,7 +71,7 @@ def _pixels(word: str) -> float:
 
 def refuse_focal(camera: CameraOptions, depth: Path | None) -> None:
     """Raise UsageError for a focal length given beside depth, which has its own in the sidecar."""
-    from m3d_cli.files.focal import UserFocal
+    from m3d_cli.intrinsics.ladder import UserFocal
 
     if depth is not None and (camera.from_picture or camera.user != UserFocal()):
         raise UsageError("--depth knows its focal length, another one cannot be given", hint="run m3d depth with it")

@@ -14,7 +14,7 @@ from m3d_cli.cli.console import Talk, write_line
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.reconstruction.compare import CloudAlignment, Comparison
+    from m3d_cli.sequences.surface_compare import CloudAlignment, Comparison
 
 
 def compare(
@@ -28,10 +28,10 @@ def compare(
     quiet: options.Quiet = False,
 ) -> None:
     """Accuracy (A to B), completeness (B to A), Chamfer-l1 and F-scores of two surfaces, in metres."""
-    from m3d_cli.outputs.atomic import write_bytes
-    from m3d_cli.outputs.ply import encode_ply
-    from m3d_cli.reconstruction.compare import compare as compare_clouds
-    from m3d_cli.reconstruction.compare import read_points
+    from m3d_cli.atomic import write_bytes
+    from m3d_cli.formats.ply import encode_ply
+    from m3d_cli.sequences.surface_compare import compare as compare_clouds
+    from m3d_cli.sequences.surface_compare import read_points
 
     way, metres = _alignment(alignment), _metres(thresholds)
     first, second = read_points(cloud), read_points(truth)
@@ -46,7 +46,7 @@ def compare(
 
 
 def _alignment(name: str) -> CloudAlignment:
-    from m3d_cli.reconstruction.compare import CloudAlignment
+    from m3d_cli.sequences.surface_compare import CloudAlignment
 
     try:
         return CloudAlignment(name)

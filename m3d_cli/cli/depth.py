@@ -22,7 +22,7 @@ from m3d_cli.cli.running import (
     shared_focal,
 )
 from m3d_cli.errors import UsageError
-from m3d_cli.files.remote import is_url
+from m3d_cli.photos.remote import is_url
 
 
 def depth(
@@ -103,11 +103,11 @@ def depth(
         sensor_db=sensor_db,
         require_focal=require_focal,
     )
-    from m3d_cli.batch.plan import parse_formats, plan
-    from m3d_cli.batch.settings import Settings
+    from m3d_cli.formats.previews import PreviewStyle
     from m3d_cli.models.registry import choose_weights
     from m3d_cli.models.spec import model_spec
-    from m3d_cli.outputs.preview import PreviewStyle
+    from m3d_cli.pipeline.plan import parse_formats, plan
+    from m3d_cli.pipeline.settings import Settings
 
     spec = model_spec(options.choose_model(model, talk, weights))
     settings = Settings(

@@ -24,13 +24,13 @@ def doctor(as_json: options.Json = False) -> None:
 
 
 def _facts() -> dict[str, str | list[str]]:
-    from m3d_cli.batch.journal import can_lock
     from m3d_cli.inference.backends import is_installed
     from m3d_cli.inference.device import choose_compute, device_names, torch_version
     from m3d_cli.inference.photo import available_cores
     from m3d_cli.models.catalogue import entry, names
     from m3d_cli.models.onnx_file import AUTO, BACKENDS
     from m3d_cli.models.store import weights_folder
+    from m3d_cli.pipeline.journal import can_lock
 
     weights = [f"{name} {entry(name).status}" for name in names()]
     return {
@@ -53,14 +53,14 @@ def _facts() -> dict[str, str | list[str]]:
 
 
 def _readable() -> list[str]:
-    from m3d_cli.files.picture import readable_formats
+    from m3d_cli.photos.header import readable_formats
 
     return [str(kind) for kind in readable_formats()]
 
 
 def _writable() -> list[str]:
-    from m3d_cli.batch.plan import OutputFormat
-    from m3d_cli.outputs.arrays import can_write_exr
+    from m3d_cli.formats.float_images import can_write_exr
+    from m3d_cli.pipeline.plan import OutputFormat
 
     missing = () if can_write_exr() else (OutputFormat.EXR,)
     return [

@@ -15,10 +15,10 @@ from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError
 
 if TYPE_CHECKING:
-    from m3d_cli.batch.plan import Job
-    from m3d_cli.batch.settings import Settings
-    from m3d_cli.batch.tasks import Shared, Task
-    from m3d_cli.files.focal import FocalEstimate
+    from m3d_cli.intrinsics.ladder import FocalEstimate
+    from m3d_cli.pipeline.plan import Job
+    from m3d_cli.pipeline.resume import Shared, Task
+    from m3d_cli.pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +45,8 @@ def show_plan(
     talk: Talk,
 ) -> None:
     """One line a photo on standard output; leaves with the code that the run would end with, as far as headers tell."""
-    from m3d_cli.batch.journal import Journal
-    from m3d_cli.batch.tasks import tasks
+    from m3d_cli.pipeline.journal import Journal
+    from m3d_cli.pipeline.resume import tasks
 
     found: Counter[str] = Counter()
     errors: list[M3dError] = []
@@ -67,7 +67,7 @@ def show_plan(
 
 
 def _prospect(task: Task, settings: Settings) -> _Prospect:
-    from m3d_cli.batch.tasks import focal_of
+    from m3d_cli.pipeline.resume import focal_of
 
     try:
         estimate = focal_of(task, settings.camera)

@@ -18,10 +18,10 @@ from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError, PhotoError
 
 if TYPE_CHECKING:
-    from m3d_cli.files.discover import Listing, PhotoFile
-    from m3d_cli.files.focal import FocalEstimate
-    from m3d_cli.files.focal_exif import FocalCandidate
-    from m3d_cli.files.load import CameraOptions, PhotoFacts
+    from m3d_cli.intrinsics.exif_focal import FocalCandidate
+    from m3d_cli.intrinsics.ladder import FocalEstimate
+    from m3d_cli.photos.discover import Listing, PhotoFile
+    from m3d_cli.photos.load import CameraOptions, PhotoFacts
 
 _COLUMNS = (("size", 11), ("camera", 28), ("focal_px", 9), ("source", 16), ("sigma", 6), ("hfov", 6))
 _WIDEST_PATH = 60
@@ -99,7 +99,7 @@ def exif(
 
 
 def _rows(listing: Listing, camera: CameraOptions) -> Iterator[_Row]:
-    from m3d_cli.files.load import read_facts
+    from m3d_cli.photos.load import read_facts
 
     for photo in listing.photos:
         try:
@@ -114,10 +114,10 @@ def _rows(listing: Listing, camera: CameraOptions) -> Iterator[_Row]:
 
 def _asked(rows: Iterator[_Row]) -> Iterator[_Row]:
     """Rows with what the pictures themselves say; it stands in where nothing else tells the focal length."""
-    from m3d_cli.files.decode import decode
-    from m3d_cli.files.focal_picture import candidate_of, contradiction, told_by_picture
     from m3d_cli.inference.device import choose_compute
     from m3d_cli.inference.picture_focal import PictureFocal
+    from m3d_cli.intrinsics.estimated import candidate_of, contradiction, told_by_picture
+    from m3d_cli.photos.decode import decode
 
     teller = PictureFocal.bundled(choose_compute("cpu", "fp32").device)
     for row in rows:
@@ -137,7 +137,7 @@ def _asked(rows: Iterator[_Row]) -> Iterator[_Row]:
 
 
 def _with_consensus(rows: list[_Row]) -> Iterator[_Row]:
-    from m3d_cli.files.consensus import consensus
+    from m3d_cli.intrinsics.shared_focal import consensus
 
     shared = iter(consensus([row.estimate for row in rows if row.estimate is not None]))
     for row in rows:
@@ -145,7 +145,7 @@ def _with_consensus(rows: list[_Row]) -> Iterator[_Row]:
 
 
 def _requiring_focal(row: _Row) -> _Row:
-    from m3d_cli.files.load import focal_required
+    from m3d_cli.photos.load import focal_required
 
     if row.estimate is None or not row.estimate.is_assumed:
         return row

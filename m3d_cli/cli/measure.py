@@ -15,8 +15,8 @@ from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.cli.measuring import MeasureOrder
-    from m3d_cli.files.discover import PhotoFile
-    from m3d_cli.measure.wish import Wish
+    from m3d_cli.metrology.request import Wish
+    from m3d_cli.photos.discover import PhotoFile
 
 _WHAT = "What to measure (pixels of the upright photo; NAME= before and 'on PLANE' after the points may be left out)"
 _KNOWN = "What is known"
@@ -244,7 +244,7 @@ def measure(
         sensor_db=sensor_db,
     )
     refuse_focal(camera, depth)
-    from m3d_cli.batch.settings import Settings
+    from m3d_cli.pipeline.settings import Settings
 
     network, chosen = options.choose_network(model, weights, depth, talk)
     settings = Settings(
@@ -297,7 +297,7 @@ def _wish_of_flags(
     allow_assumed_focal: bool,
 ) -> Wish:
     """What the flags want, in the order in which they were given."""
-    from m3d_cli.measure.wish import wish_of_flags
+    from m3d_cli.metrology.request import wish_of_flags
 
     names = {flag.replace("-", "_"): flag for flag in flags} | {"range_": "range"}
     left = {flag: iter(texts or ()) for flag, texts in flags.items()}
@@ -312,7 +312,7 @@ def _photos(
     if not paths and depth is None and choice["files_from"] is None:
         raise UsageError("nothing to measure on: no photos and no --depth", hint='m3d measure PHOTO --line "1,2 3,4"')
     if depth is not None and not paths and choice["files_from"] is None:
-        from m3d_cli.batch.stored import stored_inputs
+        from m3d_cli.pipeline.existing_depth import stored_inputs
 
         return stored_inputs(depth)
     listing = options.find_photos(paths, skip_folders=skip_folders, **choice)  # type: ignore[arg-type]

@@ -17,17 +17,17 @@ from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError, PhotoError, UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.batch.journal import Journal, Outcome
-    from m3d_cli.batch.measure_run import Told
-    from m3d_cli.batch.measuring import MeasureJob
-    from m3d_cli.batch.run import SharedEngine
-    from m3d_cli.batch.settings import Settings
-    from m3d_cli.batch.tasks import Shared
     from m3d_cli.cli.running import EngineChoice
-    from m3d_cli.files.discover import PhotoFile
     from m3d_cli.inference.photo import Engine
-    from m3d_cli.measure.report import PhotoReport, Row
-    from m3d_cli.measure.wish import Wish
+    from m3d_cli.metrology.report.content import PhotoReport, Row
+    from m3d_cli.metrology.request import Wish
+    from m3d_cli.photos.discover import PhotoFile
+    from m3d_cli.pipeline.journal import Journal, Outcome
+    from m3d_cli.pipeline.measure_photo import MeasureJob
+    from m3d_cli.pipeline.measure_run import Told
+    from m3d_cli.pipeline.resume import Shared
+    from m3d_cli.pipeline.runner import SharedEngine
+    from m3d_cli.pipeline.settings import Settings
 
 FORMATS = ("html", "json", "csv", "tsv", "md")
 DEFAULT_FORMATS = ("html", "csv", "json")
@@ -58,7 +58,7 @@ class MeasureOrder:
 
 def checked_unit(unit: str | None) -> None:
     """Raise UsageError for a unit nobody knows."""
-    from m3d_cli.measure.spec import UNITS
+    from m3d_cli.metrology.quantities import UNITS
 
     if unit is not None and unit not in UNITS:
         raise UsageError(f"--unit {unit} is unknown", hint=f"one of {', '.join(UNITS)}")
@@ -79,9 +79,9 @@ def checked_formats(text: str | None, *, is_folder: bool) -> tuple[str, ...]:
 
 def wishes_of(order: MeasureOrder, talk: Talk) -> dict[PurePosixPath, Wish]:
     """What is wanted of each photo that anything is wanted of; raises UsageError where it is nothing at all."""
-    from m3d_cli.measure.sheet import Sheet
-    from m3d_cli.measure.sheet_file import read_sheet
-    from m3d_cli.measure.wish import check_names
+    from m3d_cli.metrology.request import check_names
+    from m3d_cli.metrology.spec.measurement_file import Sheet
+    from m3d_cli.metrology.spec.read import read_sheet
 
     if order.own.asked and len(order.photos) != 1:
         raise UsageError(
@@ -120,8 +120,8 @@ def measure_to_stdout(order: MeasureOrder, talk: Talk) -> None:
 
 
 def _measured(order: MeasureOrder, wishes: dict[PurePosixPath, Wish], *, pictures: bool) -> Iterator[Told]:
-    from m3d_cli.batch.measure_run import measure_all, plan_measuring
-    from m3d_cli.batch.tasks import Task
+    from m3d_cli.pipeline.measure_run import measure_all, plan_measuring
+    from m3d_cli.pipeline.resume import Task
 
     jobs = plan_measuring(_wanted(order, wishes), Path("/nonexistent"))
     shared = shared_focal(order, jobs)
@@ -131,7 +131,7 @@ def _measured(order: MeasureOrder, wishes: dict[PurePosixPath, Wish], *, picture
 
 
 def _print(kind: str, told: Sequence[Told], *, is_list: bool) -> None:
-    from m3d_cli.batch.measure_reports import encode_reports
+    from m3d_cli.pipeline.measure_reports import encode_reports
 
     reports = [one.report for one in told]
     if kind == LINES:
@@ -144,9 +144,9 @@ def _print(kind: str, told: Sequence[Told], *, is_list: bool) -> None:
 
 def measure_into_folder(order: MeasureOrder, out: Path, talk: Talk) -> None:
     """Measure every photo that is not done yet, and write the reports of the whole run."""
-    from m3d_cli.batch.journal import Journal
-    from m3d_cli.batch.measure_reports import write_reports
-    from m3d_cli.batch.measure_run import plan_measuring, report_of
+    from m3d_cli.pipeline.journal import Journal
+    from m3d_cli.pipeline.measure_reports import write_reports
+    from m3d_cli.pipeline.measure_run import plan_measuring, report_of
 
     wishes = wishes_of(order, talk)
     jobs = plan_measuring(_wanted(order, wishes), out)
@@ -175,7 +175,7 @@ def _run(
     outcomes: dict[PurePosixPath, Outcome],
     talk: Talk,
 ) -> None:
-    from m3d_cli.batch.measure_run import measure_into, measure_tasks
+    from m3d_cli.pipeline.measure_run import measure_into, measure_tasks
 
     by_path = {str(job.photo.path): job.photo.relative for job in jobs}
 
@@ -194,7 +194,7 @@ def _run(
 
 def shared_engine(order: MeasureOrder, photos: int) -> SharedEngine:
     """The engine of the run, made when a photo needs it."""
-    from m3d_cli.batch.run import SharedEngine
+    from m3d_cli.pipeline.runner import SharedEngine
 
     def create() -> Engine:
         from m3d_cli.inference.engine import create_engine
@@ -206,7 +206,7 @@ def shared_engine(order: MeasureOrder, photos: int) -> SharedEngine:
 
 def shared_focal(order: MeasureOrder, jobs: Sequence[MeasureJob]) -> Sequence[Shared] | None:
     """What photos get from the others of their camera, when they are told to share it."""
-    from m3d_cli.batch.tasks import share_focal
+    from m3d_cli.pipeline.resume import share_focal
 
     return share_focal(jobs, order.settings.camera) if order.same_camera else None
 
@@ -259,7 +259,7 @@ def _error_of(outcome: Outcome) -> M3dError:
 
 def readable_lines(reports: Sequence[PhotoReport]) -> Iterator[str]:
     """A line a measurement, for people: name, value, interval, trust, and what limits it."""
-    from m3d_cli.measure.advice import MEANING
+    from m3d_cli.metrology.advice import MEANING
 
     rows = [row for report in reports for row in report.measurements]
     width = min(40, max((len(row.name) for row in rows), default=0))
@@ -272,7 +272,7 @@ def readable_lines(reports: Sequence[PhotoReport]) -> Iterator[str]:
 
 
 def _readable(row: Row, width: int, limit: str) -> str:
-    from m3d_cli.measure.tables import interval_text, shown_unit, value_text
+    from m3d_cli.metrology.report.tables import interval_text, shown_unit, value_text
 
     if row.error is not None:
         return f"{row.name.ljust(width)}  not measured: {row.error.message}"

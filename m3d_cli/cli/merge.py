@@ -15,7 +15,7 @@ def merge(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The folder or URL that runs with --shard wrote to.")],
 ) -> None:
     """Make one journal of those of a run's parts; what they wrote stays where it is."""
-    from m3d_cli.batch.merging import merge as merge_journals
+    from m3d_cli.pipeline.merge import merge as merge_journals
 
     remote = remote_out(out)
     if remote is not None:

@@ -12,9 +12,9 @@ from m3d_cli.errors import NoInputError, UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.cli.console import Talk
-    from m3d_cli.files.discover import Listing
     from m3d_cli.models.registry import ChosenWeights
     from m3d_cli.models.spec import ModelSpec
+    from m3d_cli.photos.discover import Listing
 
 _INPUT = "Inputs"
 _CAMERA = "Camera"
@@ -383,8 +383,8 @@ def find_photos(
     takes_urls: bool = False,
 ) -> Listing:
     """The photos the input options name; raises `NoInputError` when none is there, `UsageError` when none was named."""
-    from m3d_cli.files.discover import Selection, discover, read_list
-    from m3d_cli.files.remote import is_url
+    from m3d_cli.photos.discover import Selection, discover, read_list
+    from m3d_cli.photos.remote import is_url
 
     if not paths and files_from is None:
         raise UsageError("no photos named", hint="give files, folders or quoted globs, or --files-from")

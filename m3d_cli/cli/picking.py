@@ -10,9 +10,9 @@ from m3d_cli.cli.console import Talk, write_line
 from m3d_cli.errors import PhotoError, UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.batch.measuring import MeasureJob, Sight
-    from m3d_cli.batch.picking import PickStart
     from m3d_cli.cli.measuring import MeasureOrder
+    from m3d_cli.pipeline.measure_photo import MeasureJob, Sight
+    from m3d_cli.pipeline.pick_page import PickStart
 
 # Where the files go when nobody says.
 USUAL_OUT = Path("measured")
@@ -20,8 +20,8 @@ USUAL_OUT = Path("measured")
 
 def pick_points(order: MeasureOrder, talk: Talk, *, opens_browser: bool) -> None:
     """Serve the page until Ctrl-C; its address goes to standard output."""
-    from m3d_cli.batch.picking import Picker, pick_start
-    from m3d_cli.measure.pick_server import PickServer
+    from m3d_cli.metrology.pick.server import PickServer
+    from m3d_cli.pipeline.pick_page import Picker, pick_start
 
     job = _checked_job(order)
     start = pick_start(job, order.own, order.specs, order.unit)
@@ -41,7 +41,7 @@ def pick_points(order: MeasureOrder, talk: Talk, *, opens_browser: bool) -> None
 
 def _checked_job(order: MeasureOrder) -> MeasureJob:
     """The one photo and its files; raises UsageError for what does not go with the page."""
-    from m3d_cli.batch.measure_run import plan_measuring
+    from m3d_cli.pipeline.measure_run import plan_measuring
 
     if len(order.photos) != 1:
         raise UsageError(f"--pick takes one photo, not {len(order.photos)}", hint="name one photo")
@@ -66,9 +66,9 @@ def _tell_start(start: PickStart, job: MeasureJob, talk: Talk) -> None:
 
 def _seen(order: MeasureOrder, job: MeasureJob, talk: Talk) -> Sight:
     """The photo with its depth."""
-    from m3d_cli.batch.measuring import look
-    from m3d_cli.batch.tasks import Task
     from m3d_cli.cli.measuring import shared_engine
+    from m3d_cli.pipeline.measure_photo import look
+    from m3d_cli.pipeline.resume import Task
 
     talk.say(f"{job.photo.path}: working out its depth ...")
     with closing(shared_engine(order, 1)) as engine:

@@ -22,11 +22,11 @@ from m3d_cli.cli.running import (
     shared_focal,
 )
 from m3d_cli.errors import UsageError
-from m3d_cli.files.remote import is_url
+from m3d_cli.photos.remote import is_url
 
 if TYPE_CHECKING:
-    from m3d_cli.batch.plan import OutputFormat
-    from m3d_cli.files.discover import PhotoFile
+    from m3d_cli.photos.discover import PhotoFile
+    from m3d_cli.pipeline.plan import OutputFormat
 
 _CLOUD = "Cloud"
 
@@ -161,7 +161,7 @@ def pointcloud(
         hidden=hidden,
         skip_folders=() if is_url(target) or target == STDOUT else (Path(target),),
     )
-    from m3d_cli.batch.plan import parse_formats, plan
+    from m3d_cli.pipeline.plan import parse_formats, plan
 
     chosen_formats = parse_formats(formats + ",cloud-preview" if preview else formats)
     _tell_mesh(chosen_formats, _only_of_points(context), talk)
@@ -178,8 +178,8 @@ def pointcloud(
         require_focal=require_focal,
     )
     refuse_focal(camera, depth)
-    from m3d_cli.batch.clouds import CloudStyle
-    from m3d_cli.batch.settings import Settings
+    from m3d_cli.pipeline.clouds import CloudStyle
+    from m3d_cli.pipeline.settings import Settings
     from m3d_cli.pointcloud import parse_axes
 
     spec, chosen = options.choose_network(model, weights, depth, talk)
@@ -247,7 +247,7 @@ def _inputs(
 ) -> tuple[PhotoFile, ...]:
     """Photos, or where none are given the sidecars of the depth itself."""
     if depth is not None and not paths and choice["files_from"] is None:
-        from m3d_cli.batch.stored import stored_inputs
+        from m3d_cli.pipeline.existing_depth import stored_inputs
 
         return stored_inputs(depth)
     listing = options.find_photos(paths, skip_folders=skip_folders, takes_urls=depth is None, **choice)  # type: ignore[arg-type]

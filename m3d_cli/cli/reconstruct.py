@@ -15,9 +15,9 @@ from m3d_cli.cli.progress import progress
 from m3d_cli.cli.running import EngineChoice
 
 if TYPE_CHECKING:
-    from m3d_cli.reconstruction.fuse import FusionOptions
-    from m3d_cli.reconstruction.scene import Scene
-    from m3d_cli.sequence.posed import PosedFrames
+    from m3d_cli.sequences.fusion import FusionOptions
+    from m3d_cli.sequences.poses import PosedFrames
+    from m3d_cli.sequences.reconstruct import Scene
 
 _FUSION = "Fusion"
 
@@ -93,8 +93,8 @@ def reconstruct(
     trajectory = sequences.read_poses(poses, "m3d reconstruct")
     camera = camera_options(context, focal=focal, focal_35mm=focal_35mm, fov=fov, intrinsics=intrinsics)
     camera = sequences.with_pose_intrinsics(camera, poses)
-    from m3d_cli.reconstruction.fuse import FusionOptions
-    from m3d_cli.reconstruction.scene import reconstruct as fuse
+    from m3d_cli.sequences.fusion import FusionOptions
+    from m3d_cli.sequences.reconstruct import reconstruct as fuse
 
     fusion = FusionOptions(
         voxel, max_depth=max_depth, fewest_views=views, edges=not keep_edges, min_confidence=min_confidence
@@ -113,8 +113,8 @@ def reconstruct(
 
 def _parallax_scale(posed: PosedFrames, size: int, talk: Talk) -> float:
     """The factor that makes depth agree with corners triangulated from the poses."""
-    from m3d_cli.slam.observe import observed
-    from m3d_cli.slam.scale import constant_scale, frame_scales
+    from m3d_cli.sequences.scale import constant_scale, frame_scales
+    from m3d_cli.sequences.scale_observations import observed
 
     with progress(len(posed.frames), quiet=talk.quiet) as advance:
         found = constant_scale(frame_scales(observed(posed, None, size, advance)))
@@ -126,10 +126,10 @@ def _parallax_scale(posed: PosedFrames, size: int, talk: Talk) -> float:
 def _write(target: Path, scene: Scene, posed: PosedFrames, fusion: FusionOptions, *, preview: bool) -> None:
     from dataclasses import asdict
 
-    from m3d_cli.outputs.atomic import write_bytes
-    from m3d_cli.outputs.ply import encode_ply
-    from m3d_cli.outputs.splat import encode_cloud_preview
-    from m3d_cli.outputs.surface import encode_surface
+    from m3d_cli.atomic import write_bytes
+    from m3d_cli.formats.cloud_preview import encode_cloud_preview
+    from m3d_cli.formats.ply import encode_ply
+    from m3d_cli.formats.surface import encode_surface
 
     comments = (f"world of the poses, {scene.frames} frames, voxels of {fusion.voxel:g} m",)
     write_bytes(target / "mesh.ply", *encode_surface(scene.surface, comments))

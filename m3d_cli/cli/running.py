@@ -18,16 +18,16 @@ from m3d_cli.cli.tally import Tally
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.batch.crew import WorkerRecipe
-    from m3d_cli.batch.journal import Journal, Outcome
-    from m3d_cli.batch.plan import Job
-    from m3d_cli.batch.ray_engine import RayChoice
-    from m3d_cli.batch.remote_out import RemoteOut
-    from m3d_cli.batch.run import Run, SharedEngine
-    from m3d_cli.batch.settings import Settings
-    from m3d_cli.batch.shard import Shard
-    from m3d_cli.batch.tasks import Shared, Task
     from m3d_cli.inference.photo import Engine, EngineOptions
+    from m3d_cli.pipeline.journal import Journal, Outcome
+    from m3d_cli.pipeline.plan import Job
+    from m3d_cli.pipeline.ray_workers import RayChoice
+    from m3d_cli.pipeline.resume import Shared, Task
+    from m3d_cli.pipeline.runner import Run, SharedEngine
+    from m3d_cli.pipeline.settings import Settings
+    from m3d_cli.pipeline.shard import Shard
+    from m3d_cli.pipeline.upload import RemoteOut
+    from m3d_cli.pipeline.worker_pool import WorkerRecipe
 
 STDOUT = "-"
 AUTO = "auto"
@@ -68,7 +68,7 @@ class Order:
 
     def part(self, text: str | None) -> Order:
         """The same for one part of the jobs, as ``--shard`` says it."""
-        from m3d_cli.batch.shard import parse_shard
+        from m3d_cli.pipeline.shard import parse_shard
 
         if text is None:
             return self
@@ -129,11 +129,11 @@ def _photos_a_batch(text: str | None) -> int | None:
 
 def remote_out(out: str) -> RemoteOut | None:
     """What stands for ``--out`` where that is a URL."""
-    from m3d_cli.files.remote import is_url
+    from m3d_cli.photos.remote import is_url
 
     if not is_url(out):
         return None
-    from m3d_cli.batch.remote_out import RemoteOut
+    from m3d_cli.pipeline.upload import RemoteOut
 
     return RemoteOut.at(out)
 
@@ -158,7 +158,7 @@ def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
 
 def work_into_folder(order: Order, out: Path, talk: Talk) -> int:
     """Work on every photo that is not done yet and tell how it went; the exit code that it deserves."""
-    from m3d_cli.batch.journal import Journal
+    from m3d_cli.pipeline.journal import Journal
 
     tally = Tally(len(order.jobs))
     sizes = order.remote.begin() if order.remote is not None else None
@@ -192,14 +192,14 @@ def _consume(order: Order, outcomes: Iterator[Outcome], tally: Tally, talk: Talk
 def _outcomes(order: Order, journal: Journal, tally: Tally) -> Generator[Outcome]:
     import threading
 
-    from m3d_cli.batch.run import Run
-    from m3d_cli.batch.tasks import tasks
+    from m3d_cli.pipeline.resume import tasks
+    from m3d_cli.pipeline.runner import Run
 
     todo = tasks(order.jobs, order.settings, journal, shared_focal(order), overwrite=order.overwrite)
     stop = threading.Event()
     context = Run(order.settings, journal, _engine(order), order.overwrite, stop, late=tally.add, remote=order.remote)
     if order.ray is not None:
-        from m3d_cli.batch.ray_engine import run_on_ray
+        from m3d_cli.pipeline.ray_workers import run_on_ray
 
         return run_on_ray(todo, context, _recipe(order, order.engine.device, journal.folder), order.ray)
     if order.engine.devices:
@@ -222,17 +222,17 @@ def _where_needed(order: Order, todo: Iterator[Task], context: Run) -> Generator
 def on_one_device(todo: Iterable[Task], context: Run, recipe: WorkerRecipe, photos: int) -> Generator[Outcome]:
     """Outcomes of ``photos``, in this process or with others that decode and write for it."""
     if photos >= MANY_PHOTOS and context.engine.get().helpers:
-        from m3d_cli.batch.processes import run_with_helpers
+        from m3d_cli.pipeline.worker_processes import run_with_helpers
 
         return run_with_helpers(todo, context, recipe)
-    from m3d_cli.batch.run import run
+    from m3d_cli.pipeline.runner import run
 
     return run(todo, context)
 
 
 def _among_devices(order: Order, todo: Iterable[Task], context: Run) -> Generator[Outcome]:
-    from m3d_cli.batch.crew import run_by_crew
-    from m3d_cli.batch.processes import ProcessWorker
+    from m3d_cli.pipeline.worker_pool import run_by_crew
+    from m3d_cli.pipeline.worker_processes import ProcessWorker
 
     folder = context.journal.folder
     workers = [ProcessWorker(name, _recipe(order, name, folder)) for name in order.engine.devices]
@@ -240,7 +240,7 @@ def _among_devices(order: Order, todo: Iterable[Task], context: Run) -> Generato
 
 
 def _recipe(order: Order, device: str, folder: Path) -> WorkerRecipe:
-    from m3d_cli.batch.crew import WorkerRecipe
+    from m3d_cli.pipeline.worker_pool import WorkerRecipe
 
     return WorkerRecipe(order.settings, order.engine.options_on(device), order.whole, folder, order.remote)
 
@@ -257,13 +257,13 @@ def ray_choice(
         return None
     if devices is not None:
         raise UsageError("--devices are of one machine, --engine ray finds those of all", hint="say --ray-actors N")
-    from m3d_cli.batch.ray_engine import RayChoice
+    from m3d_cli.pipeline.ray_workers import RayChoice
 
     return RayChoice(address, actors, on_cpu=device == "cpu")
 
 
 def _engine(order: Order) -> SharedEngine:
-    from m3d_cli.batch.run import SharedEngine
+    from m3d_cli.pipeline.runner import SharedEngine
 
     def create() -> Engine:
         from m3d_cli.inference.engine import create_engine
@@ -275,15 +275,15 @@ def _engine(order: Order) -> SharedEngine:
 
 def shared_focal(order: Order) -> Sequence[Shared] | None:
     """What photos get from the others of their camera, when they are told to share it."""
-    from m3d_cli.batch.tasks import share_focal
+    from m3d_cli.pipeline.resume import share_focal
 
     return share_focal(order.jobs, order.settings.camera) if order.same_camera else None
 
 
 def run_to_stdout(order: Order, talk: Talk) -> None:
     """Write the one file of one photo to standard output."""
-    from m3d_cli.batch.run import lone_file
-    from m3d_cli.batch.tasks import Task
+    from m3d_cli.pipeline.resume import Task
+    from m3d_cli.pipeline.runner import lone_file
 
     if len(order.jobs) != 1:
         raise UsageError(f"--out - takes one photo, not {len(order.jobs)}", hint="give a folder to --out")

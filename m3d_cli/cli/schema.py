@@ -19,6 +19,6 @@ def schemas() -> None:
 @schema.command("measure")
 def measure() -> None:
     """The measurement file of m3d measure --spec."""
-    from m3d_cli.measure.sheet import schema as sheet_schema
+    from m3d_cli.metrology.spec.measurement_file import schema as sheet_schema
 
     write_line(json.dumps(sheet_schema(), indent=2))

@@ -16,10 +16,10 @@ from m3d_cli.cli.running import EngineChoice, Order, work_into_folder
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.files.discover import PhotoFile
-    from m3d_cli.files.load import CameraOptions
-    from m3d_cli.sequence.frames import SequenceFrame
-    from m3d_cli.sequence.posed import PosedFrames
+    from m3d_cli.photos.discover import PhotoFile
+    from m3d_cli.photos.load import CameraOptions
+    from m3d_cli.sequences.frames import SequenceFrame
+    from m3d_cli.sequences.poses import PosedFrames
     from m3d_cli.trajectory import Trajectory
 
 _SEQUENCE = "Sequence"
@@ -123,8 +123,8 @@ def find_frames(
     choice: FrameChoice, camera: CameraOptions, network: NetworkChoice, *, same_camera: bool, talk: Talk
 ) -> tuple[SequenceFrame, ...]:
     """The frames asked for, with their times; without depth the network runs first, as m3d depth does, and resumes."""
-    from m3d_cli.sequence.frames import layout_frames, open_frames
-    from m3d_cli.sequence.posed import with_times
+    from m3d_cli.sequences.frames import layout_frames, open_frames
+    from m3d_cli.sequences.poses import with_times
 
     if choice.layout is not None:
         if choice.depth is not None or len(choice.paths or ()) != 1:
@@ -142,7 +142,7 @@ def find_frames(
 
 def read_posed(frames: Sequence[SequenceFrame], trajectory: Trajectory, tolerance: float, talk: Talk) -> PosedFrames:
     """Frames matched with poses, without those that cannot be read; how, and what was left out, is told."""
-    from m3d_cli.sequence.posed import match
+    from m3d_cli.sequences.poses import match
 
     posed = match(frames, trajectory, tolerance)
     posed = posed.chosen(_checked(posed.frames, talk))
@@ -169,7 +169,7 @@ def end_with_damaged(damaged: int) -> None:
 
 def _checked(frames: Sequence[SequenceFrame], talk: Talk) -> Sequence[int]:
     from m3d_cli.cli.progress import progress
-    from m3d_cli.sequence.readable import check
+    from m3d_cli.sequences.readable import check
 
     with progress(len(frames), quiet=talk.quiet) as advance:
         found = check(frames, advance)
@@ -185,7 +185,7 @@ def _checked(frames: Sequence[SequenceFrame], talk: Talk) -> Sequence[int]:
 
 def read_poses(poses: Path | None, command: str) -> Trajectory:
     """The trajectory in a file; raises UsageError where none is named."""
-    from m3d_cli.files.pose_files import read_trajectory
+    from m3d_cli.formats.trajectories import read_trajectory
 
     return read_trajectory(required_poses(poses, command))
 
@@ -199,9 +199,10 @@ def required_poses(poses: Path | None, command: str) -> Path:
 
 def with_pose_intrinsics(camera: CameraOptions, poses: Path | None) -> CameraOptions:
     """The camera options; where none says the focal length, a COLMAP model or transforms.json with poses does."""
-    from m3d_cli.files.calibration_files import read_calibration
-    from m3d_cli.files.colmap_model import is_colmap, read_colmap_calibration
-    from m3d_cli.files.pose_files import TRANSFORMS
+    from m3d_cli.formats.colmap import is_colmap
+    from m3d_cli.formats.trajectories import TRANSFORMS
+    from m3d_cli.intrinsics.calibration.colmap import read_colmap_calibration
+    from m3d_cli.intrinsics.calibration.read import read_calibration
 
     if poses is None or camera.user.is_given or camera.calibration is not None:
         return camera
@@ -233,8 +234,8 @@ def _predict(
     same_camera: bool,
     talk: Talk,
 ) -> None:
-    from m3d_cli.batch.plan import parse_formats, plan
-    from m3d_cli.batch.settings import Settings
+    from m3d_cli.pipeline.plan import parse_formats, plan
+    from m3d_cli.pipeline.settings import Settings
 
     spec, weights = options.choose_network(network.model, network.weights, None, talk)
     settings = Settings(

@@ -16,11 +16,11 @@ from m3d_cli.cli.running import EngineChoice
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.reconstruction.fuse import FusionOptions
-    from m3d_cli.sequence.frames import SequenceFrame
-    from m3d_cli.sequence.posed import PosedFrames
-    from m3d_cli.slam.odometry import Odometry
-    from m3d_cli.slam.scale import TrackScale
+    from m3d_cli.sequences.frames import SequenceFrame
+    from m3d_cli.sequences.fusion import FusionOptions
+    from m3d_cli.sequences.odometry import Odometry
+    from m3d_cli.sequences.poses import PosedFrames
+    from m3d_cli.sequences.scale import TrackScale
 
 # Tracking was lost on the way.
 LOST_EXIT = 3
@@ -73,8 +73,8 @@ def odometry(
     choice = sequences.FrameChoice(paths, recursive, depth, depth_scale, layout, times, target)
     network = sequences.NetworkChoice(model, weights, EngineChoice(device, precision, batch_size, backend))
     frames = sequences.find_frames(choice, camera, network, same_camera=same_camera, talk=talk)
-    from m3d_cli.reconstruction.fuse import FusionOptions
-    from m3d_cli.slam.odometry import OdometryOptions, track
+    from m3d_cli.sequences.fusion import FusionOptions
+    from m3d_cli.sequences.odometry import OdometryOptions, track
 
     fusion, wishes = FusionOptions(voxel, max_depth=max_depth), OdometryOptions(size, max_depth, loops=not no_loops)
     listed, frames = len(frames), sequences.readable(frames, talk)
@@ -130,9 +130,9 @@ def scale(
     network = sequences.NetworkChoice(model, weights, EngineChoice(device, precision, batch_size, backend))
     frames = sequences.find_frames(choice, camera, network, same_camera=same_camera, talk=talk)
     posed = sequences.read_posed(frames, trajectory, tolerance, talk)
-    from m3d_cli.slam.colmap_scale import model_of
-    from m3d_cli.slam.observe import observed
-    from m3d_cli.slam.scale import constant_scale, drifting_scale, frame_scales
+    from m3d_cli.sequences.colmap_scale import model_of
+    from m3d_cli.sequences.scale import constant_scale, drifting_scale, frame_scales
+    from m3d_cli.sequences.scale_observations import observed
 
     path = sequences.required_poses(poses, "m3d slam scale")
     with progress(len(posed.frames), quiet=quiet) as advance:
@@ -146,10 +146,10 @@ def scale(
 
 
 def _write_metric(poses: Path, posed: PosedFrames, found: TrackScale, target: Path) -> None:
-    from m3d_cli.outputs.atomic import write_bytes
-    from m3d_cli.outputs.colmap_model import write_colmap_binary, write_colmap_text
-    from m3d_cli.slam.colmap_scale import metric_model, model_of
-    from m3d_cli.slam.scale import rescaled
+    from m3d_cli.atomic import write_bytes
+    from m3d_cli.formats.colmap import write_colmap_binary, write_colmap_text
+    from m3d_cli.sequences.colmap_scale import metric_model, model_of
+    from m3d_cli.sequences.scale import rescaled
 
     metric = rescaled(posed.trajectory, found)
     if (sparse := model_of(poses)) is not None:
@@ -199,10 +199,10 @@ def _write_segments(found: Odometry, target: Path) -> None:
 def _write_map(
     frames: tuple[SequenceFrame, ...], found: Odometry, target: Path, fusion: FusionOptions, size: int
 ) -> None:
-    from m3d_cli.outputs.atomic import write_bytes
-    from m3d_cli.outputs.surface import encode_surface
-    from m3d_cli.reconstruction.scene import reconstruct
-    from m3d_cli.sequence.posed import PosedFrames
+    from m3d_cli.atomic import write_bytes
+    from m3d_cli.formats.surface import encode_surface
+    from m3d_cli.sequences.poses import PosedFrames
+    from m3d_cli.sequences.reconstruct import reconstruct
 
     longest = found.longest
     posed = PosedFrames(frames[longest.first : longest.last + 1], longest.trajectory, "by odometry", 0)

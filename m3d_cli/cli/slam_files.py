@@ -18,14 +18,14 @@ from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.evaluation.trajectory_scores import Alignment, TrajectoryScores
-    from m3d_cli.slam.export import ExportFormat
+    from m3d_cli.sequences.export import ExportFormat
     from m3d_cli.trajectory import Trajectory
 
 
 def write_trajectory(trajectory: Trajectory, target: Path, name: str) -> None:
     """``name.txt`` as TUM has it, and ``name.kitti.txt``."""
-    from m3d_cli.outputs.atomic import write_bytes
-    from m3d_cli.outputs.pose_files import encode_kitti, encode_tum
+    from m3d_cli.atomic import write_bytes
+    from m3d_cli.formats.trajectories import encode_kitti, encode_tum
 
     comments = () if trajectory.timed else ("times count the frames",)
     write_bytes(target / f"{name}.txt", encode_tum(trajectory, comments))
@@ -47,7 +47,7 @@ def evaluate(
 ) -> None:
     """APE, RPE and KITTI's drift of a trajectory, with the alignment named; se3 keeps its metric scale."""
     from m3d_cli.evaluation.trajectory_scores import KITTI_LENGTHS, score_trajectory
-    from m3d_cli.files.pose_files import read_trajectory
+    from m3d_cli.formats.trajectories import read_trajectory
     from m3d_cli.trajectory import associate
 
     way = _alignment(alignment)
@@ -101,7 +101,7 @@ def export(
     network = sequences.NetworkChoice(model, weights, EngineChoice(device, precision, batch_size, backend))
     frames = sequences.find_frames(choice, camera, network, same_camera=same_camera, talk=talk)
     posed = sequences.read_posed(frames, trajectory, tolerance, talk)
-    from m3d_cli.slam.export import export as write
+    from m3d_cli.sequences.export import export as write
 
     with progress(len(posed.frames), quiet=quiet) as advance:
         beyond = write(posed, chosen, target, size, advance)
@@ -121,7 +121,7 @@ def _alignment(name: str) -> Alignment:
 
 
 def _format(name: str) -> ExportFormat:
-    from m3d_cli.slam.export import ExportFormat
+    from m3d_cli.sequences.export import ExportFormat
 
     try:
         return ExportFormat(name)
@@ -140,9 +140,9 @@ def _metres(text: str) -> tuple[float, ...]:
 
 
 def _plot(path: Path, estimate: Trajectory, truth: Trajectory, way: Alignment, scores: TrajectoryScores) -> None:
+    from m3d_cli.atomic import write_bytes
     from m3d_cli.evaluation.trajectory_scores import align, position_errors
-    from m3d_cli.outputs.atomic import write_bytes
-    from m3d_cli.slam.plots import encode_plot
+    from m3d_cli.sequences.trajectory_plots import encode_plot
 
     aligned = align(estimate, truth, way)
     title = f"alignment {way}: APE rmse {scores.ape.rmse:.4g} m over {scores.true_length:.4g} m"

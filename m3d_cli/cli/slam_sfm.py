@@ -15,7 +15,7 @@ from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.camera import Camera
-    from m3d_cli.files.load import CameraOptions
+    from m3d_cli.photos.load import CameraOptions
 
 
 def sfm(
@@ -44,7 +44,7 @@ def sfm(
     verbose: options.Verbose = False,
 ) -> None:
     """Find the poses of photos by COLMAP and bring them to metres; a second run goes on where the first stopped."""
-    from m3d_cli.slam.sfm import structure_from_motion
+    from m3d_cli.sequences.sfm import structure_from_motion
 
     talk = Talk(quiet, verbose)
     show_log(verbose=verbose)
@@ -81,7 +81,7 @@ def sfm(
 
 def _shared(photo: Path, camera: CameraOptions) -> Camera | None:
     """The camera that the flags say all photos have; None where they say nothing."""
-    from m3d_cli.files.load import read_camera
+    from m3d_cli.photos.load import read_camera
 
     if not camera.user.is_given and camera.calibration is None:
         return None

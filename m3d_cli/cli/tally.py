@@ -11,7 +11,7 @@ from m3d_cli.cli.console import Talk
 from m3d_cli.errors import FocalError, PhotoError
 
 if TYPE_CHECKING:
-    from m3d_cli.batch.journal import Outcome
+    from m3d_cli.pipeline.journal import Outcome
 
 
 def exit_code_of(failures: Iterable[int]) -> int:

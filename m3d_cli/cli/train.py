@@ -74,7 +74,7 @@ def assets(
     ] = None,
 ) -> None:
     """Fetch the furniture, vehicle and plant models of Debian's sweethome3d packages and pack them into one file."""
-    from m3d_cli.datasets.pack import fetch_assets, pack_assets
+    from m3d_cli.synthesis.assets_pack import fetch_assets, pack_assets
 
     extracted = folder or fetch_assets(out.with_suffix(".packages"))
     write_line(str(pack_assets(extracted, out)))
@@ -108,8 +108,8 @@ def frames(
     A seed is one picture, always the same. With --assets furnished rooms, table tops, halls and streets of true-size
     models; without, rooms, yards and table tops of simple solids, which need nothing and render faster.
     """
-    from m3d_cli.datasets.rendering import Order, render
     from m3d_cli.datasets.rgbd import write_rgbd
+    from m3d_cli.synthesis.orders import Order, render
 
     order = Order(range(seed, seed + count), width, height, _listed(scenes), fov, library, not plain_light)
     write_line(str(write_rgbd(render(order, workers or _cores()), out).root))

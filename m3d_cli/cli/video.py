@@ -17,10 +17,10 @@ from m3d_cli.cli.running import EngineChoice
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.files.discover import PhotoFile
-    from m3d_cli.outputs.preview import PreviewStyle
-    from m3d_cli.sequence.frames import SequenceFrame
-    from m3d_cli.video.steady import Steadiness
+    from m3d_cli.formats.previews import PreviewStyle
+    from m3d_cli.photos.discover import PhotoFile
+    from m3d_cli.sequences.frames import SequenceFrame
+    from m3d_cli.sequences.video import Steadiness
 
 _CLIP = "Clip"
 # Frames a second of a preview where the frames have no times.
@@ -76,9 +76,9 @@ def video(
     show_log(verbose=verbose)
     target = sequences.required_out(out, "m3d video")
     camera = camera_options(context, focal=focal, focal_35mm=focal_35mm, fov=fov, intrinsics=intrinsics)
-    from m3d_cli.outputs.preview import PreviewStyle
-    from m3d_cli.sequence.frames import open_frames
-    from m3d_cli.video.temporal import TemporalFilter
+    from m3d_cli.formats.previews import PreviewStyle
+    from m3d_cli.sequences.frames import open_frames
+    from m3d_cli.sequences.temporal import TemporalFilter
 
     style = PreviewStyle(colour_map)
     if temporal is not None:
@@ -110,7 +110,7 @@ def _frames_of(
     clip: Path, target: Path, sampling: tuple[int, float | None, int | None], talk: Talk
 ) -> tuple[Path, tuple[str, ...]]:
     """The folder of frames, and what was wrong with the clip; frames of a video are taken out first."""
-    from m3d_cli.video.extract import Sampling, expected_frames, extract
+    from m3d_cli.sequences.extract import Sampling, expected_frames, extract
 
     if clip.is_dir():
         if sampling != (1, None, None):
@@ -127,8 +127,8 @@ def _frames_of(
 
 
 def _steadied(frames: tuple[SequenceFrame, ...], target: Path, temporal: float | None, *, quiet: bool) -> Steadiness:
-    from m3d_cli.outputs.stored import find_sidecar
-    from m3d_cli.video.steady import steady
+    from m3d_cli.formats.depth_folder import find_sidecar
+    from m3d_cli.sequences.video import steady
 
     names = [Path(frame.photo.name) for frame in frames if frame.photo is not None]
     sidecars = [find_sidecar(target / "depth", name) for name in names]
@@ -138,8 +138,8 @@ def _steadied(frames: tuple[SequenceFrame, ...], target: Path, temporal: float |
 
 
 def _preview(frames: tuple[SequenceFrame, ...], target: Path, style: PreviewStyle, *, quiet: bool) -> None:
-    from m3d_cli.sequence.posed import frame_times, with_times
-    from m3d_cli.video.preview import write_preview
+    from m3d_cli.sequences.poses import frame_times, with_times
+    from m3d_cli.sequences.video_preview import write_preview
 
     timed = with_times(frames)
     times = frame_times(timed)
@@ -149,7 +149,7 @@ def _preview(frames: tuple[SequenceFrame, ...], target: Path, style: PreviewStyl
 
 
 def _finish(target: Path, final: str, content: dict[str, object], *, as_json: bool, talk: Talk) -> None:
-    from m3d_cli.outputs.atomic import write_bytes
+    from m3d_cli.atomic import write_bytes
 
     write_bytes(target / "video.json", (json.dumps({**content, "depth": final}, indent=1) + "\n").encode())
     shares = [f"{content[name]:.2%}" for name in ("flicker", "filtered_flicker") if content[name] is not None]

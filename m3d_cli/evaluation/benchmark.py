@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.datasets.frame import Frame
 from m3d_cli.errors import DatasetError
 from m3d_cli.evaluation.predictions import read_prediction, save_prediction
@@ -20,7 +21,6 @@ from m3d_cli.inference.predictor import Predictor, to_canonical
 from m3d_cli.models.create import open_model
 from m3d_cli.models.registry import ChosenWeights, choose_weights
 from m3d_cli.models.spec import ModelSpec, model_spec
-from m3d_cli.outputs.atomic import write_bytes
 
 MANIFEST = "m3d-predictions.json"
 

@@ -16,7 +16,7 @@ from m3d_cli.evaluation.metrics import DepthScores
 from m3d_cli.evaluation.results import Run
 from m3d_cli.evaluation.scoring import ImageScores, Predict, counted_pixels, worst
 from m3d_cli.evaluation.tables import protocol_lines
-from m3d_cli.outputs.preview import PreviewStyle, render_preview
+from m3d_cli.formats.previews import PreviewStyle, render_preview
 
 # Pixels across of each picture on the page.
 WIDTH = 420

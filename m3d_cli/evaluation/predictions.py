@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.datasets.depth_files import read_numpy
 from m3d_cli.datasets.frame import Frame, stem_below
 from m3d_cli.errors import DatasetError, OutputError, UsageError
-from m3d_cli.outputs.arrays import encode_npy
-from m3d_cli.outputs.atomic import write_bytes
-from m3d_cli.outputs.depth_png import SCALE_KEY, read_depth_png
-from m3d_cli.outputs.png import text_of
+from m3d_cli.formats.depth_png import SCALE_KEY, read_depth_png
+from m3d_cli.formats.float_images import encode_npy
+from m3d_cli.formats.png16 import text_of
 
 ENDINGS = (".npy", ".npz", ".png")
 # Endings that tools put before the file type.

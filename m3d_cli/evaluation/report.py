@@ -9,13 +9,13 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.datasets.frame import Frame
 from m3d_cli.evaluation.page import worst_page
 from m3d_cli.evaluation.published import published_rows
 from m3d_cli.evaluation.results import Run, image_line, run_object
 from m3d_cli.evaluation.scoring import Predict
 from m3d_cli.evaluation.tables import aligned, csv_table, markdown, markdown_table, protocol_lines, text_table
-from m3d_cli.outputs.atomic import write_bytes
 
 
 def write_report(run: Run, frames: Sequence[Frame], predict: Predict, folder: Path, worst: int) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from m3d_cli.files.focal_picture import FocalOpinion
 from m3d_cli.inference.backends import choose_backend, graph_of
 from m3d_cli.inference.batch_size import tuned_batch
 from m3d_cli.inference.batcher import Batcher
@@ -23,6 +22,7 @@ from m3d_cli.inference.openvino_predictor import OpenVinoPredictor
 from m3d_cli.inference.photo import CanonicalPhoto, Computed, Engine, EngineOptions, Wanted, available_cores
 from m3d_cli.inference.picture_focal import SharedPictureFocal
 from m3d_cli.inference.predictor import Predictor
+from m3d_cli.intrinsics.estimated import FocalOpinion
 from m3d_cli.models.create import open_model
 from m3d_cli.models.onnx_file import ONNX, TORCH
 from m3d_cli.models.registry import ChosenWeights

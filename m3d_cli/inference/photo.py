@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from m3d_cli.camera import Camera
 from m3d_cli.canonical import CanonicalTransform
 from m3d_cli.depthmap import DepthMap, DepthSteps
-from m3d_cli.files.focal_picture import FocalOpinion
+from m3d_cli.intrinsics.estimated import FocalOpinion
 from m3d_cli.models.spec import ModelSpec
 
 

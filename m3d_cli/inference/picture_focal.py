@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import WeightsError
-from m3d_cli.files.focal_picture import FocalOpinion, fused, opinion_of_distribution
-from m3d_cli.files.sensors import FULL_FRAME_DIAGONAL
-from m3d_cli.files.vanishing import focal_of_lines
 from m3d_cli.inference.photo import to_canonical
+from m3d_cli.intrinsics.estimated import FocalOpinion, fused, opinion_of_distribution
+from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL
+from m3d_cli.intrinsics.vanishing_points import focal_of_lines
 from m3d_cli.models.create import load_model
 from m3d_cli.models.lite import Lite
 from m3d_cli.models.prediction import FOCAL_RANGE

@@ -5,22 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from m3d_cli.canonical import CanonicalSpec
+from m3d_cli.depthmap import DepthErrorModel
 from m3d_cli.errors import UsageError
 
 # ImageNet statistics on the 0..1 scale, which DINOv2 was trained with.
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# What is assumed of a network whose errors nobody measured.
+USUAL_ERRORS = DepthErrorModel()
 
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
     """One network. ``depth_range`` is in canonical metres; what it predicts beyond is unknown (sky).
 
-    ``hidden`` networks exist for tests and are not listed. The errors of ln depth: ``scale_sigma`` is common to a
-    picture, ``object_sigma`` to a thing in it, ``shape_sigma`` shared by places of one surface closer than
-    ``shape_reach`` long sides (`measure.noise`), ``relief_sigma`` the share by which surfaces recede too little or too
-    much. ``confidence_errors`` are pairs of a confidence and how much larger than usual the errors of things and shapes
-    are where the network is that confident.
+    ``hidden`` networks exist for tests and are not listed. ``errors`` are those of ln depth.
     """
 
     name: str
@@ -35,12 +34,7 @@ class ModelSpec:
     hidden: bool = False
     has_normals: bool = False
     tells_focal: bool = False
-    scale_sigma: float = 0.15
-    object_sigma: float = 0.15
-    shape_sigma: float = 0.10
-    shape_reach: float = 1.0
-    relief_sigma: float = 0.2
-    confidence_errors: tuple[tuple[float, float], ...] = ()
+    errors: DepthErrorModel = USUAL_ERRORS
 
 
 LITE = ModelSpec(
@@ -56,12 +50,21 @@ LITE = ModelSpec(
         "structures, glass, mirrors and screens, faces and animals close up, wide halls, anything beyond about 80 m"
     ),
     # Measured on the frames of weights.md by bench/noise.py.
-    scale_sigma=0.151,
-    object_sigma=0.158,
-    shape_sigma=0.097,
-    shape_reach=1.0,
-    relief_sigma=0.237,
-    confidence_errors=((0.816, 1.589), (0.855, 1.294), (0.887, 0.922), (0.908, 0.614), (0.929, 0.579), (0.953, 0.486)),
+    errors=DepthErrorModel(
+        scale_sigma=0.151,
+        object_sigma=0.158,
+        shape_sigma=0.097,
+        shape_reach=1.0,
+        confidence_errors=(
+            (0.816, 1.589),
+            (0.855, 1.294),
+            (0.887, 0.922),
+            (0.908, 0.614),
+            (0.929, 0.579),
+            (0.953, 0.486),
+        ),
+        relief_sigma=0.237,
+    ),
 )
 
 TEST_LITE = ModelSpec(

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from m3d_cli.files.sensors import FULL_FRAME_DIAGONAL
+from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.training.config import AugmentSection
 from m3d_cli.training.dataset import Frames

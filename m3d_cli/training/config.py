@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from m3d_cli.datasets.layouts import LAYOUTS
-from m3d_cli.datasets.shapes import FIELD_OF_VIEW, SHAPE_SCENES
-from m3d_cli.datasets.synthetic import SCENES
 from m3d_cli.errors import UsageError
+from m3d_cli.synthesis.generate import SCENES
+from m3d_cli.synthesis.scenes.shapes import FIELD_OF_VIEW, SHAPE_SCENES
 
 if sys.version_info >= (3, 11):
     import tomllib

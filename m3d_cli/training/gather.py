@@ -12,14 +12,14 @@ from pathlib import Path
 from pydantic import BaseModel
 from torch import Tensor
 
-from m3d_cli.datasets.assets import load_assets
 from m3d_cli.datasets.frame import Frame
 from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.datasets.rgbd import RgbdFolder, open_rgbd_tree
 from m3d_cli.datasets.sample import Sample
-from m3d_cli.datasets.shapes import SHAPE_MIXTURE, render_shapes
-from m3d_cli.datasets.synthetic import MIXTURE, Recipe, render_many
 from m3d_cli.errors import DatasetError, M3dError
+from m3d_cli.synthesis.assets import load_assets
+from m3d_cli.synthesis.generate import MIXTURE, Recipe, render_many
+from m3d_cli.synthesis.scenes.shapes import SHAPE_MIXTURE, render_shapes
 from m3d_cli.training.config import DataSection, Group, LayoutGroup, RgbdGroup, ShapesGroup, SyntheticGroup
 from m3d_cli.training.dataset import FrameStore, build_store, source_weights
 

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from m3d_cli.datasets.rgbd import open_rgbd_tree
 from m3d_cli.errors import DatasetError
 from m3d_cli.evaluation.metrics import score
+from m3d_cli.formats.previews import PreviewStyle, render_preview
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.models.weights import save_weights
-from m3d_cli.outputs.preview import PreviewStyle, render_preview
 from m3d_cli.training.augment import Batch, look, plain_view
 from m3d_cli.training.checkpoint import RunState
 from m3d_cli.training.config import AugmentSection, TrainConfig, ValidationSection

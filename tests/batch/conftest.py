@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from m3d_cli.batch.journal import JOURNAL_NAME
+from m3d_cli.pipeline.journal import JOURNAL_NAME
 
 
 @pytest.fixture

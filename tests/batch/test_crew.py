@@ -17,20 +17,20 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch.crew import MOST_LOSSES, WorkerLost, WorkerRecipe, run_by_crew
-from m3d_cli.batch.journal import Journal, Outcome, Status
-from m3d_cli.batch.plan import Job, OutputFormat
-from m3d_cli.batch.processes import MOST_STARTS, ProcessWorker
-from m3d_cli.batch.run import Run, SharedEngine
-from m3d_cli.batch.settings import Settings
-from m3d_cli.batch.tasks import Task, tasks
 from m3d_cli.cli import app
 from m3d_cli.errors import DeviceError
-from m3d_cli.files.discover import PhotoFile
 from m3d_cli.inference.device_list import parse_devices
 from m3d_cli.inference.photo import EngineOptions
 from m3d_cli.models.registry import choose_weights
 from m3d_cli.models.spec import TEST_LITE
+from m3d_cli.photos.discover import PhotoFile
+from m3d_cli.pipeline.journal import Journal, Outcome, Status
+from m3d_cli.pipeline.plan import Job, OutputFormat
+from m3d_cli.pipeline.resume import Task, tasks
+from m3d_cli.pipeline.runner import Run, SharedEngine
+from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.worker_pool import MOST_LOSSES, WorkerLost, WorkerRecipe, run_by_crew
+from m3d_cli.pipeline.worker_processes import MOST_STARTS, ProcessWorker
 
 COUNT = 12
 OPTIONS = ["--model", "m3d-test-lite", "--format", "png,npy", "-q"]
@@ -127,7 +127,7 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(photos, t
 
 
 def test_a_process_that_dies_at_once_is_not_started_for_ever(photos, tmp_path, monkeypatch):
-    monkeypatch.setattr("m3d_cli.batch.processes.serve", os.getpid)  # takes no argument: the process fails
+    monkeypatch.setattr("m3d_cli.pipeline.worker_processes.serve", os.getpid)  # takes no argument: the process fails
     worker = ProcessWorker("a", WorkerRecipe(SETTINGS, EngineOptions("cpu"), COUNT, tmp_path))
     with pytest.raises(DeviceError, match=f"the process for a died {MOST_STARTS} times"):
         worked([worker], photos, tmp_path)

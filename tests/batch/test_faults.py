@@ -16,16 +16,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch import run as run_module
-from m3d_cli.batch.journal import JOURNAL_NAME, Journal
-from m3d_cli.batch.shard import Shard
+from m3d_cli import atomic
 from m3d_cli.cli import app
-from m3d_cli.outputs import atomic
+from m3d_cli.pipeline import runner as run_module
+from m3d_cli.pipeline.journal import JOURNAL_NAME, Journal
+from m3d_cli.pipeline.shard import Shard
 
 COUNT = 20
 OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "png,npy", "-q"]
 
-SYNC, RENAME = "m3d_cli.outputs.atomic._sync", "os.replace"
+SYNC, RENAME = "m3d_cli.atomic._sync", "os.replace"
 
 # The program, killed by the kernel at its n-th call of a function: before a file is synced (its .part is there), or
 # after one took its name (products are there without their sidecar or their journal line).

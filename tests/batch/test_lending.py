@@ -13,10 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch import lending
-from m3d_cli.batch.lending import Block, BorrowedEngine, Lender, Question
-from m3d_cli.batch.processes import ProcessWorker
-from m3d_cli.batch.run import SharedEngine
 from m3d_cli.camera import Camera
 from m3d_cli.cli import app, running
 from m3d_cli.depthmap import DepthMap
@@ -24,6 +20,10 @@ from m3d_cli.errors import DeviceError, OutputError
 from m3d_cli.inference.engine import StreamEngine
 from m3d_cli.inference.photo import Computed, Wanted, to_canonical
 from m3d_cli.models.spec import TEST_LITE
+from m3d_cli.pipeline import decode_workers as lending
+from m3d_cli.pipeline.decode_workers import Block, BorrowedEngine, Lender, Question
+from m3d_cli.pipeline.runner import SharedEngine
+from m3d_cli.pipeline.worker_processes import ProcessWorker
 
 COUNT = 12
 OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "-q"]

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch.ray_engine import PHOTOS_A_BLOCK
 from m3d_cli.cli import app
+from m3d_cli.pipeline.ray_workers import PHOTOS_A_BLOCK
 
 COUNT = 5 * PHOTOS_A_BLOCK
 OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "png,npy", "-q"]

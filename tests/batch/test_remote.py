@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch import remote_out
-from m3d_cli.batch.journal import JOURNAL_NAME
 from m3d_cli.cli import app
 from m3d_cli.errors import UsageError
-from m3d_cli.files import remote
-from m3d_cli.files.remote import find_remote, is_url, open_store
+from m3d_cli.photos import remote
+from m3d_cli.photos.remote import find_remote, is_url, open_store
+from m3d_cli.pipeline import upload as remote_out
+from m3d_cli.pipeline.journal import JOURNAL_NAME
 
 COUNT = 6
 OPTIONS = ["--model", "m3d-test-lite", "--format", "png,npy", "-q"]

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from m3d_cli.cli import app
-from m3d_cli.measure.report import decode_report
-from m3d_cli.measure.sheet_file import read_sheet
+from m3d_cli.metrology.report.content import decode_report
+from m3d_cli.metrology.spec.read import read_sheet
 
 _spec = importlib.util.spec_from_file_location("devtools", Path(__file__).with_name("devtools.py"))
 devtools = importlib.util.module_from_spec(_spec)

@@ -13,7 +13,7 @@ from m3d_cli.cli.app import main
 from m3d_cli.datasets.rgbd import write_rgbd
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.outputs.depth_png import encode_depth_png
+from m3d_cli.formats.depth_png import encode_depth_png
 from m3d_cli.photo import Photo
 
 TRUTH = np.linspace(1, 3, 84, dtype=np.float32)[None].repeat(56, axis=0)

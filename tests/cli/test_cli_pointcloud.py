@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from m3d_cli.cli.app import main
-from m3d_cli.outputs.ply import decode_ply, read_ply
+from m3d_cli.formats.ply import decode_ply, read_ply
 from m3d_cli.pointcloud import Axes
 
 MODEL = ("--model", "m3d-test-lite")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from m3d_cli.cli.app import main
-from m3d_cli.outputs.ply import read_ply
+from m3d_cli.formats.ply import read_ply
 
 
 def arguments(folder: Path, *more: str) -> list[str]:

@@ -12,13 +12,18 @@ import pytest
 from PIL import Image
 
 from m3d_cli.cli.app import main
-from m3d_cli.files.colmap_model import ColmapCamera, ColmapImage, ColmapModel, ColmapPoints, read_colmap_model
-from m3d_cli.files.pose_files import read_trajectory
+from m3d_cli.formats.colmap import (
+    ColmapCamera,
+    ColmapImage,
+    ColmapModel,
+    ColmapPoints,
+    read_colmap_model,
+    write_colmap_binary,
+)
+from m3d_cli.formats.depth_png import read_depth_png
+from m3d_cli.formats.trajectories import encode_tum, read_trajectory
 from m3d_cli.open3d_import import load_open3d
-from m3d_cli.outputs.colmap_model import write_colmap_binary
-from m3d_cli.outputs.depth_png import read_depth_png
-from m3d_cli.outputs.pose_files import encode_tum
-from m3d_cli.slam.export import ExportFormat
+from m3d_cli.sequences.export import ExportFormat
 from m3d_cli.trajectory import inverse
 
 

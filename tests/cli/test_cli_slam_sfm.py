@@ -14,8 +14,8 @@ from PIL import Image
 from m3d_cli.camera import Camera
 from m3d_cli.cli.app import main
 from m3d_cli.evaluation.trajectory_scores import Alignment, score_trajectory
-from m3d_cli.files.colmap_model import read_colmap_model
-from m3d_cli.files.pose_files import read_trajectory
+from m3d_cli.formats.colmap import read_colmap_model
+from m3d_cli.formats.trajectories import read_trajectory
 from m3d_cli.trajectory import Trajectory
 
 COUNT = 14

@@ -13,9 +13,9 @@ from PIL import Image
 
 from m3d_cli.cli.app import main
 from m3d_cli.errors import PhotoError, UsageError
-from m3d_cli.outputs.stored import load_depth
-from m3d_cli.video.clip import Clip, ClipFrame, upright
-from m3d_cli.video.extract import Sampling, extract
+from m3d_cli.formats.depth_folder import load_depth
+from m3d_cli.sequences.clip import Clip, ClipFrame, upright
+from m3d_cli.sequences.extract import Sampling, extract
 
 av = pytest.importorskip("av", reason="PyAV is not installed")
 

@@ -5,6 +5,7 @@ wrong; never in a traceback.
 from __future__ import annotations
 
 import csv
+import dataclasses
 import importlib.util
 import io
 import json
@@ -15,19 +16,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from m3d_cli.batch.clouds import CLOUD_FORMATS, CloudMaker, CloudStyle
-from m3d_cli.batch.measure_reports import encode_reports
-from m3d_cli.batch.plan import OutputFormat
 from m3d_cli.cli import app
 from m3d_cli.errors import M3dError, OutputError, UsageError
-from m3d_cli.measure.drawing import annotated
-from m3d_cli.measure.html_page import Illustrated
-from m3d_cli.measure.noise import DepthNoise
-from m3d_cli.measure.report import PhotoReport, answer, decode_report
-from m3d_cli.measure.sheet_file import read_sheet
-from m3d_cli.measure.wish import wish_of_flags
-from m3d_cli.outputs.ply import decode_ply, encode_ply
-from m3d_cli.outputs.stored import find_sidecar, load_depth
+from m3d_cli.formats.depth_folder import find_sidecar, load_depth
+from m3d_cli.formats.ply import decode_ply, encode_ply
+from m3d_cli.metrology.report.content import PhotoReport, answer, decode_report
+from m3d_cli.metrology.report.drawing import annotated
+from m3d_cli.metrology.report.html import Illustrated
+from m3d_cli.metrology.request import wish_of_flags
+from m3d_cli.metrology.spec.read import read_sheet
+from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudMaker, CloudStyle
+from m3d_cli.pipeline.measure_reports import encode_reports
+from m3d_cli.pipeline.plan import OutputFormat
 from m3d_cli.pointcloud import PointCloud
 
 _spec = importlib.util.spec_from_file_location("mutations", Path(__file__).with_name("mutations.py"))
@@ -72,9 +72,8 @@ def run(capsys):
 
 def measured(stored, wish, number):
     """The report of ``wish`` in every form, all of which can be written; one in twenty as a picture too."""
-    size = max(stored.camera.width, stored.camera.height)
-    noise = DepthNoise(0.1, 0.1, 1.0, size, 0.1, stored.model.confidence_errors, stored.cell)
-    found = answer(stored.depth, wish, noise, PHOTO)
+    errors = dataclasses.replace(stored.model.errors, cell=stored.cell)
+    found = answer(stored.depth, wish, errors, PHOTO)
     report = PhotoReport(PHOTO, None, None, found.reference, found.rows)
     for kind in ("json", "csv", "md", "html"):
         text = "".join(encode_reports(kind, [report], lambda: [Illustrated(report)], is_list=False))

@@ -19,8 +19,9 @@ from PIL import Image
 from PIL.TiffImagePlugin import IFDRational
 
 from m3d_cli.errors import PhotoError
-from m3d_cli.files.exif import read_exif
-from m3d_cli.files.load import load, read_facts
+from m3d_cli.intrinsics.exif import read_exif
+from m3d_cli.photos.header import opened
+from m3d_cli.photos.load import load, read_facts
 
 _spec = importlib.util.spec_from_file_location("mutations", Path(__file__).with_name("mutations.py"))
 mutations = importlib.util.module_from_spec(_spec)
@@ -151,7 +152,7 @@ def test_five_hundred_damaged_exif_blocks_do_not_cost_the_photo(tmp_path, origin
         at = data.find(block[:4], 4 if name == "tif" else 0)
         # The damaged block may change its length only where the format does not frame it.
         path.write_bytes(mutated(data, rng, max(at, 8), at + len(block)))
-        read_exif(path)
+        read_exif(path, opened)
         outcomes.append(outcome(path))
         path.unlink()
     assert outcomes.count("photo") > EXIF_BLOCKS // 4

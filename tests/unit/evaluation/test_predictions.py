@@ -20,7 +20,7 @@ from m3d_cli.evaluation.alignment import Alignment
 from m3d_cli.evaluation.benchmark import Network, keeping, kept_in
 from m3d_cli.evaluation.predictions import open_predictions, read_prediction
 from m3d_cli.evaluation.scoring import Protocol, score_frames
-from m3d_cli.outputs.depth_png import encode_depth_png
+from m3d_cli.formats.depth_png import encode_depth_png
 
 from .conftest import HEIGHT, WIDTH, twenty_percent_long
 

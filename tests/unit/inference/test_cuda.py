@@ -10,6 +10,7 @@ import torch
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap, DepthSteps
+from m3d_cli.formats.depth_png import MILLIMETRES, quantise
 from m3d_cli.inference.cuda_predictor import CudaPredictor
 from m3d_cli.inference.device import Compute, choose_compute
 from m3d_cli.inference.engine import BatchEngine
@@ -18,7 +19,6 @@ from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models import create_model
 from m3d_cli.models.metric3d import build_network
 from m3d_cli.models.spec import model_spec
-from m3d_cli.outputs.depth_png import MILLIMETRES, quantise
 
 pytestmark = [
     pytest.mark.gpu,

@@ -8,8 +8,8 @@ import torch
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap, DepthSteps, sampling
+from m3d_cli.formats.depth_png import quantise
 from m3d_cli.inference.steps import in_steps
-from m3d_cli.outputs.depth_png import quantise
 
 NAN, INF = float("nan"), float("inf")
 

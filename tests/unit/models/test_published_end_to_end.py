@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from m3d_cli.cli.app import main
-from m3d_cli.outputs.depth_png import read_depth_png
-from m3d_cli.outputs.normal_png import read_normal_png
+from m3d_cli.formats.depth_png import read_depth_png
+from m3d_cli.formats.normal_png import read_normal_png
 
 STRIDE = 8  # of the golden metric depth
 

@@ -1,1 +1,0 @@
-"""Many photos: what to do, what is done, and doing the rest."""

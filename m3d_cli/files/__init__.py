@@ -1,1 +1,0 @@
-"""Bytes on disk to photos: finding files, decoding them upright, and recovering the camera that took them."""

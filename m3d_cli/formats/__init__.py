@@ -1,0 +1,1 @@
+"""Files that m3d writes and reads, one module per format, reader beside writer."""

@@ -1,0 +1,1 @@
+"""Which camera took a photo: EXIF, calibration files, sensor sizes, the image itself; and how sure each of them is."""

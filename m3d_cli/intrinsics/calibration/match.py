@@ -1,0 +1,198 @@
+"""Calibrated intrinsics: which entry of an ``--intrinsics`` file belongs to a photo, and how it fits the photo's size.
+
+Principal points count from the corner of the picture (centre of the top-left pixel at 0.5), as everywhere in m3d; the
+readers convert. COLMAP works on pixels as stored, whatever EXIF says, so its calibrations turn with every orientation.
+Other tools mostly turn pictures upright first: theirs belong to the stored pixels only where the size shows it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import math
+from dataclasses import dataclass, field
+from pathlib import PurePath
+from typing import Any
+
+from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
+from m3d_cli.errors import CalibrationError
+from m3d_cli.intrinsics.original_size import ASPECT_TOLERANCE
+from m3d_cli.photo_names import NameIndex
+
+CALIBRATION_SIGMA = 0.005
+
+# Principal points further from the middle than this part of a side do not belong to this picture.
+CENTRE_TOLERANCE = 0.25
+
+# Principal points further from the middle than this part of a side notice a mirror or a half turn of the picture.
+NOTED_OFFSET = 0.005
+
+# Brown coefficients beyond these (thin prism, tilt) do not turn with the picture.
+TURNING_COEFFICIENTS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Intrinsics:
+    """Focal lengths and principal point in pixels for a picture of the given size; unknown parts are None.
+
+    ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``notes`` say what of the
+    file's numbers could not be kept.
+    """
+
+    fx: float
+    fy: float
+    cx: float | None = None
+    cy: float | None = None
+    width: int | None = None
+    height: int | None = None
+    distortion: Distortion | None = None
+    is_stored: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CalibrationEntry:
+    """Intrinsics of the photos that ``pattern`` (a path, name, stem or glob) fits; an empty pattern fits all."""
+
+    pattern: str
+    intrinsics: Intrinsics
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """All entries of one ``--intrinsics`` file."""
+
+    origin: str
+    entries: tuple[CalibrationEntry, ...]
+    _index: NameIndex = field(init=False, repr=False, compare=False)
+    _globs: tuple[CalibrationEntry, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", NameIndex([entry.pattern for entry in self.entries]))
+        globs = tuple(entry for entry in self.entries if any(sign in entry.pattern for sign in "*?["))
+        object.__setattr__(self, "_globs", globs)
+
+    def find(self, path: PurePath, relative: PurePath | None = None) -> Intrinsics | None:
+        """Intrinsics for a photo: by path, name or stem, then by glob, then the entry for all."""
+        position = self._index.find(path, relative)
+        if position is not None:
+            return self.entries[position].intrinsics
+        spellings = {path.as_posix(), path.name, (relative or path).as_posix()}
+        for entry in self._globs:
+            if any(fnmatch.fnmatch(text, entry.pattern) for text in spellings):
+                return entry.intrinsics
+        return next((entry.intrinsics for entry in self.entries if not entry.pattern), None)
+
+
+def fit_to_photo(
+    intrinsics: Intrinsics, width: int, height: int, orientation: int, name: str
+) -> tuple[Camera, tuple[str, ...]]:
+    """Camera of an upright photo ``width`` x ``height``, and notes on what had to be adapted.
+
+    ``orientation`` is the photo's EXIF value, by which a calibration of the stored pixels is turned. Raises
+    `CalibrationError` when the calibration is of a picture of another shape.
+    """
+    camera, notes = _calibrated_camera(intrinsics, width, height, name)
+    turn = _turn(camera, width, height, orientation, is_stored=intrinsics.is_stored)
+    if turn != 1:
+        camera = turned(camera, turn)
+        notes = (*notes, f"calibration turned like the photo (orientation {turn})")
+    elif orientation in (2, 3, 4) and _is_off_centre(camera):
+        notes = (*notes, f"calibration taken as that of the upright picture (the photo has orientation {orientation})")
+    if (camera.width, camera.height) == (width, height):
+        return camera, notes
+    ratio = (width * camera.height) / (height * camera.width)
+    if abs(ratio - 1) > ASPECT_TOLERANCE:
+        raise CalibrationError(
+            f"{name}: the calibration is for {camera.width} x {camera.height} pixels, the photo has {width} x {height}",
+            hint="a cropped photo needs its own intrinsics",
+        )
+    note = f"calibration scaled from {camera.width} x {camera.height} pixels"
+    return camera.resized(width, height), (*notes, note)
+
+
+def _turn(camera: Camera, width: int, height: int, orientation: int, *, is_stored: bool) -> int:
+    """Orientation by which the calibration must be turned to fit the upright photo; 1 for none."""
+    shape = (camera.width - camera.height) * (width - height)
+    if shape < 0:
+        return orientation if orientation >= 5 else 6
+    # A landscape calibration of an upright landscape photo stored sideways was made of an upright copy.
+    if not is_stored or (orientation >= 5 and shape > 0):
+        return 1
+    return orientation
+
+
+def _is_off_centre(camera: Camera) -> bool:
+    return max(abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5)) > NOTED_OFFSET
+
+
+def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: str) -> tuple[Camera, tuple[str, ...]]:
+    """The calibration as a camera, of the photo's size where it tells none, and notes."""
+    notes = intrinsics.notes
+    own_width, own_height = intrinsics.width, intrinsics.height
+    is_size_known = own_width is not None and own_height is not None
+    if own_width is None or own_height is None:
+        own_width, own_height = width, height
+        notes = (*notes, "the calibration does not tell its picture size; the size of the photo is taken")
+    camera = Camera(
+        width=own_width,
+        height=own_height,
+        fx=intrinsics.fx,
+        fy=intrinsics.fy,
+        cx=own_width / 2 if intrinsics.cx is None else intrinsics.cx,
+        cy=own_height / 2 if intrinsics.cy is None else intrinsics.cy,
+        focal_source=FocalSource.CALIBRATION,
+        focal_rel_sigma=CALIBRATION_SIGMA,
+        distortion=intrinsics.distortion,
+    )
+    _check_centre(camera, name, is_size_known=is_size_known)
+    return camera, notes
+
+
+def _check_centre(camera: Camera, name: str, *, is_size_known: bool) -> None:
+    """A principal point far from the middle belongs to another picture, unless the file insists with a size."""
+    off_x, off_y = abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5)
+    if max(off_x, off_y) <= (0.5 if is_size_known else CENTRE_TOLERANCE):
+        return
+    raise CalibrationError(
+        f"{name}: the principal point ({camera.cx:.1f}, {camera.cy:.1f}) does not fit a picture of "
+        f"{camera.width} x {camera.height} pixels",
+        hint="give the size the calibration was made for (width, height)",
+    )
+
+
+def made_distortion(model: DistortionModel, values: Any) -> Distortion | None:
+    """Distortion of ``values``, or None when all are zero; OpenCV's numbers of coefficients are enforced by zeros."""
+    numbers = [float(value) for value in values]
+    if not any(numbers):
+        return None
+    lengths = (4,) if model is DistortionModel.FISHEYE else (4, 5, 8, 12, 14)
+    length = next((each for each in lengths if each >= len(numbers)), None)
+    if length is None or not all(map(math.isfinite, numbers)):
+        raise CalibrationError(f"{model} distortion does not have {len(numbers)} coefficients")
+    return Distortion(model, (*numbers, *(0.0 for _ in range(length - len(numbers)))))
+
+
+def turned(camera: Camera, orientation: int) -> Camera:
+    """`Camera.rotated` that also turns the tangential terms of Brown's distortion.
+
+    (p2, p1) is a vector in the picture plane: the displacement r^2 t + 2 x (x . t) of a point x turns and mirrors
+    with it.
+    """
+    upright = camera.rotated(orientation)
+    lens = camera.distortion
+    if lens is None or lens.model is DistortionModel.FISHEYE or len(lens.coefficients) < 4:
+        return upright
+    if any(lens.coefficients[TURNING_COEFFICIENTS:]):
+        raise CalibrationError(
+            "thin prism and tilt coefficients cannot be turned", hint="calibrate with upright pictures"
+        )
+    coefficients = list(lens.coefficients)
+    coefficients[3], coefficients[2] = _turned_vector(lens.coefficients[3], lens.coefficients[2], orientation)
+    return dataclasses.replace(upright, distortion=Distortion(lens.model, tuple(coefficients)))
+
+
+def _turned_vector(x: float, y: float, orientation: int) -> tuple[float, float]:
+    if orientation >= 5:
+        x, y = y, x
+    return (-x if orientation in (2, 3, 6, 7) else x), (-y if orientation in (3, 4, 7, 8) else y)

@@ -1,0 +1,227 @@
+"""Focal lengths that follow from EXIF: by 35 mm equivalent, by focal plane resolution, by sensor size.
+
+Every rule gives a candidate with its own sigma, already checked against what optics and sensors allow.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from dataclasses import dataclass
+
+from m3d_cli.camera import FocalSource
+from m3d_cli.intrinsics.exif import ExifFacts
+from m3d_cli.intrinsics.original_size import IN_CAMERA_CROP_SIGMA, Frame
+from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, LARGEST_SENSOR, SMALLEST_SENSOR, Sensor, normalised_make
+
+# Bounds outside of which a number is no focal length of a camera.
+EQUIVALENT_RANGE = (2.0, 2000.0)
+USUAL_EQUIVALENTS = (8.0, 400.0)
+FOCAL_RATIO_RANGE = (0.2, 20.0)
+
+# Millimetres in one FocalPlaneResolutionUnit; EXIF defines 2 and 3, files also hold 4 and 5.
+UNIT_MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+
+PLANE_SIGMA = 0.03
+PLANE_SIGMA_WITHOUT_SIZE = 0.05
+SENSOR_SIGMA = 0.03
+NEAR_NAME_SIGMA = 0.05
+SENSOR_FLAG_SIGMA = 0.02
+UNUSUAL_SIGMA = 0.15
+# A zoom factor is written with few digits and its resampling is the camera's secret.
+ZOOM_SIGMA = 0.05
+LARGEST_ZOOM = 50.0
+# f35 / f_mm is compared with the sensor's own factor within this, either with or without the digital zoom.
+ZOOM_TOLERANCE = 0.12
+# Makers known to count the digital zoom in the 35 mm equivalent (an iPhone of 29 mm writes 57 mm at zoom 1.97).
+ZOOM_INCLUDED_MAKES = frozenset(("apple",))
+FISHEYE_SIGMA = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class FocalCandidate:
+    """One possible focal length in pixels of the upright picture, and how it was derived."""
+
+    fx: float
+    fy: float
+    source: FocalSource
+    rel_sigma: float
+    note: str
+
+    @property
+    def focal(self) -> float:
+        """(fx + fy) / 2 in pixels."""
+        return (self.fx + self.fy) / 2
+
+    def widened(self, *sigmas: float) -> FocalCandidate:
+        """The same with independent relative sigmas added."""
+        return dataclasses.replace(self, rel_sigma=math.hypot(self.rel_sigma, *sigmas))
+
+    def zoomed(self, factor: float) -> FocalCandidate:
+        """The same seen through a digital zoom."""
+        return dataclasses.replace(self, fx=self.fx * factor, fy=self.fy * factor)
+
+
+@dataclass(slots=True)
+class _Facts:
+    """One photo's facts on their way through the rules, and the warnings they collect."""
+
+    frame: Frame
+    exif: ExifFacts
+    sensor: Sensor | None
+    is_turned: bool
+    warnings: list[str]
+
+    @property
+    def zoom(self) -> float:
+        zoom = self.exif.digital_zoom or 1.0
+        return zoom if 1.01 < zoom <= LARGEST_ZOOM else 1.0
+
+
+def exif_candidates(
+    frame: Frame, exif: ExifFacts, sensor: Sensor | None, *, is_turned: bool = False, sensor_width: float | None = None
+) -> tuple[tuple[FocalCandidate, ...], tuple[str, ...]]:
+    """Candidates in order of trust, and warnings; ``sensor_width`` (mm) is the user's and comes before all."""
+    facts = _Facts(frame, exif, sensor, is_turned, [])
+    rules = (_by_sensor_flag(facts, sensor_width), _by_equivalent(facts), _by_plane(facts), _by_sensor(facts))
+    kept = tuple(_adjusted(facts, one) for one in rules if one is not None and _is_sane(facts, one))
+    if kept and frame.is_cropped:
+        facts.warnings.append(
+            "the picture was cropped after it was taken: its focal length and principal point are less certain"
+        )
+    return kept, tuple(facts.warnings)
+
+
+def _by_sensor_flag(facts: _Facts, width: float | None) -> FocalCandidate | None:
+    if width is None:
+        return None
+    if facts.exif.focal_mm is None:
+        facts.warnings.append("--sensor-width is of no use: the photo does not tell its focal length in millimetres")
+        return None
+    focal = facts.exif.focal_mm / width * facts.frame.long
+    note = f"{facts.exif.focal_mm:g} mm on a sensor {width:g} mm wide (--sensor-width)"
+    return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.USER, SENSOR_FLAG_SIGMA, note))
+
+
+def _by_equivalent(facts: _Facts) -> FocalCandidate | None:
+    """f = f35 / 43.2666 * diagonal; the tag is a whole number, so half a millimetre is its rounding."""
+    equivalent = facts.exif.focal_35mm
+    if equivalent is None or not EQUIVALENT_RANGE[0] < equivalent < EQUIVALENT_RANGE[1]:
+        return None
+    focal = equivalent / FULL_FRAME_DIAGONAL * facts.frame.diagonal
+    sigma = math.hypot(0.5 / equivalent, 0.02)
+    found = FocalCandidate(
+        focal, focal, FocalSource.EXIF_35MM, sigma, f"{equivalent:g} mm equivalent over the diagonal"
+    )
+    if not USUAL_EQUIVALENTS[0] <= equivalent <= USUAL_EQUIVALENTS[1]:
+        facts.warnings.append(f"a 35 mm equivalent of {equivalent:g} mm is unusual")
+        found = found.widened(UNUSUAL_SIGMA)
+    if facts.frame.may_be_cut_in_camera:
+        found = found.widened(IN_CAMERA_CROP_SIGMA)
+    return _equivalent_zoomed(facts, found)
+
+
+def _equivalent_zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
+    """Makers differ in whether the 35 mm equivalent includes the digital zoom; only the sensor's size can tell."""
+    zoom, native = facts.zoom, _native_diagonal(facts)
+    if zoom == 1.0 or normalised_make(facts.exif.make) in ZOOM_INCLUDED_MAKES:
+        return found
+    if native and facts.exif.focal_mm and facts.exif.focal_35mm:
+        excess = math.log(facts.exif.focal_35mm / facts.exif.focal_mm * native / FULL_FRAME_DIAGONAL)
+        without, included = abs(excess), abs(excess - math.log(zoom))
+        if min(without, included) <= ZOOM_TOLERANCE:
+            return found if included <= without else found.zoomed(zoom).widened(ZOOM_SIGMA)
+    facts.warnings.append(f"digital zoom {zoom:g}: the photo does not tell whether its 35 mm equivalent includes it")
+    return found.widened(min(0.5, math.log(zoom) / 2))
+
+
+def _native_diagonal(facts: _Facts) -> float | None:
+    """Diagonal in mm of the whole sensor, from the sensor table or else from the focal plane resolution."""
+    sensor, frame = facts.sensor, facts.frame
+    if sensor and sensor.diagonal:
+        return sensor.diagonal
+    if sensor and sensor.width:
+        return sensor.width * math.hypot(1.0, frame.camera_short / frame.camera_long)
+    density = _plane_density(facts, quiet=True)
+    return math.hypot(frame.camera_long, frame.camera_short) / density[0] if density else None
+
+
+def _by_plane(facts: _Facts) -> FocalCandidate | None:
+    """f = f_mm * pixels per mm, for the camera's own pixels: a resized picture scales it."""
+    density = _plane_density(facts)
+    if density is None or facts.exif.focal_mm is None:
+        return None
+    fx, fy = (facts.exif.focal_mm * each * facts.frame.scale for each in density)
+    if facts.is_turned:
+        fx, fy = fy, fx
+    sigma = PLANE_SIGMA if facts.frame.is_original_known else PLANE_SIGMA_WITHOUT_SIZE
+    note = f"{facts.exif.focal_mm:g} mm at {density[0]:.1f} pixels per mm"
+    return _zoomed(facts, FocalCandidate(fx, fy, FocalSource.EXIF_FOCAL_PLANE, sigma, note))
+
+
+def _plane_density(facts: _Facts, *, quiet: bool = False) -> tuple[float, float] | None:
+    """Pixels per mm on the sensor along x and y, or None when no unit gives a sensor that exists."""
+    x, y = facts.exif.plane_x, facts.exif.plane_y
+    if x is None:
+        x = y
+    if x is None:
+        return None
+    y = y if y is not None and 0.9 <= x / y <= 1.1 else x
+    unit = facts.exif.plane_unit or 2
+    # Some cameras confuse inch and centimetre; the sensor's size shows which it must have been.
+    for tried in (unit, {2: 3, 3: 2}.get(unit, unit)):
+        millimetres = UNIT_MILLIMETRES[tried]
+        diagonal = math.hypot(facts.frame.camera_long, facts.frame.camera_short) / x * millimetres
+        if SMALLEST_SENSOR <= diagonal <= LARGEST_SENSOR:
+            if tried != unit and not quiet:
+                facts.warnings.append("the unit of the focal plane resolution is wrong; inch and cm were exchanged")
+            return x / millimetres, y / millimetres
+    if not quiet:
+        facts.warnings.append("the focal plane resolution does not belong to this picture size and is not used")
+    return None
+
+
+def _by_sensor(facts: _Facts) -> FocalCandidate | None:
+    sensor, millimetres = facts.sensor, facts.exif.focal_mm
+    if sensor is None or millimetres is None:
+        return None
+    sigma = SENSOR_SIGMA if sensor.exact else NEAR_NAME_SIGMA
+    if sensor.width:
+        focal, size = millimetres / sensor.width * facts.frame.long, f"{sensor.width:.2f} mm wide"
+    elif sensor.diagonal:
+        focal, size = millimetres / sensor.diagonal * facts.frame.diagonal, f"of {sensor.diagonal:.2f} mm diagonal"
+    else:
+        return None
+    if facts.frame.may_be_cut_in_camera:
+        sigma = math.hypot(sigma, IN_CAMERA_CROP_SIGMA)
+    note = f"{millimetres:g} mm on a sensor {size} ({sensor.origin})"
+    return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.SENSOR_TABLE, sigma, note))
+
+
+def _zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
+    """Rules from the real focal length never include the digital zoom."""
+    return found if facts.zoom == 1.0 else found.zoomed(facts.zoom).widened(ZOOM_SIGMA)
+
+
+def _is_sane(facts: _Facts, found: FocalCandidate) -> bool:
+    """Whether the focal length is one a camera can have, given its sensor would have to exist too."""
+    ratio = found.focal / facts.frame.long
+    if not FOCAL_RATIO_RANGE[0] < ratio < FOCAL_RATIO_RANGE[1]:
+        facts.warnings.append(f"{found.source}: {found.note} is out of range and not used")
+        return False
+    if facts.exif.focal_mm is None:
+        return True
+    diagonal = facts.exif.focal_mm * facts.frame.diagonal / found.focal * facts.zoom
+    if not SMALLEST_SENSOR <= diagonal <= LARGEST_SENSOR:
+        facts.warnings.append(
+            f"{found.source}: {found.note} would need a sensor of {diagonal:.2f} mm diagonal and is not used"
+        )
+        return False
+    return True
+
+
+def _adjusted(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
+    """Sigma of what concerns every rule: a crop, and a lens that is no pinhole."""
+    if found.source is not FocalSource.USER and "fisheye" in f"{facts.exif.lens} {facts.exif.model}".casefold():
+        found = found.widened(FISHEYE_SIGMA)
+    return found.widened(facts.frame.crop_sigma)

@@ -1,0 +1,139 @@
+"""EXIF kept beside the photos: exiftool's ``-json`` and Flickr's ``flickr.photos.getExif``.
+
+Photos downloaded from the web are resized and stripped; the tags survive in such a file. Sizes come from the photo
+itself, tags from here.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+from typing import Any
+
+from m3d_cli.errors import CalibrationError
+from m3d_cli.intrinsics.exif import ExifFacts, facts_from_tags
+from m3d_cli.photo_names import NameIndex
+
+# exiftool and Flickr spell some tags differently from the EXIF standard.
+_ALIASES = {
+    "FocalLengthIn35mmFormat": "FocalLengthIn35mmFilm",
+    "FocalLenIn35mmFilm": "FocalLengthIn35mmFilm",
+    "ExifImageHeight": "ExifImageLength",
+    "PixelXDimension": "ExifImageWidth",
+    "PixelYDimension": "ExifImageLength",
+    "LensID": "LensModel",
+    "Lens": "LensModel",
+}
+_EXIF_GROUPS = frozenset(("EXIF", "ExifIFD", "IFD0"))
+# exiftool and Flickr print the unit's name instead of its number.
+_UNITS = {"inches": 2, "inch": 2, "in": 2, "cm": 3, "mm": 4, "um": 5, "µm": 5}
+
+# Flickr's ids are long numbers; a short one in a file name is a counter.
+SHORTEST_PHOTO_ID = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SidecarEntry:
+    """Tags of one photo and the name it is known by (a path, a file name or a Flickr photo id)."""
+
+    name: str
+    facts: ExifFacts
+
+
+@dataclass(frozen=True, slots=True)
+class ExifSidecar:
+    """All entries of one ``--exif-json`` file."""
+
+    entries: tuple[SidecarEntry, ...]
+    _index: NameIndex = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_index", NameIndex([entry.name for entry in self.entries]))
+
+    def find(self, path: PurePath, relative: PurePath | None = None) -> ExifFacts | None:
+        """Facts for a photo: by path, file name, stem or photo id in the name; a lone entry without a name fits all."""
+        position = self._index.find(path, relative)
+        if position is not None:
+            return self.entries[position].facts
+        return self._by_photo_id(path) or self._nameless()
+
+    def _by_photo_id(self, path: PurePath) -> ExifFacts | None:
+        """Flickr names its downloads ``<id>_<secret>_<size>.jpg`` or ``<title>_<id>_<size>.jpg``."""
+        for part in path.stem.replace("-", "_").split("_"):
+            position = self._index.find(PurePath(part)) if part.isdigit() and len(part) >= SHORTEST_PHOTO_ID else None
+            if position is not None:
+                return self.entries[position].facts
+        return None
+
+    def _nameless(self) -> ExifFacts | None:
+        only = self.entries[0] if len(self.entries) == 1 else None
+        return only.facts if only and not only.name else None
+
+
+def read_exif_sidecar(path: Path) -> ExifSidecar:
+    """The sidecar in ``path``; raises `CalibrationError` when it is neither of the two kinds."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise CalibrationError(f"{path}: the EXIF sidecar cannot be read: {error}") from error
+    answers = data if isinstance(data, list) else [data]
+    if not answers or not all(isinstance(answer, dict) for answer in answers):
+        raise _unknown(path)
+    return ExifSidecar(tuple(_entry(path, answer) for answer in answers))
+
+
+def _entry(path: Path, answer: dict[str, Any]) -> SidecarEntry:
+    if answer.get("stat") == "fail":
+        raise CalibrationError(
+            f"{path}: Flickr refused: {answer.get('message', 'no reason given')}",
+            hint="the owner of the photo does not share its EXIF; pass --focal or --focal-35mm",
+        )
+    photo = answer.get("photo")
+    if isinstance(photo, dict):
+        return _flickr_entry(path, photo)
+    if "SourceFile" not in answer and "FileName" not in answer:
+        raise _unknown(path)
+    name = answer.get("SourceFile") or answer.get("FileName") or ""
+    return SidecarEntry(str(name), _facts(_ungrouped(answer)))
+
+
+def _ungrouped(answer: dict[str, Any]) -> dict[str, Any]:
+    """With -G, exiftool writes ``EXIF:FocalLength``; other groups repeat names with values of their own."""
+    tags: dict[str, Any] = {}
+    for key, value in answer.items():
+        group, _, name = key.rpartition(":")
+        if name not in tags or group in _EXIF_GROUPS:
+            tags[name] = value
+    return tags
+
+
+def _flickr_entry(path: Path, photo: dict[str, Any]) -> SidecarEntry:
+    listed = photo.get("exif")
+    if not isinstance(listed, list):
+        raise _unknown(path)
+    tags: dict[str, Any] = {}
+    for item in listed:
+        if isinstance(item, dict) and isinstance(item.get("tag"), str):
+            tags.setdefault(item["tag"], _content(item.get("raw")))
+    return SidecarEntry(str(photo.get("id", "")), _facts(tags))
+
+
+def _content(raw: Any) -> Any:
+    return raw.get("_content") if isinstance(raw, dict) else raw
+
+
+def _facts(tags: dict[str, Any]) -> ExifFacts:
+    named = {_ALIASES[tag]: value for tag, value in tags.items() if tag in _ALIASES}
+    named |= {tag: value for tag, value in tags.items() if tag not in _ALIASES}
+    unit = named.get("FocalPlaneResolutionUnit")
+    if isinstance(unit, str):
+        named["FocalPlaneResolutionUnit"] = _UNITS.get(unit.strip().lower(), unit)
+    return facts_from_tags(named, ("tags from the EXIF sidecar",))
+
+
+def _unknown(path: Path) -> CalibrationError:
+    return CalibrationError(
+        f"{path}: neither exiftool's -json nor Flickr's getExif",
+        hint="write it with: exiftool -json -r PHOTOS > exif.json",
+    )

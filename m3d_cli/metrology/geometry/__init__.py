@@ -1,0 +1,1 @@
+"""Points, planes and dimensions in camera space."""

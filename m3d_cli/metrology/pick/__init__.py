@@ -1,0 +1,1 @@
+"""The local page on which a person picks points, and its server."""

@@ -1,0 +1,162 @@
+"""A small server for one person on this computer: loopback only, a secret in the address, nothing kept open.
+
+Every request must name this server as its host (a foreign page that rebinds a name to 127.0.0.1 does not) and carry the
+secret; a body has a limit.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from m3d_cli.errors import M3dError
+from m3d_cli.metrology.report.html_parts import pick_page
+
+LOOPBACK = "127.0.0.1"
+MOST_BODY = 1_000_000
+# A client that sends nothing is not waited for longer.
+TIMEOUT_SECONDS = 15.0
+
+Answering = Callable[[Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PickService:
+    """What the page asks for: the photo as JPEG, ``info`` about it, and answers to ``measure`` and ``save``."""
+
+    photo: bytes
+    info: dict[str, Any]
+    measure: Answering
+    save: Answering
+
+
+class PickServer(ThreadingHTTPServer):
+    """The server of one photo; ``address`` is where the page is."""
+
+    daemon_threads = True
+
+    def __init__(self, service: PickService) -> None:
+        super().__init__((LOOPBACK, 0), _Handler)
+        self.service = service
+        self.token = secrets.token_urlsafe(24)
+        self.page, self.policy = pick_page()
+
+    @property
+    def hosts(self) -> frozenset[str]:
+        """The names under which this server may be asked."""
+        return frozenset({f"{LOOPBACK}:{self.server_port}", f"localhost:{self.server_port}"})
+
+    @property
+    def address(self) -> str:
+        """The page's address, with its secret."""
+        return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
+
+
+class _Refusal(Exception):
+    """A request that is not answered, and why."""
+
+    def __init__(self, status: HTTPStatus, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: PickServer
+    timeout = TIMEOUT_SECONDS
+    server_version = "m3d"
+    sys_version = ""
+
+    def do_GET(self) -> None:
+        place = self._place()
+        if place == "":
+            self._send(HTTPStatus.OK, "text/html; charset=utf-8", self.server.page.encode())
+        elif place == "photo.jpg":
+            self._send(HTTPStatus.OK, "image/jpeg", self.server.service.photo)
+        elif place == "info":
+            self._send_json(HTTPStatus.OK, self.server.service.info)
+        elif place is not None:
+            self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
+
+    def do_POST(self) -> None:
+        place = self._place()
+        if place is None:
+            return
+        answering = {"measure": self.server.service.measure, "save": self.server.service.save}.get(place)
+        if answering is None:
+            self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
+            return
+        try:
+            self._send_json(HTTPStatus.OK, answering(self._content()))
+        except _Refusal as refusal:
+            self._refuse(refusal.status, refusal.message)
+        except M3dError as error:
+            told = {"code": error.code, "message": error.message, "hint": error.hint}
+            self._send_json(HTTPStatus.BAD_REQUEST, {"error": told})
+        except OSError:
+            self.close_connection = True  # nobody listens any more
+        except Exception as error:  # noqa: BLE001 - the page stays open whatever one request meets
+            self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
+
+    def _place(self) -> str | None:
+        """What is asked for below the secret; None when the request was refused."""
+        try:
+            self._check_asker()
+        except _Refusal as refusal:
+            self._refuse(refusal.status, refusal.message)
+            return None
+        return self.path.removeprefix("/").partition("/")[2]
+
+    def _check_asker(self) -> None:
+        if self.headers.get("Host", "") not in self.server.hosts:
+            raise _Refusal(HTTPStatus.FORBIDDEN, "this server is asked under its own address only")
+        origin = self.headers.get("Origin")
+        if origin is not None and origin not in {f"http://{host}" for host in self.server.hosts}:
+            raise _Refusal(HTTPStatus.FORBIDDEN, "requests come from its own page only")
+        token = self.path.removeprefix("/").partition("/")[0]
+        if not secrets.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode()):
+            raise _Refusal(HTTPStatus.FORBIDDEN, "the address lacks its secret")
+
+    def _content(self) -> dict[str, Any]:
+        """The JSON object in the body."""
+        if self.headers.get_content_type() != "application/json":
+            raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON is wanted")
+        length = self.headers.get("Content-Length", "")
+        if not (length.isascii() and length.isdigit()):
+            raise _Refusal(HTTPStatus.LENGTH_REQUIRED, "how long is it?")
+        if len(length) > 9 or int(length) > MOST_BODY:
+            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_BODY} bytes")
+        try:
+            content = json.loads(self.rfile.read(int(length)))
+        except (ValueError, RecursionError) as error:
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "not JSON") from error
+        if not isinstance(content, dict):
+            raise _Refusal(HTTPStatus.BAD_REQUEST, "not a JSON object")
+        return content
+
+    def _refuse(self, status: HTTPStatus, message: str) -> None:
+        self.close_connection = True
+        self._send_json(status, {"error": {"code": status.phrase, "message": message, "hint": ""}})
+
+    def _send_json(self, status: HTTPStatus, content: dict[str, Any]) -> None:
+        self._send(status, "application/json", json.dumps(content).encode())
+
+    def _send(self, status: HTTPStatus, kind: str, data: bytes) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Content-Security-Policy", self.server.policy)
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("Cross-Origin-Resource-Policy", "same-origin")
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is said of requests: their addresses hold the secret."""

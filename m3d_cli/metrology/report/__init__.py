@@ -1,0 +1,1 @@
+"""Measurements as reports: JSON, tables, HTML and annotated photos."""

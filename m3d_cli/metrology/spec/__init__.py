@@ -1,0 +1,1 @@
+"""Files that say what to measure: measurement files and annotations of other tools."""

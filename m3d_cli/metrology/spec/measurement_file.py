@@ -1,0 +1,264 @@
+"""The measurement file: what to measure on which photos, as TOML or CSV, and its JSON Schema."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import fnmatch
+import io
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from m3d_cli.errors import UsageError
+from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick
+from m3d_cli.metrology.quantities import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference, parse_length, parse_points
+from m3d_cli.metrology.request import Asked, Wish, ask, check_names, numbered
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+# Larger files hold something else.
+MOST_BYTES = 50_000_000
+
+Points = Annotated[
+    str | list[tuple[float, float]],
+    Field(description='Pixels of the upright photo: [[812, 1204], [812, 388]] or "812,1204 812,388:near".'),
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+
+class SheetMeasure(_Strict):
+    """One measurement."""
+
+    name: str = Field(min_length=1, max_length=200)
+    kind: Kind = Kind.DISTANCE
+    points: Points = Field(default_factory=list)
+    second: Points | None = Field(None, description="The other region of plane-distance.")
+    on: str | None = Field(None, description="Name of the plane that the points lie on, or ground.")
+    unit: Literal["m", "cm", "mm", "ft", "in"] | None = None
+    pick_sigma: float = Field(1.0, ge=0, description="Standard deviation of a point, in pixels.")
+
+
+class SheetReference(_Strict):
+    """A known length in the photo: of an ``object``, or given as ``length``."""
+
+    name: str | None = Field(None, min_length=1, max_length=200)
+    points: Points
+    length: str | float | None = Field(None, description='"0.297 m"; a bare number is metres.')
+    object: str | None = Field(None, description=f"One of {', '.join(OBJECTS)}.")
+    tolerance: float | None = Field(None, ge=0, lt=1, description="Relative standard deviation of the length.")
+    on: str | None = None
+    pick_sigma: float = Field(1.0, ge=0)
+
+
+class SheetPhoto(_Strict):
+    """What to measure on the photos that ``match``: relative name, stem, or glob."""
+
+    match: str = Field(min_length=1)
+    unit: Literal["m", "cm", "mm", "ft", "in"] | None = None
+    allow_assumed_focal: bool | None = None
+    size: tuple[int, int] | None = Field(None, description="Width and height of the picture the points were picked on.")
+    measure: list[SheetMeasure] = Field(default_factory=list)
+    reference: list[SheetReference] = Field(default_factory=list)
+
+
+class SheetFile(_Strict):
+    """A measurement file of m3d measure."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, title="m3d measurement file")
+
+    unit: Literal["m", "cm", "mm", "ft", "in"] = "m"
+    allow_assumed_focal: bool = False
+    photo: list[SheetPhoto] = Field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is wanted of the photos that ``match``."""
+
+    match: str
+    wish: Wish
+
+    def fits(self, relative: PurePath) -> bool:
+        """Whether the photo of that name is meant: by relative name, with or without its ending, by name, or glob."""
+        whole = relative.as_posix()
+        names = (whole, relative.name, relative.with_name(relative.stem).as_posix(), relative.stem)
+        if self.match in names:
+            return True
+        is_glob = any(character in self.match for character in "*?[")
+        return is_glob and any(fnmatch.fnmatchcase(name, self.match) for name in names[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """All entries of a measurement file, in order."""
+
+    entries: tuple[Entry, ...]
+
+    def wish_for(self, relative: PurePath) -> Wish | None:
+        """What all fitting entries together want of a photo; None when no entry fits."""
+        fitting = [entry.wish for entry in self.entries if entry.fits(relative)]
+        if not fitting:
+            return None
+        whole = fitting[0]
+        for wish in fitting[1:]:
+            whole = whole.joined(wish)
+        check_names(whole.asked, str(relative))
+        return whole
+
+    def unused(self, photos: Sequence[PurePath]) -> tuple[str, ...]:
+        """What entries look for that no photo is."""
+        return tuple(entry.match for entry in self.entries if not any(entry.fits(photo) for photo in photos))
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema of a measurement file."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **SheetFile.model_json_schema()}
+
+
+def parse_toml(text: str, place: str, unit: str | None = None) -> Sheet:
+    """The sheet in TOML ``text``; raises UsageError naming the key and the nearest right one."""
+    try:
+        content = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise UsageError(f"{place}: not TOML ({error})") from error
+    return sheet_of(validated(content, place), place, unit)
+
+
+def validated(content: Any, place: str) -> SheetFile:
+    """A measurement file from plain data; raises UsageError."""
+    try:
+        return SheetFile.model_validate(content)
+    except (ValidationError, RecursionError) as error:
+        if not isinstance(error, ValidationError):
+            raise UsageError(f"{place}: nested too deep") from error
+        raise _told(error, place) from error
+
+
+def sheet_of(file: SheetFile, place: str, unit: str | None = None) -> Sheet:
+    """The entries of a validated file; raises UsageError for points and references that cannot be read."""
+    return Sheet(tuple(Entry(photo.match, _wish(photo, file, place, unit)) for photo in file.photo))
+
+
+def parse_csv(text: str, place: str, unit: str | None = None) -> Sheet:
+    """The sheet in CSV: a row a measurement, ``photo,name,kind,points,second,on,unit``, and ``length``, ``object``,
+    ``tolerance`` for rows of kind ``reference``.
+    """
+    photos: dict[str, dict[str, Any]] = {}
+    for number, row in _rows(text, place):
+        match = row.pop("photo", "")
+        photo = photos.setdefault(match, {"match": match, "measure": [], "reference": []})
+        is_reference = row.get("kind", "").strip().lower() == "reference"
+        if is_reference:
+            row.pop("kind")
+        photo["reference" if is_reference else "measure"].append(row)
+        if not match:
+            raise UsageError(f"{place}: line {number} names no photo", hint="the column photo says which")
+    return sheet_of(validated({"photo": list(photos.values())}, place), place, unit)
+
+
+def _rows(text: str, place: str) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line numbers and the filled cells of each row."""
+    try:
+        reader = csv.DictReader(io.StringIO(text), strict=True, delimiter=_delimiter(text))
+        for row in reader:
+            if None in row:
+                raise UsageError(f"{place}: line {reader.line_num} has more cells than the header")
+            cells = {str(key).strip().lower(): value.strip() for key, value in row.items() if value and value.strip()}
+            if cells:
+                yield reader.line_num, cells
+    except csv.Error as error:
+        raise UsageError(f"{place}: not CSV ({error})") from error
+
+
+def _delimiter(text: str) -> str:
+    """What stands between the names of the header: spreadsheets of many countries write semicolons."""
+    header = text.partition("\n")[0]
+    return max(",;\t", key=header.count)
+
+
+def _wish(photo: SheetPhoto, file: SheetFile, place: str, unit: str | None) -> Wish:
+    where = f"{place}: {photo.match}"
+    usual = photo.unit or file.unit if unit is None else unit
+    asked = tuple(_asked(one, where, usual) for one in photo.measure)
+    check_names(asked, where)
+    references = [_reference(one, number, where) for number, one in enumerate(photo.reference, 1)]
+    is_allowed = file.allow_assumed_focal if photo.allow_assumed_focal is None else photo.allow_assumed_focal
+    size = photo.size
+    if size is not None and min(size) < 1:
+        raise UsageError(f"{where}: a picture of {size[0]} x {size[1]} pixels is impossible")
+    return Wish(asked, numbered(references), is_allowed, size)
+
+
+def _asked(one: SheetMeasure, where: str, usual: str) -> Asked:
+    more: dict[str, object] = {"unit": one.unit or usual, "on": one.on, "pick_sigma": one.pick_sigma}
+    if one.second is not None:
+        more["second"] = _picks(one.second, f"{where}: {one.name}")
+    return ask(one.name, one.kind, _picks(one.points, f"{where}: {one.name}"), **more)
+
+
+def _reference(one: SheetReference, number: int, where: str) -> Reference:
+    name = one.name or one.object or f"reference {number}"
+    length, tolerance = _length(one, f"{where}: {name}")
+    points = _picks(one.points, f"{where}: {name}")
+    if len(points) != 2:
+        raise UsageError(f"{where}: {name}: a reference has two points, not {len(points)}")
+    try:
+        return Reference(name, (points[0], points[1]), length, tolerance, one.on, one.pick_sigma)
+    except MeasureError as error:
+        raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
+
+
+def _length(one: SheetReference, where: str) -> tuple[float, float]:
+    if (one.length is None) == (one.object is None):
+        raise UsageError(f"{where}: a reference has a length or an object", hint='length = "0.297 m"')
+    if one.object is None:
+        return parse_length(str(one.length), where), TYPED_TOLERANCE if one.tolerance is None else one.tolerance
+    if one.object not in OBJECTS:
+        raise UsageError(f"{where}: no object named {one.object}", hint=_nearest(one.object, OBJECTS))
+    length, tolerance = OBJECTS[one.object]
+    return length, tolerance if one.tolerance is None else one.tolerance
+
+
+def _picks(points: str | list[tuple[float, float]], where: str) -> tuple[Pick, ...]:
+    if isinstance(points, str):
+        return parse_points(points, where)
+    return tuple(Pick(u, v) for u, v in points)
+
+
+_KEYS: Mapping[str, Callable[[], list[str]]] = {
+    "measure": lambda: list(SheetMeasure.model_fields),
+    "reference": lambda: list(SheetReference.model_fields),
+    "photo": lambda: list(SheetPhoto.model_fields),
+    "": lambda: list(SheetFile.model_fields),
+}
+
+
+def _told(error: ValidationError, place: str) -> UsageError:
+    """The first problem, where it is, and the nearest right word."""
+    found = error.errors()
+    first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
+    path = first["loc"]
+    where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in path)
+    if first["type"] == "extra_forbidden":
+        table = next((str(part) for part in reversed(path[:-1]) if isinstance(part, str)), "")
+        return UsageError(f"{place}: {where} is unknown", hint=_nearest(str(path[-1]), _KEYS[table]()))
+    if first["type"] in ("enum", "literal_error"):
+        known = [str(kind) for kind in Kind] if path[-1] == "kind" else list(UNITS)
+        return UsageError(f"{place}: {where}: {first['input']!r} is unknown", hint=_nearest(str(first["input"]), known))
+    return UsageError(f"{place}: {where or 'the file'}: {first['msg']}", hint="m3d schema measure describes the file")
+
+
+def _nearest(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(word, list(known), 1, 0.6)
+    return f"did you mean {close[0]}?" if close else f"one of {', '.join(known)}"

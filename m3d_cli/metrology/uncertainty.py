@@ -1,0 +1,227 @@
+"""From the errors of focal length, scale, local depth and picks to the error of a length: first order, and by drawing.
+
+Everything uncertain is a vector of independent standard normal numbers. `Uncertain.state` turns such a vector into
+points and planes in metres, so that one function serves the value itself, its derivatives and Monte Carlo draws.
+
+The focal length acts as the label transform has it: Z = Z_c f / f_c, while X = (u - cx) Z_c / f_c and Y do not depend
+on f (arXiv 2307.10984, section 3.1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import Camera
+from m3d_cli.depthmap import DepthErrorModel
+from m3d_cli.metrology.geometry.depth_reading import Pick, Reading
+from m3d_cli.metrology.geometry.planes import Plane
+
+Vector = NDArray[np.float64]
+
+# Half width of a 95 % interval in standard deviations.
+Z_95 = 1.96
+# Step of the central differences, in standard deviations.
+_STEP = 0.02
+# What is left of a term that cancels, relative to the value.
+_CANCELLED = 1e-6
+# Half widths of a log-normal interval beyond this say nothing but that the value is unknown.
+_MOST_LOG = 3.0
+# How far gravity may be from the picture's vertical when no ground says, degrees.
+TILT_SIGMA = 5.0
+
+
+class Term(str, Enum):
+    """What limits a value."""
+
+    FOCAL = "focal"
+    SCALE = "scale"
+    LOCAL = "local"
+    PICK = "pick"
+    REFERENCE = "reference"
+    UPRIGHT = "upright"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Element:
+    """A point of a measurement: read from the depth map, or where its ray meets the plane called ``on``."""
+
+    pick: Pick
+    sigma: float
+    reading: Reading | None = None
+    on: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State:
+    """The geometry under one set of errors: ``points`` (N, 3) metres, plane vectors by name, the way up, and ``extra``
+    numbers (standard normal) that a quantity may use for errors of its own.
+    """
+
+    points: Vector
+    planes: Mapping[str, Vector]
+    up: Vector
+    extra: Vector
+
+
+Quantity = Callable[[State], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """A value with the standard deviation that each term alone gives it, in the value's unit."""
+
+    value: float
+    terms: Mapping[Term, float]
+
+    @property
+    def sigma(self) -> float:
+        """All terms together."""
+        return math.sqrt(sum(sigma**2 for sigma in self.terms.values()))
+
+    @property
+    def largest(self) -> Term:
+        """The term that limits the value."""
+        return max(self.terms, key=lambda term: self.terms[term])
+
+
+class Uncertain:
+    """Elements and planes of one photo and everything uncertain about them, in this order: focal length, scale, a
+    number for each element's depth, two for each pick, three for each plane, two for the vertical, and the extras.
+    """
+
+    def __init__(
+        self,
+        camera: Camera,
+        errors: DepthErrorModel,
+        elements: Sequence[Element],
+        planes: Mapping[str, Plane],
+        extras: int = 0,
+    ) -> None:
+        self.camera = camera
+        self.error_model = errors
+        self.elements = tuple(elements)
+        self.planes = dict(planes)
+        count = len(self.elements)
+        self._pixels = np.array([[e.pick.u, e.pick.v] for e in elements], dtype=np.float64).reshape(count, 2)
+        self._pick_sigma = np.array([e.sigma for e in elements], dtype=np.float64)[:, None]
+        depths = np.array([_depth(e, camera, self.planes) for e in elements])
+        own = np.array([_own_sigma(e) for e in elements])
+        factors = errors.factors([None if e.reading is None else e.reading.confidence for e in elements])
+        self._local = _root(errors.covariance(self._pixels / max(camera.width, camera.height), depths, own, factors))
+        self._roots = {name: _root(plane.covariance) for name, plane in self.planes.items()}
+        sizes = {
+            Term.FOCAL: 1,
+            Term.SCALE: 1,
+            Term.LOCAL: count + 3 * len(self.planes),
+            Term.PICK: 2 * count,
+            Term.UPRIGHT: 2,
+            Term.REFERENCE: extras,
+        }
+        self.terms = tuple(term for term, size in sizes.items() for _ in range(size))
+
+    def state(self, errors: Vector) -> State:
+        """Points and planes when the standard normal numbers are ``errors`` (len(self.terms),)."""
+        count, planes = len(self.elements), len(self.planes)
+        focal, scale = errors[0] * self.camera.focal_rel_sigma, errors[1] * self.error_model.scale_sigma
+        ends = np.cumsum([2, count, 3 * planes, 2 * count, 2])
+        local = self._local @ errors[2 : ends[1]] if count else np.zeros(0)
+        of_planes = errors[ends[1] : ends[2]].reshape(planes, 3)
+        moved = errors[ends[2] : ends[3]].reshape(count, 2) * self._pick_sigma
+        vectors = {
+            name: plane.q + self._roots[name] @ of_planes[i] for i, (name, plane) in enumerate(self.planes.items())
+        }
+        points = np.array([self._point(i, moved[i], local[i], vectors) for i in range(count)]).reshape(count, 3)
+        points[:, 2] *= math.exp(focal)
+        stretch = np.array([1, 1, math.exp(-focal)]) * math.exp(-scale)
+        return State(
+            points * math.exp(scale),
+            {name: q * stretch for name, q in vectors.items()},
+            _leaning(errors[ends[3] : ends[4]]),
+            errors[ends[4] :],
+        )
+
+    def split(self, quantity: Quantity) -> Split:
+        """The value of ``quantity`` and the standard deviation from each term, propagated by its slopes.
+
+        Where a slope vanishes, as that of a plumb line's length in the direction of plumb, the curvature counts.
+        """
+        value = quantity(self.state(np.zeros(len(self.terms))))
+        squares = dict.fromkeys(Term, 0.0)
+        for index, term in enumerate(self.terms):
+            step = np.zeros(len(self.terms))
+            step[index] = _STEP
+            above, below = quantity(self.state(step)), quantity(self.state(-step))
+            slope = (above - below) / (2 * _STEP)
+            curvature = (above + below - 2 * value) / _STEP**2
+            squares[term] += slope**2 + curvature**2 / 2
+        least = (_CANCELLED * value) ** 2
+        return Split(value, {term: math.sqrt(s) if s > least else 0.0 for term, s in squares.items()})
+
+    def draw(self, quantity: Quantity, count: int, rng: np.random.Generator) -> Vector:
+        """``count`` values of ``quantity`` under random errors."""
+        return np.array([quantity(self.state(rng.standard_normal(len(self.terms)))) for _ in range(count)])
+
+    def _point(self, index: int, moved: Vector, local: float, planes: Mapping[str, Vector]) -> Vector:
+        element, camera = self.elements[index], self.camera
+        u, v = self._pixels[index] + moved
+        ray = np.array([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, 1.0])
+        if element.on is not None:
+            return np.asarray(ray / (planes[element.on] @ ray))
+        assert element.reading is not None  # noqa: S101 - an element lies on a plane or was read
+        reading = element.reading
+        inverse = reading.inverse + reading.gradient[0] * moved[0] + reading.gradient[1] * moved[1]
+        return np.asarray(ray * (math.exp(local) / max(inverse, 0.2 * reading.inverse)))
+
+
+def interval(split: Split, power: int) -> tuple[float, float]:
+    """The 95 % interval: log-normal for lengths and areas, so that it never crosses 0; normal for angles."""
+    if power == 0:
+        half = Z_95 * split.sigma
+        return max(0.0, split.value - half), min(180.0, split.value + half)
+    if split.value <= 0:
+        return split.value - Z_95 * split.sigma, split.value + Z_95 * split.sigma
+    half = Z_95 * split.sigma
+    factor = math.exp(min(half / split.value, _MOST_LOG))
+    # What is nearly nothing with an error many times as large is normal rather than log-normal.
+    return split.value / factor, max(split.value * factor, split.value + half if factor >= math.exp(_MOST_LOG) else 0.0)
+
+
+def _depth(element: Element, camera: Camera, planes: Mapping[str, Plane]) -> float:
+    """Metres at an element as it was read."""
+    if element.reading is not None:
+        return element.reading.depth
+    ray = np.array([(element.pick.u - camera.cx) / camera.fx, (element.pick.v - camera.cy) / camera.fy, 1.0])
+    return float(1 / (planes[element.on or ""].q @ ray))
+
+
+def _own_sigma(element: Element) -> float:
+    """Relative error of one reading by itself; at an edge it covers both sides."""
+    if element.reading is None:
+        return 0.0
+    reading = element.reading
+    if reading.other_depth is None:
+        return reading.residual
+    return math.hypot(reading.residual, abs(math.log(reading.other_depth / reading.depth)) / 2)
+
+
+def _root(covariance: Vector) -> Vector:
+    """A matrix R with R R^T = covariance, also for singular ones."""
+    if not covariance.size:
+        return covariance
+    values, vectors = np.linalg.eigh(covariance)
+    return np.asarray(vectors * np.sqrt(np.maximum(values, 0)))
+
+
+def _leaning(errors: Vector) -> Vector:
+    """The way up when the camera was held level but for ``errors`` (2,), in standard deviations."""
+    roll, pitch = errors * math.radians(TILT_SIGMA)
+    return np.array([math.sin(roll) * math.cos(pitch), -math.cos(roll) * math.cos(pitch), math.sin(pitch)])

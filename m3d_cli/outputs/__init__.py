@@ -1,1 +1,0 @@
-"""Depth maps to files: each appears whole or not at all."""

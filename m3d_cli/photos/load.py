@@ -1,0 +1,212 @@
+"""A photo and its camera, from path to `Photo`: header and EXIF first, pixels only when asked for."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import Camera
+from m3d_cli.errors import CalibrationError, FocalError, UsageError
+from m3d_cli.intrinsics.calibration.match import Calibration, fit_to_photo
+from m3d_cli.intrinsics.calibration.read import read_calibration
+from m3d_cli.intrinsics.exif import ExifFacts, read_exif
+from m3d_cli.intrinsics.exif_sidecar import ExifSidecar, read_exif_sidecar
+from m3d_cli.intrinsics.ladder import FocalEstimate, FocalFacts, UserFocal, recover_focal
+from m3d_cli.intrinsics.sensors import SensorTable, read_sensor_table
+from m3d_cli.photo import Photo
+from m3d_cli.photos.decode import decode, read_info
+from m3d_cli.photos.header import PictureInfo, opened
+
+# Shares of a side cut off beyond this are told; an ordinary lens costs a few per cent.
+NOTED_LOSS = 0.10
+
+UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to the undistorted picture"
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions:
+    """Everything the user may say about cameras; plain values, so it travels to worker processes.
+
+    ``from_picture`` asks the picture for its focal length whatever EXIF says.
+    """
+
+    user: UserFocal = field(default_factory=UserFocal)
+    calibration: Calibration | None = None
+    sidecar: ExifSidecar | None = None
+    sensors: SensorTable = field(default_factory=SensorTable)
+    require_focal: bool = False
+    from_picture: bool = False
+
+    def __post_init__(self) -> None:
+        if self.from_picture and (self.user.is_given or self.calibration is not None):
+            raise UsageError("--focal estimate and another focal length contradict each other", hint="give one of them")
+        if self.user.is_given and self.calibration is not None:
+            raise UsageError("a focal length flag and --intrinsics contradict each other", hint="give one of them")
+
+    @classmethod
+    def from_files(
+        cls,
+        user: UserFocal | None = None,
+        *,
+        intrinsics: Path | None = None,
+        exif_json: Path | None = None,
+        sensor_db: Path | None = None,
+        require_focal: bool = False,
+        from_picture: bool = False,
+    ) -> CameraOptions:
+        """Options with the files read; raises `CalibrationError` for a bad one."""
+        return cls(
+            user=user or UserFocal(),
+            calibration=read_calibration(intrinsics) if intrinsics else None,
+            sidecar=read_exif_sidecar(exif_json) if exif_json else None,
+            sensors=SensorTable(read_sensor_table(sensor_db) if sensor_db else ()),
+            require_focal=require_focal,
+            from_picture=from_picture,
+        )
+
+    @property
+    def digest(self) -> str:
+        """Hash of all values: equal options give equal cameras for the same file."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class PhotoFacts:
+    """What the header of one photo tells: its picture, its EXIF (the sidecar's first), and the focal length."""
+
+    info: PictureInfo
+    exif: ExifFacts
+    estimate: FocalEstimate
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LoadedPhoto:
+    """Pixels for the network and the camera of the full picture.
+
+    ``image`` is uint8 (H, W, 3), upright sRGB, undistorted; it may be a reduced copy. ``camera`` always is of the full
+    size, without distortion.
+    """
+
+    path: Path
+    image: NDArray[np.uint8]
+    camera: Camera
+    estimate: FocalEstimate
+    notes: tuple[str, ...] = ()
+
+
+def read_facts(path: Path, options: CameraOptions | None = None, relative: PurePath | None = None) -> PhotoFacts:
+    """Facts of a photo from its header alone.
+
+    Raises `PhotoError`, `CalibrationError` for a calibration that cannot be of this photo, and `FocalError` when a
+    focal length is required and unknown.
+    """
+    options = options or CameraOptions()
+    info = read_info(path)
+    exif = _exif(path, relative, options.sidecar)
+    estimate = recover_focal(_focal_facts(path, relative, options, info, exif))
+    if options.require_focal and estimate.is_assumed and not options.from_picture:
+        raise focal_required(path)
+    return PhotoFacts(info, exif, estimate.with_warning(*_lens_warnings(path, estimate.camera)))
+
+
+def focal_required(path: Path) -> FocalError:
+    """The error of a photo that tells no focal length where one is required."""
+    return FocalError(
+        f"{path}: no focal length known",
+        hint="pass --focal, --focal-35mm, --fov or --intrinsics, or leave out --require-focal",
+    )
+
+
+def read_camera(
+    path: Path, options: CameraOptions | None = None, relative: PurePath | None = None
+) -> tuple[Camera, FocalEstimate]:
+    """Camera of the full upright picture (with its lens distortion), and how its focal length was found."""
+    estimate = read_facts(path, options, relative).estimate
+    return estimate.camera, estimate
+
+
+def load(
+    path: Path,
+    options: CameraOptions | None = None,
+    *,
+    relative: PurePath | None = None,
+    estimate: FocalEstimate | None = None,
+    at_least: tuple[int, int] | None = None,
+) -> LoadedPhoto:
+    """Pixels and camera; ``estimate`` saves reading the header again, ``at_least`` allows a reduced copy."""
+    from m3d_cli.photos.undistort import straightened, undistort
+
+    estimate = estimate or read_facts(path, options, relative).estimate
+    decoded = decode(path, at_least)
+    camera = estimate.camera
+    if camera.distortion is None:
+        return LoadedPhoto(path, decoded.image, camera, estimate)
+    image = undistort(decoded.image, camera)
+    return LoadedPhoto(path, image, straightened(camera), estimate, (UNDISTORTED,))
+
+
+def load_photo(
+    path: Path,
+    options: CameraOptions | None = None,
+    *,
+    relative: PurePath | None = None,
+    estimate: FocalEstimate | None = None,
+) -> Photo:
+    """The full photo with the camera of exactly its pixels."""
+    loaded = load(path, options, relative=relative, estimate=estimate)
+    return Photo(path, loaded.image, loaded.camera)
+
+
+def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) -> ExifFacts:
+    """The file's own facts, behind what the sidecar says of it."""
+    own = read_exif(path, opened)
+    listed = sidecar.find(path, relative) if sidecar else None
+    return own if listed is None else listed.completed_by(own)
+
+
+def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
+    """What straightening the lens will cost; raises `CalibrationError` when it cannot be straightened."""
+    if camera.distortion is None:
+        return ()
+    from m3d_cli.photos.undistort import lost_share, straightened
+
+    try:
+        straightened(camera)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
+    lost = lost_share(camera)
+    if lost <= NOTED_LOSS:
+        return ()
+    return (f"straightening the lens into square pixels cuts off {lost:.0%} of one side",)
+
+
+def _focal_facts(
+    path: Path, relative: PurePath | None, options: CameraOptions, info: PictureInfo, exif: ExifFacts
+) -> FocalFacts:
+    intrinsics, notes = _intrinsics(path, relative, options, info)
+    sensor = options.sensors.find(exif.make, exif.model) if exif.focal_mm else None
+    return FocalFacts(
+        width=info.width,
+        height=info.height,
+        exif=exif,
+        is_turned=info.is_turned,
+        sensor=sensor,
+        user=options.user,
+        intrinsics=intrinsics,
+        notes=notes,
+    )
+
+
+def _intrinsics(
+    path: Path, relative: PurePath | None, options: CameraOptions, info: PictureInfo
+) -> tuple[Camera | None, tuple[str, ...]]:
+    if options.calibration is None:
+        return None, ()
+    found = options.calibration.find(path, relative)
+    if found is None:
+        return None, (f"{options.calibration.origin} has no intrinsics for this photo",)
+    return fit_to_photo(found, info.width, info.height, info.orientation, str(path))

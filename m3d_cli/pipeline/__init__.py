@@ -1,0 +1,1 @@
+"""Running many photos: planning, the journal, resuming, workers."""

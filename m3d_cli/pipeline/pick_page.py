@@ -1,0 +1,181 @@
+"""What the pick page asks for: what it begins with, values of the points it holds, and files of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from m3d_cli import __version__
+from m3d_cli.atomic import write_bytes
+from m3d_cli.errors import M3dError, OutputError, UsageError
+from m3d_cli.metrology.pick.items import page_items, page_unit
+from m3d_cli.metrology.pick.server import PickService
+from m3d_cli.metrology.quantities import OBJECTS
+from m3d_cli.metrology.report.content import plain
+from m3d_cli.metrology.report.drawing import jpeg_of
+from m3d_cli.metrology.request import Refused, Wish, check_names, distinct, name_of, numbered
+from m3d_cli.metrology.spec.measurement_file import Sheet, SheetFile, sheet_of, validated
+from m3d_cli.metrology.spec.read import read_sheet
+from m3d_cli.metrology.spec.toml import encode_toml
+from m3d_cli.pipeline.journal import Journal
+from m3d_cli.pipeline.measure_photo import MeasureJob, Sight, measured_outcome, write_measured
+from m3d_cli.pipeline.measure_reports import write_reports
+from m3d_cli.pipeline.measure_run import measure_tasks
+from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.stage_times import Stages
+
+SHEET_SUFFIX = ".sizes.toml"
+_PLACE = "the page"
+
+
+@dataclass(frozen=True, slots=True)
+class PickStart:
+    """What the page begins with: flags and ``listed``, what measurement files say of the photo.
+
+    ``saved`` is the content of the measurement file that Save replaces, where the page shows all of it.
+    """
+
+    own: Wish
+    listed: Wish
+    sources: tuple[Path, ...]
+    saved: bytes | None
+
+    @property
+    def not_shown(self) -> tuple[Refused, ...]:
+        """What is wanted and cannot be, which the page has no points of."""
+        return tuple(one for one in (*self.own.asked, *self.listed.asked) if isinstance(one, Refused))
+
+    def together(self, width: int, height: int) -> Wish:
+        """Both on a photo of that size, what is in both once; raises UsageError, and MeasureError for other shapes."""
+        parts = (self.own.fitted(width, height), self.listed.fitted(width, height))
+        asked = dict.fromkeys(one for part in parts for one in part.asked)
+        references = dict.fromkeys(one for part in parts for one in part.references)
+        surfaces = {one.on for part in parts for one in part.measures} | {one.on for one in references}
+        check_names([one for one in asked if name_of(one) in surfaces], "the flags and the measurement file")
+        is_allowed = any(part.allow_assumed_focal for part in parts)
+        return Wish(distinct(asked), numbered(tuple(references)), is_allowed)
+
+
+def sheet_path(job: MeasureJob) -> Path:
+    """The measurement file that Save writes."""
+    return job.report.with_name(job.name.rpartition("/")[2] + SHEET_SUFFIX)
+
+
+def pick_start(job: MeasureJob, own: Wish, specs: Sequence[Path], unit: str | None) -> PickStart:
+    """What flags and ``specs`` want of a photo; without specs, what the page saved of it before. Raises UsageError."""
+    saved = sheet_path(job)
+    sources = tuple(specs) or ((saved,) if saved.is_file() else ())
+    sheets = {path: read_sheet(path, unit) for path in sources}
+    whole = Sheet(tuple(entry for sheet in sheets.values() for entry in sheet.entries))
+    listed = whole.wish_for(job.photo.relative)
+    if listed is None and sources:
+        names = ", ".join(str(path) for path in sources)
+        raise UsageError(f"{names}: nothing in it is for {job.photo.relative}", hint="match = ... names the photo")
+    shown = next((sheet for path, sheet in sheets.items() if path.resolve() == saved.resolve()), None)
+    is_all = shown is not None and [entry.match for entry in shown.entries] == [str(job.photo.relative)]
+    start = PickStart(own, listed or Wish(), sources, saved.read_bytes() if is_all else None)
+    return start if not start.not_shown else PickStart(own, start.listed, sources, None)
+
+
+class Picker:
+    """One photo on the page: answers about the points there, and Save."""
+
+    def __init__(
+        self,
+        job: MeasureJob,
+        sight: Sight,
+        settings: Settings,
+        start: PickStart,
+        formats: Sequence[str],
+        *,
+        overwrite: bool,
+    ) -> None:
+        self._job = job
+        self._sight = sight
+        self._settings = settings
+        self._formats = tuple(formats)
+        self._overwrite = overwrite
+        self._saved = start.saved
+        camera = sight.finished.camera
+        self._start = start.together(camera.width, camera.height)
+
+    def service(self, unit: str | None) -> PickService:
+        """What the server needs; ``unit`` is the one to show, by default that of what is there."""
+        camera = self._sight.finished.camera
+        shown = unit or page_unit(self._start) or "m"
+        info = {
+            "photo": self._sight.photo,
+            "width": camera.width,
+            "height": camera.height,
+            "camera": f"{camera.width} x {camera.height}, focal {camera.focal_px:.0f} px ({camera.focal_source})",
+            "assumed": camera.focal_source == "assumed",
+            "allow_assumed_focal": self._start.allow_assumed_focal,
+            "unit": shown,
+            "objects": list(OBJECTS),
+            "items": page_items(self._start, shown),
+            "version": __version__,
+        }
+        return PickService(jpeg_of(self._sight.image), info, self.measured, self.save)
+
+    def measured(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The report of what the page holds, as plain data; raises UsageError."""
+        return plain(self._sight.measured(_wish(self._file(content))).report)
+
+    def save(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """Write what the page holds: the measurement file, the photo's report, and those of its folder.
+
+        Raises OutputError where that would replace a file which the page did not load and ``replace`` is not said.
+        """
+        file = self._file({name: value for name, value in content.items() if name != "replace"})
+        wish = _wish(file)
+        if not wish.asked:
+            raise UsageError("there is nothing to save yet", hint="measure something first")
+        with Journal(self._job.out) as journal:
+            if not (content.get("replace") is True or self._overwrite):
+                self._refuse_unseen(journal)
+            self._saved = encode_toml(file).encode()
+            write_bytes(sheet_path(self._job), self._saved)
+            error = self._write(journal, wish)
+        if error is not None:
+            told = {"code": error.code, "message": error.message, "hint": error.hint}
+            return {"files": [str(sheet_path(self._job))], "error": told}
+        pages = write_reports(self._job.out, self._formats, {})
+        return {"files": [str(path) for path in (sheet_path(self._job), *self._job.outputs, *pages)]}
+
+    def _write(self, journal: Journal, wish: Wish) -> M3dError | None:
+        """The photo's report and pictures, in the journal; the error that keeps all of it from being measured."""
+        measured = self._sight.measured(wish)
+        if measured.error is not None:
+            return measured.error
+        wishes = {self._job.photo.relative: wish}
+        (task,) = measure_tasks([self._job], self._settings, journal, None, wishes, overwrite=True)
+        journal.started(str(self._job.photo.path), task.key, self._job.outputs)
+        write_measured(self._job, self._sight, measured.report)
+        journal.write(measured_outcome(task, journal, self._sight, measured.report, Stages()))
+        return None
+
+    def _refuse_unseen(self, journal: Journal) -> None:
+        sheet = sheet_path(self._job)
+        is_ours = self._saved is not None and sheet.is_file() and sheet.read_bytes() == self._saved
+        for path in (sheet, *self._job.outputs):
+            if path.exists() and not (is_ours and (path == sheet or journal.owns(path))):
+                raise OutputError(
+                    f"{path} is there already and is not what this page began with",
+                    hint="replace it, or start again with another --out",
+                    code="OUTPUT_EXISTS",
+                )
+
+    def _file(self, content: Mapping[str, Any]) -> SheetFile:
+        """A measurement file of one photo from what the page sent."""
+        known = {"unit", "allow_assumed_focal", "measure", "reference"}
+        if not content.keys() <= known:
+            raise UsageError(f"{_PLACE}: {', '.join(sorted(content.keys() - known))} is unknown")
+        whole = {name: content[name] for name in ("unit", "allow_assumed_focal") if name in content}
+        part = {name: content[name] for name in ("measure", "reference") if name in content}
+        return validated({**whole, "photo": [{"match": str(self._job.photo.relative), **part}]}, _PLACE)
+
+
+def _wish(file: SheetFile) -> Wish:
+    return sheet_of(file, _PLACE).entries[0].wish

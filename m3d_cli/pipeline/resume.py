@@ -1,0 +1,111 @@
+"""From planned photos to what is left to do: the common focal length of one camera, and what an earlier run did."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from m3d_cli.errors import M3dError, PhotoError
+from m3d_cli.formats.depth_folder import depth_files, stored_source
+from m3d_cli.intrinsics.ladder import FocalEstimate
+from m3d_cli.intrinsics.shared_focal import consensus
+from m3d_cli.photos.load import CameraOptions, focal_required, read_facts
+from m3d_cli.pipeline.journal import Journal, Outcome
+from m3d_cli.pipeline.plan import Job, photo_key
+from m3d_cli.pipeline.settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What one photo got from the others of its camera: a focal length, or the error that reading its header gave."""
+
+    estimate: FocalEstimate | None = None
+    error: M3dError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One photo to be worked on, under the key of its journal lines; ``earlier`` is the outcome of one that is done."""
+
+    job: Job
+    key: str
+    shared: Shared | None = None
+    earlier: Outcome | None = None
+
+
+def tasks(
+    jobs: Sequence[Job], settings: Settings, journal: Journal, shared: Sequence[Shared] | None, *, overwrite: bool
+) -> Iterator[Task]:
+    """A task a job, made when it is asked for; ``overwrite`` does everything again."""
+    digest = settings.digest
+    for index, job in enumerate(jobs):
+        from_others = shared[index] if shared is not None else None
+        entries = (
+            digest,
+            _file_entries(job, settings.camera),
+            _shared_camera(from_others),
+            _stored_state(job, settings),
+        )
+        key = photo_key(job, "\0".join(entries))
+        yield Task(job, key, from_others, None if overwrite else journal.finished(key, job.photo.name))
+
+
+def share_focal(jobs: Sequence[Job], camera: CameraOptions) -> tuple[Shared, ...]:
+    """Headers of all photos read, and the consensus of their focal lengths, for ``--same-camera``."""
+    # A photo without a focal length of its own may get one here, so nobody is required to have one yet.
+    lenient = dataclasses.replace(camera, require_focal=False)
+    own = [_own_estimate(job, lenient) for job in jobs]
+    common = iter(consensus([one.estimate for one in own if one.estimate is not None]))
+    return tuple(one if one.estimate is None else Shared(next(common)) for one in own)
+
+
+def focal_of(task: Task, camera: CameraOptions) -> FocalEstimate:
+    """The focal length a photo is worked on with; raises `PhotoError`, or `FocalError` where one is required."""
+    photo = task.job.photo
+    if photo.problem:
+        raise PhotoError(f"{photo.name}: {photo.problem}")
+    if task.shared is None:
+        return read_facts(photo.path, camera, photo.relative).estimate
+    if task.shared.estimate is None:
+        raise task.shared.error or PhotoError(f"{photo.path}: cannot be read")
+    if camera.require_focal and task.shared.estimate.is_assumed and not camera.from_picture:
+        raise focal_required(photo.path)
+    return task.shared.estimate
+
+
+def _file_entries(job: Job, camera: CameraOptions) -> str:
+    """What the calibration and EXIF files say of this photo: entries of other photos may come and go."""
+    path, relative = job.photo.path, job.photo.relative
+    intrinsics = camera.calibration.find(path, relative) if camera.calibration is not None else None
+    # The name of a file without an entry stands in the photo's warnings.
+    origin = camera.calibration.origin if camera.calibration is not None and intrinsics is None else ""
+    exif = camera.sidecar.find(path, relative) if camera.sidecar is not None else None
+    return repr((intrinsics, origin, exif))
+
+
+def _stored_state(job: Job, settings: Settings) -> str:
+    """The depth that a photo's products are made from, as it is on disk."""
+    if settings.stored is None:
+        return ""
+    try:
+        file = stored_source(job.photo.path, job.photo.relative, settings.stored)
+        return repr([(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in depth_files(file)])
+    except (M3dError, OSError):
+        return "absent"  # its failure is told where its work is done
+
+
+def _shared_camera(shared: Shared | None) -> str:
+    """The camera that the others of its folder gave a photo, without how many they were."""
+    if shared is None:
+        return ""
+    return repr(shared.estimate.camera if shared.estimate is not None else None)
+
+
+def _own_estimate(job: Job, camera: CameraOptions) -> Shared:
+    if job.photo.problem:
+        return Shared(error=PhotoError(f"{job.photo.path}: {job.photo.problem}"))
+    try:
+        return Shared(read_facts(job.photo.path, camera, job.photo.relative).estimate)
+    except M3dError as error:
+        return Shared(error=error)

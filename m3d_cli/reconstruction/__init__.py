@@ -1,1 +1,0 @@
-"""Depth of many frames made one surface, and surfaces compared."""

@@ -1,0 +1,1 @@
+"""Frames in order: poses, odometry, metric scale, fusion into surfaces, and video."""

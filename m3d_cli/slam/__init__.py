@@ -1,1 +1,0 @@
-"""Trajectories in metres: odometry on depth, and the scale of trajectories that have none."""

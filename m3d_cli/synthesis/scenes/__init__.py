@@ -1,0 +1,1 @@
+"""Kinds of scenes, one module per place."""

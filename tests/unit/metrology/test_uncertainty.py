@@ -1,0 +1,258 @@
+"""The error of a measurement: first order against Monte Carlo, the focal rule, references, and honest coverage."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from m3d_cli.camera import FocalSource
+from m3d_cli.depthmap import DepthErrorModel, DepthMap
+from m3d_cli.errors import FocalError
+from m3d_cli.metrology.geometry.planes import fit_plane, polygon_region
+from m3d_cli.metrology.measure_kinds import make
+from m3d_cli.metrology.quantities import Kind, Measure, Reference, Request
+from m3d_cli.metrology.references import reference_elements, scale_of, scaled
+from m3d_cli.metrology.scene import Scene
+from m3d_cli.metrology.solve import Measurement, solve
+from m3d_cli.metrology.uncertainty import Term, Uncertain, interval
+
+NOISE = DepthErrorModel(scale_sigma=0.08, shape_sigma=0.02, shape_reach=0.6, object_sigma=0.03, relief_sigma=0.0)
+DRAWS = 10_000
+
+
+def room(world, focal_sigma=0.05, source=FocalSource.EXIF_35MM):
+    """A floor 1.5 m below the camera, walls at 2 m to both sides, a back wall at 5 m, a crate on the floor."""
+    scene = world()
+    scene.camera = dataclasses.replace(scene.camera, focal_rel_sigma=focal_sigma, focal_source=source)
+    scene.plane([0, 1, 0.0], 1.5).plane([1, 0, 0], 2.0).plane([-1, 0, 0], 2.0).plane([0, 0, 1], 5.0)
+    return scene.box([-0.3, 0.9, 2.6], [0.4, 1.5, 3.2])
+
+
+def wall_corners(scene, x):
+    return tuple(scene.pick(x, y, z) for y, z in ((-0.8, 3.2), (0.8, 3.2), (0.8, 4.6), (-0.8, 4.6)))
+
+
+def requests(scene):
+    back = tuple(scene.pick(x, y, 5) for x, y in ((-1.2, -1.2), (1.2, -1.2), (1.2, 0.2), (-1.2, 0.2)))
+    floor = tuple(scene.pick(x, 1.5, z) for x, z in ((0.8, 3.8), (0.8, 4.6), (1.8, 4.6), (1.8, 3.8)))
+    left, right = scene.pick(-0.25, 0.95, 2.6), scene.pick(0.35, 0.95, 2.6)
+    return {
+        "distance": Measure("m", Kind.DISTANCE, (left, back[2])),
+        "width": Measure("m", Kind.DISTANCE, (back[0], back[1])),
+        "path": Measure("m", Kind.PATH, (left, right, back[1], back[2])),
+        "range": Measure("m", Kind.RANGE, (back[0],)),
+        "angle": Measure("m", Kind.ANGLE, (left, back[0], back[1])),
+        "height": Measure("m", Kind.HEIGHT, (back[0], back[3])),
+        "ground height": Measure("m", Kind.HEIGHT, (scene.pick(-0.2, 0.9, 2.65),)),
+        "plane": Measure("m", Kind.PLANE, back),
+        "area": Measure("m", Kind.AREA, back),
+        "plane-distance": Measure("m", Kind.PLANE_DISTANCE, wall_corners(scene, -2), wall_corners(scene, 2)),
+        "ground": Measure("m", Kind.GROUND, floor),
+        "box": Measure("m", Kind.BOX, (scene.pick(-0.45, 0.62, 2.6), scene.pick(0.55, 1.05, 2.6))),
+    }
+
+
+def uncertain_of(depth, measure, references=()):
+    """The pieces that `solve` puts together, for drawing."""
+    ground = () if measure.kind is Kind.HEIGHT and len(measure.points) == 1 else None
+    scene = Scene(depth, Request((measure,), tuple(references), ground), NOISE)
+    scale = scale_of(scene)
+    plan = make(scene, measure)[0]
+    elements = [*plan.elements, *(reference_elements(scene) if scale else ())]
+    planes = scene.used_planes(elements, *plan.planes)
+    uncertain = Uncertain(depth.camera, NOISE, elements, planes, len(references))
+    return uncertain, scaled(plan.quantity, scale, len(plan.elements), measure.kind.power)
+
+
+@pytest.mark.parametrize("with_reference", [False, True])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "distance",
+        "width",
+        "path",
+        "range",
+        "angle",
+        "height",
+        "ground height",
+        "plane",
+        "area",
+        "plane-distance",
+        "ground",
+        "box",
+    ],
+)
+def test_propagation_agrees_with_ten_thousand_draws_and_the_interval_covers(world, name, with_reference):
+    scene = room(world)
+    reference = Reference("ref", (scene.pick(-0.25, 1.02, 2.6), scene.pick(0.35, 1.02, 2.6)), 0.6)
+    depth = scene.map(scene.camera)
+    uncertain, quantity = uncertain_of(depth, requests(scene)[name], [reference] if with_reference else [])
+    split = uncertain.split(quantity)
+    drawn = uncertain.draw(quantity, DRAWS, np.random.default_rng(0))
+    assert np.std(drawn) == pytest.approx(split.sigma, rel=0.05)
+    # Were this draw the photo's truth, would its interval hold the value? One interval a draw, scaled to it.
+    power = requests(scene)[name].kind.power
+    low, high = interval(split, power)
+    if power:
+        covered = (drawn / (split.value / low) < split.value) & (split.value < drawn * (high / split.value))
+    else:
+        covered = (drawn - (split.value - low) < split.value) & (split.value < drawn + (high - split.value))
+    # A camera that leans can only shorten a plumb line: that error has one side and its interval two.
+    assert (0.92 if name == "height" else 0.93) < covered.mean() < 0.97
+
+
+def test_a_wrong_focal_moves_depths_fully_and_fronto_parallel_widths_not_at_all(world):
+    """The network's canonical depth stays; a focal length 20 % too long makes Z 20 % longer."""
+    scene = room(world)
+    depth = scene.map(scene.camera)
+    wrong_camera = dataclasses.replace(scene.camera, fx=scene.camera.fx * 1.2, fy=scene.camera.fy * 1.2)
+    wrong = DepthMap((depth.depth * np.float32(1.2)).astype(np.float32), wrong_camera)
+    wanted = requests(scene)
+    along = Measure("along", Kind.DISTANCE, (scene.pick(-2, 0.3, 4.0), scene.pick(-2, 0.3, 4.9)))
+    for measure, factor in ((wanted["width"], 1.0), (along, 1.2), (wanted["plane"], 1.2)):
+        (right,) = solve(depth, Request((measure,)), NOISE, "p").results
+        (other,) = solve(wrong, Request((measure,)), NOISE, "p").results
+        assert other.value / right.value == pytest.approx(factor, abs=0.005)
+
+
+def test_the_focal_term_follows_the_rule(world):
+    """dL / dln f = dZ^2 / L for a segment (metrology's rule for the label transform)."""
+    scene = room(world, focal_sigma=0.01)
+    a, b = np.array([-2, 0.3, 4.0]), np.array([1.0, -0.6, 5.0])
+    measure = Measure("m", Kind.DISTANCE, (scene.pick(*a), scene.pick(*b)))
+    (found,) = solve(scene.map(scene.camera), Request((measure,)), NOISE, "p").results
+    length = np.linalg.norm(b - a)
+    assert found.sigma[Term.FOCAL] == pytest.approx(0.01 * (b - a)[2] ** 2 / length, rel=2e-3)
+    assert found.sigma[Term.SCALE] == pytest.approx(NOISE.scale_sigma * length, rel=2e-3)
+
+
+def test_a_reference_sets_the_scale_and_removes_the_common_terms(world):
+    scene = room(world)
+    depth = scene.map(scene.camera)
+    shrunk = DepthMap((depth.depth * np.float32(0.8)).astype(np.float32), depth.camera)
+    reference = Reference("crate", (scene.pick(-0.25, 0.95, 2.6), scene.pick(0.35, 0.95, 2.6)), 0.6)
+    width = requests(scene)["width"]
+    (plain,) = solve(shrunk, Request((width,)), NOISE, "p").results
+    solution = solve(shrunk, Request((width,), (reference,)), NOISE, "p")
+    (better,) = solution.results
+    assert plain.value == pytest.approx(0.8 * 2.4, rel=1e-3)
+    assert better.value == pytest.approx(2.4, rel=1e-3)
+    assert solution.scale.factor == pytest.approx(1.25, rel=1e-3)
+    assert better.sigma[Term.SCALE] < 1e-3 * plain.sigma[Term.SCALE]
+    assert better.high - better.low < plain.high - plain.low
+    assert better.sigma[Term.REFERENCE] == pytest.approx(reference.tolerance * 2.4, rel=1e-2)
+
+
+def test_references_that_disagree_are_told_of_and_contradictions_refused(world):
+    scene = room(world)
+    depth = scene.map(scene.camera)
+    ends = [(scene.pick(-0.25, y, 2.6), scene.pick(0.35, y, 2.6)) for y in (0.96, 1.04)]
+    width = requests(scene)["width"]
+
+    def solved(second):
+        references = (Reference("a", ends[0], 0.6), Reference("b", ends[1], second))
+        return solve(depth, Request((width,), references), NOISE, "p")
+
+    assert not solved(0.602).scale.warnings
+    assert "a and b disagree by" in solved(0.625).results[0].warnings[-1]
+    (refused,) = solved(1.2).results
+    assert "a and b contradict each other" in refused.error.message
+
+
+def test_a_wrong_focal_length_is_no_contradiction_between_a_width_and_a_depth(world):
+    scene = room(world, 0.25, FocalSource.ASSUMED)
+    depth = scene.map(scene.camera)
+    longer = DepthMap((depth.depth * np.float32(1.2)).astype(np.float32), depth.camera)
+    across = Reference("across", (scene.pick(-0.25, 0.96, 2.6), scene.pick(0.35, 0.96, 2.6)), 0.6 * 1.2)
+    along = Reference("along", (scene.pick(-2, 0.3, 4.0), scene.pick(-2, 0.3, 4.9)), 0.9)
+    request = Request((requests(scene)["width"],), (across, along), allow_assumed_focal=True)
+    (found,) = solve(longer, request, DepthErrorModel(0.1, 0.005, 0.005, 1.0, relief_sigma=0.0), "p").results
+    assert isinstance(found, Measurement), found.error
+
+
+def test_a_reference_in_the_sky_still_lets_angles_be_measured(world):
+    scene = world().plane([0, 0, 1], 3.0, lambda p: p[..., 1] > -0.2)
+    sky = Reference("sky", (scene.pick(0, -0.8, 3), scene.pick(0.3, -0.8, 3)), 1.0)
+    corner = Measure("corner", Kind.ANGLE, tuple(scene.pick(x, y, 3) for x, y in ((0.5, 0.2), (0, 0.2), (0, 0.6))))
+    line = Measure("line", Kind.DISTANCE, corner.points[:2])
+    angle, refused = solve(scene.map(), Request((corner, line), (sky,)), NOISE, "p").results
+    assert angle.value == pytest.approx(90, abs=0.2)
+    assert "sky: the depth at" in refused.error.message
+
+
+def test_two_references_are_surer_than_one(world):
+    scene = room(world)
+    depth = scene.map(scene.camera)
+    refs = [Reference(str(y), (scene.pick(-0.25, y, 2.6), scene.pick(0.35, y, 2.6)), 0.6, 0.02) for y in (0.96, 1.04)]
+    width = requests(scene)["width"]
+    one = solve(depth, Request((width,), tuple(refs[:1])), NOISE, "p").scale
+    two = solve(depth, Request((width,), tuple(refs)), NOISE, "p").scale
+    assert two.rel_sigma < 0.95 * one.rel_sigma
+
+
+def test_an_assumed_focal_is_refused_unless_allowed_or_made_up_for(world):
+    scene = room(world, 0.25, FocalSource.ASSUMED)
+    depth = scene.map(scene.camera)
+    width = requests(scene)["width"]
+    with pytest.raises(FocalError, match=r"photo\.jpg: the focal length is assumed") as caught:
+        solve(depth, Request((width,)), NOISE, "photo.jpg")
+    assert caught.value.exit_code == 7
+    (allowed,) = solve(depth, Request((width,), allow_assumed_focal=True), NOISE, "photo.jpg").results
+    assert isinstance(allowed, Measurement)
+    exact = solve(depth, Request((width,), allow_assumed_focal=True), DepthErrorModel.exact(), "photo.jpg").results[0]
+    assert exact.trust != "high"
+    reference = Reference("crate", (scene.pick(-0.25, 0.95, 2.6), scene.pick(0.35, 0.95, 2.6)), 0.6)
+    solve(depth, Request((width,), (reference,)), NOISE, "photo.jpg")
+
+
+def test_nearby_points_share_their_shape_error_and_distant_ones_do_not(world):
+    scene = room(world)
+    depth = scene.map(scene.camera)
+    near = Measure("near", Kind.ANGLE, tuple(scene.pick(x, y, 5) for x, y in ((-0.1, 0), (0, 0), (0, 0.1))))
+    covariance = NOISE.covariance(
+        np.array([[0, 0], [1, 0], [5000, 0]], dtype=float) / 800, np.ones(3), np.zeros(3), np.ones(3)
+    )
+    assert covariance[0, 1] == pytest.approx(NOISE.shape_sigma**2 + NOISE.object_sigma**2, rel=0.01)
+    between_equals = NOISE.object_sigma**2
+    assert covariance[0, 2] == pytest.approx(between_equals, rel=0.1)
+    far = NOISE.covariance(np.array([[0, 0], [5000, 0]], dtype=float) / 800, np.array([1, 5]), np.zeros(2), np.ones(2))
+    assert far[0, 1] < 1e-3 * far[0, 0]
+    assert solve(depth, Request((near,)), NOISE, "p").results[0].value == pytest.approx(90, abs=0.1)
+    assert math.isfinite(interval(uncertain_of(depth, near)[0].split(uncertain_of(depth, near)[1]), 0)[0])
+
+
+def test_a_network_that_flattens_relief_makes_slanted_planes_unsure_and_facing_ones_not(world):
+    """The camera's distance from a floor follows its slope; that from a wall which it faces does not."""
+    scene = room(world)
+    depth = scene.map(scene.camera)
+    flattening = dataclasses.replace(NOISE, relief_sigma=0.2)
+    for name, grows in (("ground", True), ("plane", False)):
+        request = Request((requests(scene)[name],))
+        usual, more = (solve(depth, request, noise, "p").results[0].sigma[Term.LOCAL] for noise in (NOISE, flattening))
+        assert (more > 1.5 * usual) is grows
+        assert grows or more == pytest.approx(usual, rel=0.02)
+
+
+def test_the_error_of_relief_is_that_share_of_a_planes_slope(world):
+    scene = world().plane([0, 1, 0.0], 1.5).plane([0, 0, 1], 9.0)
+    floor = tuple(scene.pick(x, 1.5, z) for x, z in ((-1, 3.8), (-1, 6.6), (1, 6.6), (1, 3.8)))
+    region = polygon_region(scene.map(), np.array([[p.u, p.v] for p in floor]))
+    noise = dataclasses.replace(DepthErrorModel.exact(), relief_sigma=0.1)
+    plane = fit_plane(scene.map(), region, noise, "floor")
+    # The floor is 1 / 1.5 of y / z and nothing else: a tenth of that, and of what holds its middle in place.
+    assert np.sqrt(plane.covariance[1, 1]) == pytest.approx(0.1 / 1.5, rel=0.01)
+    assert np.sqrt(plane.covariance[0, 0]) < 1e-3
+    assert plane.covariance[1, 2] < 0
+
+
+def test_a_place_the_network_doubts_errs_more():
+    noise = dataclasses.replace(NOISE, confidence_errors=((0.5, 2.0), (0.8, 1.0), (0.9, 0.5)))
+    assert noise.factors([0.2, 0.5, 0.65, 0.95, None]) == pytest.approx([2, 2, 1.5, 0.5, 1])
+    pixels, depths, own = np.array([[0.0, 0], [300, 0]]), np.ones(2), np.array([0.01, 0.02])
+    usual = noise.covariance(pixels, depths, own, np.ones(2)) - np.diag(own**2)
+    doubted = noise.covariance(pixels, depths, own, np.array([2.0, 0.5])) - np.diag(own**2)
+    assert doubted == pytest.approx(usual * np.array([[4, 1], [1, 0.25]]))
+    assert NOISE.factors([0.1, 0.9]) == pytest.approx([1, 1])
