@@ -25,7 +25,7 @@ from m3d_cli.evaluation.trajectory_scores import Alignment, align, position_erro
 from m3d_cli.formats.trajectories import read_trajectory
 from m3d_cli.models.registry import BUNDLED
 from m3d_cli.photos.discover import PhotoFile, Selection, discover
-from m3d_cli.photos.load import CameraOptions
+from m3d_cli.photos.load import CameraSources
 from m3d_cli.pointcloud import PointCloud
 from m3d_cli.sequences.frames import SequenceFrame, open_frames
 from m3d_cli.sequences.fusion import FusionOptions
@@ -50,7 +50,7 @@ STEP = 4  # every fourth frame is fused
 TRACKED = 100  # frames of odometry, scale and flicker
 
 
-def frames_of(folder: Path, depth: Path, options: CameraOptions) -> tuple[SequenceFrame, ...]:
+def frames_of(folder: Path, depth: Path, options: CameraSources) -> tuple[SequenceFrame, ...]:
     photos: tuple[PhotoFile, ...] = discover([folder / "rgb"], Selection()).photos
     return open_frames(photos[:MOST], depth, options)
 
@@ -137,7 +137,7 @@ def flicker(sensor: tuple[SequenceFrame, ...], network: tuple[SequenceFrame, ...
 
 
 def steadied_frames(
-    folder: Path, work: Path, network: tuple[SequenceFrame, ...], options: CameraOptions
+    folder: Path, work: Path, network: tuple[SequenceFrame, ...], options: CameraSources
 ) -> tuple[SequenceFrame, ...]:
     """The network's frames with depth that the temporal filter steadied."""
     out = work / f"{folder.name}-filtered"
@@ -151,7 +151,7 @@ def measure(folder: Path, work: Path, model: str) -> dict:
     intrinsics = work / f"{folder.name}.json"
     intrinsics.write_text(json.dumps({key: meta[key] for key in ("fx", "fy", "cx", "cy", "width", "height")}))
     predict(folder, intrinsics, work / folder.name, model)
-    options = CameraOptions.from_files(intrinsics=intrinsics)
+    options = CameraSources.from_files(intrinsics=intrinsics)
     sensor = frames_of(folder, folder / "depth", options)
     network = frames_of(folder, work / folder.name, options)
     truth = read_trajectory(folder / "groundtruth.txt").chosen(np.arange(len(sensor)))

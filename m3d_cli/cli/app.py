@@ -30,12 +30,12 @@ from m3d_cli.cli import (
     reconstruct,
     schema,
     slam,
-    slam_sfm,
     train,
     video,
     weights,
 )
-from m3d_cli.cli.console import Talk, leave_closed_pipe, prepare_streams, write_line
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.streams import leave_closed_pipe, prepare_streams, write_line
 from m3d_cli.errors import M3dError
 
 INTERRUPTED_EXIT = 130
@@ -65,7 +65,6 @@ app.add_typer(datasets.datasets, name="datasets")
 app.add_typer(train.synth, name="synth")
 app.add_typer(weights.weights, name="weights")
 app.add_typer(export.export, name="export")
-slam.slam.command("sfm")(slam_sfm.sfm)
 app.add_typer(slam.slam, name="slam")
 app.add_typer(schema.schema, name="schema")
 
@@ -79,7 +78,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def m3d(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Turn ordinary photos into metric depth."""
@@ -109,7 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return _exit_code(stop.code)
     except M3dError as error:
-        Talk().error(str(error))
+        Messages().error(str(error))
         _show_traceback(arguments)
         return error.exit_code
     except KeyboardInterrupt:
@@ -117,7 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         leave_closed_pipe()
     except Exception as error:  # noqa: BLE001 - the last line of defence turns a crash into one readable line
-        Talk().error(f"UNEXPECTED: {type(error).__name__}: {error}. hint: run again with -v and report the traceback")
+        text = f"UNEXPECTED: {type(error).__name__}: {error}"
+        Messages().error(f"{text}. hint: run again with -v and report the traceback")
         _show_traceback(arguments)
         return 1
     return 0

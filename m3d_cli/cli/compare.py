@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from m3d_cli.cli import options
-from m3d_cli.cli.console import Talk, write_line
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.option_groups import Json, Quiet
+from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,8 +25,8 @@ def compare(
     alignment: Annotated[str, typer.Option("--align", metavar="NAME", help="none, rigid or scaled.")] = "none",
     voxel: Annotated[float | None, typer.Option(metavar="M", help="First thin both to a point a cube.")] = None,
     errors: Annotated[Path | None, typer.Option(metavar="FILE", help="PLY of A coloured by distance to B.")] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Accuracy (A to B), completeness (B to A), Chamfer-l1 and F-scores of two surfaces, in metres."""
     from m3d_cli.atomic import write_bytes
@@ -41,7 +42,7 @@ def compare(
     if errors is not None:
         told = f"colours: distance to {truth.name}, blue 0, red {2 * max(metres):g} m and more; alignment {way}"
         write_bytes(errors, *encode_ply(coloured, (told,)))
-        Talk(quiet).say(told)
+        Messages(quiet).say(told)
     write_line(json.dumps(asdict(result)) if as_json else _text(result))
 
 

@@ -9,8 +9,8 @@ from typing import Annotated
 
 import typer
 
-from m3d_cli.cli.console import Talk, write_line
-from m3d_cli.cli.progress import progress
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.streams import write_line
 
 FAULTS_EXIT = 3
 
@@ -39,14 +39,14 @@ def check(
     choices = [SourceChoice.parse(text) for text in sources.split(",") if text.strip()]
     selection = select_frames(find_layout(layout), data, choices, limit)
     frames = selection.frames
-    talk, count = Talk(quiet=quiet), 0
+    messages, count = Messages(quiet=quiet), 0
     for note in selection.notes:
-        talk.warn(note)
-    with progress(len(frames), quiet=quiet) as advance:
+        messages.warn(note)
+    with messages.progress(len(frames)) as advance:
         for fault in check_frames(frames, advance):
             count += 1
             write_line(json.dumps(asdict(fault)) if as_json else f"{fault.kind}: {fault.file}: {fault.message}")
-    talk.say(f"{len(frames)} frames, {count} faults" if count != 1 else f"{len(frames)} frames, 1 fault")
+    messages.say(f"{len(frames)} frames, {count} faults" if count != 1 else f"{len(frames)} frames, 1 fault")
     if count:
         raise typer.Exit(FAULTS_EXIT)
 

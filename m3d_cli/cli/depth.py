@@ -2,142 +2,54 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import typer
 
-from m3d_cli.cli import options
-from m3d_cli.cli.camera_flags import camera_options
-from m3d_cli.cli.console import Talk, show_log
-from m3d_cli.cli.dry_run import show_plan
-from m3d_cli.cli.running import (
-    STDOUT,
-    EngineChoice,
-    Order,
-    ray_choice,
-    refuse_remote,
-    remote_out,
-    run_into_folder,
-    run_to_stdout,
-    shared_focal,
+from m3d_cli.cli.grouping import grouped
+from m3d_cli.cli.option_groups import (
+    CameraOptions,
+    DepthOutputOptions,
+    InputOptions,
+    NetworkOptions,
+    ReportOptions,
+    RunOptions,
 )
+from m3d_cli.cli.running import STDOUT, results_inside, run_photos
 from m3d_cli.errors import UsageError
-from m3d_cli.photos.remote import is_url
 
 
+@grouped
 def depth(
     context: typer.Context,
-    paths: options.Paths = None,
-    files_from: options.FilesFrom = None,
-    null_separated: options.NullSeparated = False,
-    recursive: options.Recursive = False,
-    include: options.Include = None,
-    exclude: options.Exclude = None,
-    hidden: options.Hidden = False,
-    focal: options.Focal = None,
-    focal_mm: options.FocalMm = None,
-    sensor_width: options.SensorWidth = None,
-    focal_35mm: options.Focal35 = None,
-    fov: options.Fov = None,
-    intrinsics: options.IntrinsicsFile = None,
-    exif_json: options.ExifJson = None,
-    sensor_db: options.SensorDb = None,
-    same_camera: options.SameCamera = False,
-    require_focal: options.RequireFocal = False,
-    out: options.Out = None,
-    formats: options.Formats = "png",
-    png_scale: options.PngScale = 1000.0,
-    keep_extension: options.KeepExtension = False,
-    max_depth: options.MaxDepth = None,
-    vmin: options.Vmin = None,
-    vmax: options.Vmax = None,
-    colour_map: options.ColourMap = "turbo",
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = "auto",
-    devices: options.Devices = None,
-    precision: options.Precision = "auto",
-    batch_size: options.BatchSize = None,
-    backend: options.Backend = "auto",
-    overwrite: options.Overwrite = False,
-    dry_run: options.DryRun = False,
-    shard: options.ShardOption = None,
-    engine: options.EngineName = "local",
-    ray_address: options.RayAddress = None,
-    ray_actors: options.RayActors = None,
-    fail_fast: options.FailFast = False,
-    max_failures: options.MaxFailures = None,
-    exit_zero: options.ExitZero = False,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    *,
+    inputs: InputOptions,
+    camera: CameraOptions,
+    output: DepthOutputOptions,
+    network: NetworkOptions,
+    run: RunOptions,
+    report: ReportOptions,
 ) -> None:
     """Write the metric depth of each photo: a 16-bit PNG in millimetres and a JSON sidecar."""
-    if out is None:
+    if output.out is None:
         raise UsageError("no --out given", hint="m3d depth PHOTOS --out DIR; nothing is written beside your photos")
-    if out == STDOUT and dry_run:
-        raise UsageError("--dry-run shows a plan and --out - writes a picture to stdout", hint="leave one out")
-    talk = Talk(quiet, verbose)
-    show_log(verbose=verbose)
-    listing = options.find_photos(
-        paths,
-        files_from=files_from,
-        null_separated=null_separated,
-        recursive=recursive,
-        include=include,
-        exclude=exclude,
-        hidden=hidden,
-        takes_urls=True,
-        skip_folders=() if is_url(out) or out == STDOUT else (Path(out),),
-    )
-    (talk.say if listing.ignored else talk.detail)(listing.summary())
-    camera = camera_options(
-        context,
-        focal=focal,
-        focal_mm=focal_mm,
-        sensor_width=sensor_width,
-        focal_35mm=focal_35mm,
-        fov=fov,
-        intrinsics=intrinsics,
-        exif_json=exif_json,
-        sensor_db=sensor_db,
-        require_focal=require_focal,
-    )
+    if output.out == STDOUT and run.dry_run:
+        raise UsageError("--dry-run shows a plan and --out - writes an image to stdout", hint="leave one out")
+    messages = report.start()
+    photos = inputs.listing(messages, skip_folders=results_inside(output.out), takes_urls=True).photos
+    sources = camera.sources(context, require_focal=camera.require_focal)
     from m3d_cli.formats.previews import PreviewStyle
-    from m3d_cli.models.registry import choose_weights
-    from m3d_cli.models.spec import model_spec
-    from m3d_cli.pipeline.plan import parse_formats, plan
+    from m3d_cli.pipeline.plan import parse_formats
     from m3d_cli.pipeline.settings import Settings
 
-    spec = model_spec(options.choose_model(model, talk, weights))
+    spec, weights = network.chosen(messages)
     settings = Settings(
         model=spec,
-        weights=choose_weights(spec, weights),
-        formats=parse_formats(formats),
-        png_scale=png_scale,
-        preview=PreviewStyle(colour_map, vmin, vmax),
-        max_depth=max_depth,
-        precision=precision,
-        backend=backend,
-        camera=camera,
+        weights=weights,
+        formats=parse_formats(output.formats),
+        png_scale=output.png_scale,
+        preview=PreviewStyle(output.colour_map, output.vmin, output.vmax),
+        max_depth=output.max_depth,
+        precision=network.precision,
+        backend=network.backend,
+        camera=sources,
     )
-    remote = remote_out(out)
-    folder = Path(out) if remote is None else remote.local
-    order = Order(
-        jobs=plan(listing.photos, folder, settings.formats, keep_extension),
-        settings=settings,
-        engine=EngineChoice.among(devices, device, precision, batch_size, backend),
-        ray=ray_choice(engine, ray_address, ray_actors, device, devices),
-        same_camera=same_camera,
-        overwrite=overwrite,
-        most_failures=1 if fail_fast else max_failures,
-        exit_zero=exit_zero,
-        as_json=as_json,
-        remote=remote,
-    ).part(shard)
-    refuse_remote(order, dry_run=dry_run)
-    if out == STDOUT:
-        return run_to_stdout(order, talk)
-    if dry_run:
-        return show_plan(order.jobs, settings, shared_focal(order), overwrite=overwrite, as_json=as_json, talk=talk)
-    return run_into_folder(order, folder, talk)
+    run_photos(photos, settings, camera, output, network, run, report, messages)

@@ -8,12 +8,11 @@ import sys
 from importlib.util import find_spec
 
 from m3d_cli import __version__
-from m3d_cli.cli import options
-from m3d_cli.cli.console import write_line
-from m3d_cli.cli.running import ENGINES, LOCAL
+from m3d_cli.cli.option_groups import Json
+from m3d_cli.cli.streams import write_line
 
 
-def doctor(as_json: options.Json = False) -> None:
+def doctor(as_json: Json = False) -> None:
     """Show versions, devices, precision, formats and where the weights are."""
     facts = _facts()
     if as_json:
@@ -31,6 +30,7 @@ def _facts() -> dict[str, str | list[str]]:
     from m3d_cli.models.onnx_file import AUTO, BACKENDS
     from m3d_cli.models.store import weights_folder
     from m3d_cli.pipeline.journal import can_lock
+    from m3d_cli.pipeline.workers import ENGINES, LOCAL
 
     weights = [f"{name} {entry(name).status}" for name in names()]
     return {

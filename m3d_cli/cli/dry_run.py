@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import typer
 
-from m3d_cli.cli.console import Talk, one_line, write_line
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.streams import one_line, write_line
 from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError
 
 if TYPE_CHECKING:
     from m3d_cli.intrinsics.ladder import FocalEstimate
-    from m3d_cli.pipeline.plan import Job
-    from m3d_cli.pipeline.resume import Shared, Task
+    from m3d_cli.pipeline.resume import Task
+    from m3d_cli.pipeline.run_plan import RunPlan
     from m3d_cli.pipeline.settings import Settings
 
 
@@ -35,33 +35,24 @@ class _Prospect:
     asks_picture: bool = False
 
 
-def show_plan(
-    jobs: Sequence[Job],
-    settings: Settings,
-    shared: Sequence[Shared] | None,
-    *,
-    overwrite: bool,
-    as_json: bool,
-    talk: Talk,
-) -> None:
-    """One line a photo on standard output; leaves with the code that the run would end with, as far as headers tell."""
+def show_plan(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
+    """One line per photo on standard output; exits with the code of the run, as far as headers predict it."""
     from m3d_cli.pipeline.journal import Journal
     from m3d_cli.pipeline.resume import tasks
 
     found: Counter[str] = Counter()
     errors: list[M3dError] = []
-    # A part of a run may be empty.
-    planned = tasks(jobs, settings, Journal.peek(jobs[0].out), shared, overwrite=overwrite) if jobs else ()
-    for task in planned:
-        prospect = _prospect(task, settings)
+    journal = Journal.peek(plan.folder)
+    for task in tasks(plan.jobs, plan.settings, journal, plan.shared_focal(), overwrite=plan.overwrite):
+        prospect = _prospect(task, plan.settings)
         found[prospect.status] += 1
         write_line(_json(prospect) if as_json else _text(prospect))
         if prospect.error is not None:
             errors.append(prospect.error)
-            talk.error(str(prospect.error))
+            messages.error(str(prospect.error))
     words = {"todo": "to do", "done": "already done", "error": "not possible"}
     counts = ", ".join(f"{found[status]} {word}" for status, word in words.items() if found[status])
-    talk.say(f"{len(jobs)} photo{'' if len(jobs) == 1 else 's'}: {counts}; nothing was written")
+    messages.say(f"{len(plan.jobs)} photo{'' if len(plan.jobs) == 1 else 's'}: {counts}; nothing was written")
     if errors:
         raise typer.Exit(exit_code_of(error.exit_code for error in errors))
 
@@ -70,7 +61,7 @@ def _prospect(task: Task, settings: Settings) -> _Prospect:
     from m3d_cli.pipeline.resume import focal_of
 
     try:
-        estimate = focal_of(task, settings.camera)
+        estimate = focal_of(task.job.photo, task.shared, settings.camera)
     except M3dError as error:
         return _Prospect(task, "error", error=error)
     asks = settings.asks_picture(estimate, is_shared=task.shared is not None)

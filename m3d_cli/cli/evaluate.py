@@ -3,155 +3,161 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from m3d_cli.cli import options
-from m3d_cli.cli.console import Talk, write_line
-from m3d_cli.cli.progress import progress
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.grouping import given, grouped, option
+from m3d_cli.cli.option_groups import OUTPUT, Device, Model, NetworkFile, Precision, Quiet, Weights
+from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.datasets.frame import Frame
     from m3d_cli.datasets.selection import Selection
-    from m3d_cli.evaluation.benchmark import Network
     from m3d_cli.evaluation.compare import Comparison
     from m3d_cli.evaluation.results import Run
-    from m3d_cli.evaluation.scoring import ImageScores, Predict, Protocol
+    from m3d_cli.evaluation.scoring import Protocol
 
 # Some frames could not be scored.
 FAILED_EXIT = 3
 FORMATS = ("text", "markdown", "csv", "json")
 _DATA = "Data"
 _SCORES = "Scores"
-_RESULT = "Result"
 
 evaluate = typer.Typer(help="Score depth on annotated frames.", invoke_without_command=True)
 
 
-@evaluate.callback()
-def score(
-    context: typer.Context,
-    data: Annotated[
-        Path | None, typer.Option("--data", help="Folder of annotated frames.", rich_help_panel=_DATA)
-    ] = None,
+@dataclass(frozen=True, slots=True)
+class DataOptions:
+    """Which frames, and whose depth maps."""
+
+    PANEL: ClassVar[str] = _DATA
+
+    data: Annotated[Path | None, option("Folder of annotated frames.", "--data")] = None
     layout: Annotated[
         str,
-        typer.Option(
-            "--layout",
-            help="rgbd, annotations, nyu, kitti, scannet, diode, ibims, eth3d, 7scenes, nuscenes, ddad, tum, hypersim, "
+        option(
+            "rgbd, annotations, nyu, kitti, scannet, diode, ibims, eth3d, 7scenes, nuscenes, ddad, tum, hypersim, "
             "vkitti.",
-            rich_help_panel=_DATA,
+            "--layout",
         ),
-    ] = "rgbd",
+    ] = "rgbd"
     sources: Annotated[
         str,
-        typer.Option(
+        option(
+            "Sources to score, separated by commas; NAME:SPLIT takes one split. Default: all, or the benchmark's.",
             "--sources",
-            help="Sources to score, by commas; NAME:SPLIT takes one split. Without it all, or the benchmark's split.",
-            rich_help_panel=_DATA,
         ),
-    ] = "",
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="First N frames only.", rich_help_panel=_DATA)
-    ] = None,
+    ] = ""
+    limit: Annotated[int | None, option("First N frames only.", "--limit", metavar="N", min=1)] = None
     pred: Annotated[
         Path | None,
-        typer.Option(
-            "--pred",
-            help="Folder of depth maps named like the frames (npy, npz, 16-bit PNG), instead of a network.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
+        option("Folder of depth maps named like the frames (npy, npz, 16-bit PNG), instead of a network.", "--pred"),
+    ] = None
     pred_scale: Annotated[
         float | None,
-        typer.Option(
-            "--pred-scale",
-            metavar="N",
-            help="Units a metre of predicted PNGs that do not say it themselves.",
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
+        option("Units per metre of predicted PNGs that do not say it themselves.", "--pred-scale", metavar="N"),
+    ] = None
+
+    def selection(self) -> Selection:
+        """The frames to score."""
+        from m3d_cli.datasets.layouts import find_layout
+        from m3d_cli.datasets.selection import SourceChoice, require_unique, select_frames
+
+        assert self.data is not None  # noqa: S101 - checked before
+        choices = [SourceChoice.parse(text) for text in self.sources.split(",") if text.strip()]
+        selection = select_frames(find_layout(self.layout), self.data, choices, self.limit)
+        require_unique(selection.frames)
+        return selection
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """What is scored, and how."""
+
+    PANEL: ClassVar[str] = _SCORES
+
     preset: Annotated[
         str | None,
-        typer.Option(
+        option(
+            "Protocol: nyu-eigen, kitti-eigen, kitti-garg, diode, eth3d, ibims, nuscenes, scannet, 7scenes.",
             "--preset",
             metavar="NAME",
-            help="Protocol: nyu-eigen, kitti-eigen, kitti-garg, diode, eth3d, ibims, nuscenes, scannet, 7scenes.",
-            rich_help_panel=_SCORES,
         ),
-    ] = None,
-    align: Annotated[
-        str, typer.Option("--align", help="Any of none, median, scale-shift.", rich_help_panel=_SCORES)
-    ] = "none,median",
-    also: Annotated[str, typer.Option("--also", help="Any of boundary, normals, cloud.", rich_help_panel=_SCORES)] = "",
-    workers: Annotated[
-        int, typer.Option("--workers", min=0, help="Threads that score; 0 for one a core.", rich_help_panel=_SCORES)
-    ] = 0,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", "-o", help="Folder for scores (JSON, JSONL, tables, page).", rich_help_panel=_RESULT),
-    ] = None,
+    ] = None
+    align: Annotated[str, option("Any of none, median, scale-shift.", "--align")] = "none,median"
+    also: Annotated[str, option("Any of boundary, normals, cloud.", "--also")] = ""
+    workers: Annotated[int, option("Threads that score; 0 for one per core.", "--workers", min=0)] = 0
+
+    def protocol(self) -> Protocol:
+        """The same for the scoring."""
+        from m3d_cli.evaluation.alignment import parse_alignments
+        from m3d_cli.evaluation.extras import parse_extras
+        from m3d_cli.evaluation.presets import find_preset
+        from m3d_cli.evaluation.scoring import Protocol
+
+        return Protocol(find_preset(self.preset), parse_alignments(self.align), parse_extras(self.also))
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOptions:
+    """Where the result goes."""
+
+    PANEL: ClassVar[str] = OUTPUT
+
+    out: Annotated[Path | None, option("Folder for scores (JSON, JSONL, tables, page).", "--out", "-o")] = None
     save_pred: Annotated[
-        Path | None,
-        typer.Option("--save-pred", help="Keep the network's depth here; found again, used.", rich_help_panel=_RESULT),
-    ] = None,
-    worst: Annotated[
-        int, typer.Option("--worst", metavar="N", min=0, help="Pictures on the page.", rich_help_panel=_RESULT)
-    ] = 10,
-    table: Annotated[
-        str, typer.Option("--format", help="text, markdown, csv or json.", rich_help_panel=_RESULT)
-    ] = "text",
-    with_published: Annotated[
-        bool, typer.Option("--with-published", help="Also what papers print for this data.", rich_help_panel=_RESULT)
-    ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="One JSON object instead of the table.", rich_help_panel=_RESULT)
-    ] = False,
-    quiet: options.Quiet = False,
+        Path | None, option("Keep the network's depth here; reused when it exists.", "--save-pred")
+    ] = None
+    worst: Annotated[int, option("Images on the page.", "--worst", metavar="N", min=0)] = 10
+    table: Annotated[str, option("text, markdown, csv or json.", "--format")] = "text"
+    with_published: Annotated[bool, option("Also what papers print for this data.", "--with-published")] = False
+    as_json: Annotated[bool, option("One JSON object instead of the table.", "--json")] = False
+
+    @property
+    def shape(self) -> str:
+        """The form of the table."""
+        return "json" if self.as_json else self.table
+
+
+@evaluate.callback()
+@grouped
+def score(
+    context: typer.Context,
+    *,
+    frames: DataOptions,
+    scores: ScoreOptions,
+    result: ResultOptions,
+    model: Model = None,
+    weights: Weights = None,
+    device: Device = "auto",
+    precision: Precision = "auto",
+    quiet: Quiet = False,
 ) -> None:
     """Score metric depth on frames with measured depth: as it is, and after alignment; per source and in all."""
     if context.invoked_subcommand is not None:
         return
-    shape = "json" if as_json else table
-    _check(data, pred, shape, alone=not _said(context, "model", "weights", "save_pred"), pred_scale=pred_scale)
-    assert data is not None  # noqa: S101 - checked above
-    from m3d_cli.evaluation.predictions import open_predictions
-    from m3d_cli.evaluation.results import Run
-    from m3d_cli.inference.photo import available_cores
+    _check(frames, result.shape, alone=not given(context, "model", "weights", "save_pred"))
+    assert frames.data is not None  # noqa: S101 - checked above
+    from m3d_cli.evaluation.score_run import ScoredData
 
-    talk = Talk(quiet=quiet)
-    protocol = _protocol(preset, align, also)
-    selection = _selection(data, layout, sources, limit)
-    frames = selection.frames
-    predict: Predict
-    if pred is not None:
-        predict = open_predictions(pred, frames, data, pred_scale).read
-        images = _score(frames, predict, protocol, workers or available_cores(), quiet=quiet)
-        run = Run(layout, "pred", str(pred), protocol, images, selection=selection)
+    messages = Messages(quiet=quiet)
+    data = ScoredData(frames.data, frames.layout, frames.selection(), scores.protocol())
+    if frames.pred is not None:
+        scored = data.score_predictions(frames.pred, frames.pred_scale, scores.workers, messages)
     else:
-        from m3d_cli.evaluation.benchmark import kept_in
-
-        network = _network(options.choose_model(model, talk), weights, device, precision)
-        predict = network.load() if save_pred is None else kept_in(save_pred, network, layout, data)
-        images = _score(frames, predict, protocol, 1, quiet=quiet)
-        sha256, size = network.weights.sha256, network.input_size
-        run = Run(layout, "model", network.spec.name, protocol, images, sha256, size, selection)
-    _show(run, shape, with_published, talk)
-    if out is not None:
+        name = NetworkFile(model, weights).model_name(messages)
+        scored = data.score_network(name, weights, device, precision, result.save_pred, messages)
+    _show(scored.run, result.shape, result.with_published, messages)
+    if result.out is not None:
         from m3d_cli.evaluation.report import write_report
 
-        write_report(run, frames, predict, out, worst)
-        talk.say(f"scores: {out}")
-    if any(image.error for image in images):
+        write_report(scored.run, data.selection.frames, scored.predict, result.out, result.worst)
+        messages.say(f"scores: {result.out}")
+    if any(image.error for image in scored.run.images):
         raise typer.Exit(FAILED_EXIT)
 
 
@@ -184,73 +190,30 @@ def compare(
 
 def _warn_of_comparison(found: Comparison) -> None:
     """Tell what the verdict leaves out."""
-    talk = Talk()
+    messages = Messages()
     for side, names in (("A", found.only_a), ("B", found.only_b)):
         if names:
-            talk.warn(f"{len(names)} pictures are only in {side} and left out, such as {', '.join(names[:3])}")
+            messages.warn(f"{len(names)} pictures are only in {side} and left out, such as {', '.join(names[:3])}")
     if found.drawn == "pictures":
-        talk.warn(f"too few scenes ({found.clusters}) to speak of others: the interval holds for these only")
+        messages.warn(f"too few scenes ({found.clusters}) to speak of others: the interval holds for these only")
 
 
-def _check(data: Path | None, pred: Path | None, shape: str, *, alone: bool, pred_scale: float | None) -> None:
+def _check(frames: DataOptions, shape: str, *, alone: bool) -> None:
     """Raise UsageError for options that contradict one another."""
-    if data is None:
+    if frames.data is None:
         raise UsageError("no data named", hint="m3d eval --data DIR, or m3d eval compare A B")
     if shape not in FORMATS:
         raise UsageError(f"format {shape} is unknown", hint=f"one of {', '.join(FORMATS)}")
-    if pred is not None and not alone:
-        raise UsageError("--pred scores depth maps that exist", hint="leave out --model, --weights and --save-pred")
-    if pred is None and pred_scale is not None:
+    if frames.pred is not None and not alone:
+        raise UsageError("--pred scores existing depth maps", hint="leave out --model, --weights and --save-pred")
+    scale = frames.pred_scale
+    if frames.pred is None and scale is not None:
         raise UsageError("--pred-scale goes with --pred", hint="name the folder of predictions")
-    if pred_scale is not None and not 0 < pred_scale < float("inf"):
-        raise UsageError(f"--pred-scale {pred_scale} is not a positive number", hint="units a metre, such as 1000")
+    if scale is not None and not 0 < scale < float("inf"):
+        raise UsageError(f"--pred-scale {scale} is not a positive number", hint="units per metre, such as 1000")
 
 
-def _said(context: typer.Context, *names: str) -> bool:
-    """Whether one of these options is on the command line; what the environment says is for other runs."""
-    sources = (context.get_parameter_source(name) for name in names)
-    return any(source is not None and source.name == "COMMANDLINE" for source in sources)
-
-
-def _protocol(preset: str | None, align: str, also: str) -> Protocol:
-    from m3d_cli.evaluation.alignment import parse_alignments
-    from m3d_cli.evaluation.extras import parse_extras
-    from m3d_cli.evaluation.presets import find_preset
-    from m3d_cli.evaluation.scoring import Protocol
-
-    return Protocol(find_preset(preset), parse_alignments(align), parse_extras(also))
-
-
-def _selection(data: Path, layout: str, sources: str, limit: int | None) -> Selection:
-    from m3d_cli.datasets.layouts import find_layout
-    from m3d_cli.datasets.selection import SourceChoice, require_unique, select_frames
-
-    choices = [SourceChoice.parse(text) for text in sources.split(",") if text.strip()]
-    selection = select_frames(find_layout(layout), data, choices, limit)
-    require_unique(selection.frames)
-    return selection
-
-
-def _network(name: str, weights: Path | None, device: str, precision: str) -> Network:
-    from m3d_cli.evaluation.benchmark import Network
-
-    return Network.choose(name, weights, device, precision)
-
-
-def _score(
-    frames: Sequence[Frame], predict: Predict, protocol: Protocol, workers: int, *, quiet: bool
-) -> tuple[ImageScores, ...]:
-    from m3d_cli.evaluation.scoring import score_frames
-
-    images = []
-    with progress(len(frames), quiet=quiet) as advance:
-        for image in score_frames(frames, predict, protocol, workers):
-            images.append(image)
-            advance()
-    return tuple(images)
-
-
-def _show(run: Run, shape: str, with_published: bool, talk: Talk) -> None:
+def _show(run: Run, shape: str, with_published: bool, messages: Messages) -> None:
     """The result on standard output; how it was made, and what papers print, beside it."""
     from m3d_cli.evaluation.doubts import doubts
     from m3d_cli.evaluation.report import published_table
@@ -260,15 +223,15 @@ def _show(run: Run, shape: str, with_published: bool, talk: Talk) -> None:
     makers = {"json": json_line, "csv": csv_table, "markdown": markdown_table, "text": text_table}
     write_line(makers[shape](run).rstrip("\n"))
     for line in protocol_lines(run.protocol.preset, run.protocol.alignments):
-        talk.say(line)
+        messages.say(line)
     for doubt in doubts(run):
-        talk.warn(doubt)
+        messages.warn(doubt)
     if not with_published:
         return
     published = published_table(run, in_markdown=shape == "markdown")
     if not published:
-        talk.warn(f"no published numbers for layout {run.layout}")
+        messages.warn(f"no published numbers for layout {run.layout}")
     elif shape in ("text", "markdown"):
         write_line(f"\n{published}")
     else:
-        talk.say(published)
+        messages.say(published)

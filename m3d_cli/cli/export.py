@@ -8,8 +8,10 @@ from typing import Annotated
 
 import typer
 
-from m3d_cli.cli import options
-from m3d_cli.cli.console import Talk, write_line
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.grouping import grouped
+from m3d_cli.cli.option_groups import Json, NetworkFile, Quiet
+from m3d_cli.cli.streams import write_line
 
 export = typer.Typer(help="Networks for other programs to run.", no_args_is_help=True)
 
@@ -25,12 +27,13 @@ def _export() -> None:
 
 
 @export.command("onnx")
+@grouped
 def onnx(
-    model: options.Model = None,
-    weights: options.Weights = None,
+    *,
+    network: NetworkFile,
     out: Out = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Write a network as ONNX: 8-bit RGB values in, canonical depth, confidence and normals out, any batch size.
 
@@ -42,17 +45,17 @@ def onnx(
     from m3d_cli.models.spec import model_spec
     from m3d_cli.models.weights import load_weights
 
-    talk = Talk(quiet)
-    spec = model_spec(options.choose_model(model, talk))
-    chosen = choose_weights(spec, weights)
+    messages = Messages(quiet)
+    spec = model_spec(network.model_name(messages))
+    chosen = choose_weights(spec, network.weights)
     chosen.check()
-    network = create_model(spec.name)
+    made = create_model(spec.name)
     if chosen.path is not None:
-        load_weights(network, chosen.path)
-    report = export_onnx(network, spec, chosen.sha256, out or Path(f"{spec.name}.onnx"))
+        load_weights(made, chosen.path)
+    report = export_onnx(made, spec, chosen.sha256, out or Path(f"{spec.name}.onnx"))
     for name, difference in report.differences.items():
         kind = "relative" if name == "depth" else "absolute"
-        talk.say(f"{name}: largest {kind} difference to torch {difference:.2g}")
+        messages.say(f"{name}: largest {kind} difference to torch {difference:.2g}")
     if as_json:
         fields = {"path": str(report.path), "bytes": report.size, "model": spec.name, "weights_sha256": chosen.sha256}
         return write_line(json.dumps({**fields, "largest_difference": report.differences}))

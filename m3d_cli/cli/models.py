@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from m3d_cli.cli import options
-from m3d_cli.cli.console import write_line
+from m3d_cli.cli.option_groups import Json
+from m3d_cli.cli.streams import write_line
 from m3d_cli.cli.weights import size_of
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from m3d_cli.models.spec import ModelSpec
 
 
-def models(as_json: options.Json = False) -> None:
+def models(as_json: Json = False) -> None:
     """List the networks: installed or not, size, licence, accuracy, weaknesses."""
     from m3d_cli.models.catalogue import entry
     from m3d_cli.models.spec import SPECS

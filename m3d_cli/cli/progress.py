@@ -6,9 +6,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol
 
-from m3d_cli.cli.console import Talk, is_talking_to_a_person, stderr_console
+from m3d_cli.cli.streams import is_talking_to_a_person, stderr_console, write_message
+from m3d_cli.reporter import Advance
 
 # A plain line comes when both have passed, so that a log of a long run stays short.
 LINE_SECONDS = 30.0
@@ -18,13 +18,6 @@ LINE_SHARE = 0.05
 PACE_PHOTOS = 200
 
 Clock = Callable[[], float]
-
-
-class Advance(Protocol):
-    """To be called after each photo."""
-
-    def __call__(self, *, worked: bool = True) -> None:
-        """One photo more is through; not ``worked`` on when an earlier run had done it."""
 
 
 class Pace:
@@ -71,7 +64,7 @@ def progress(total: int, *, quiet: bool) -> Iterator[Advance]:
         yield _silent
         return
     if not is_talking_to_a_person():
-        yield PlainProgress(total, Talk().say).advance
+        yield PlainProgress(total, write_message).advance
         return
     with _bar(total) as advance:
         yield advance

@@ -6,7 +6,7 @@ import json
 
 import typer
 
-from m3d_cli.cli.console import write_line
+from m3d_cli.cli.streams import write_line
 
 schema = typer.Typer(help="JSON Schemas of the files that m3d reads.", no_args_is_help=True)
 

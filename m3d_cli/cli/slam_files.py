@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from m3d_cli.cli import options, sequences
-from m3d_cli.cli.camera_flags import camera_options
-from m3d_cli.cli.console import Talk, show_log, write_line
-from m3d_cli.cli.progress import progress
-from m3d_cli.cli.running import EngineChoice
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.grouping import grouped, option
+from m3d_cli.cli.option_groups import Json, MessageOptions, NetworkOptions, Quiet, SharedCameraOptions
+from m3d_cli.cli.sequence_options import TOLERANCE, FolderOutput, PosedInput, Tolerance, exit_with_damaged
+from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,28 +22,19 @@ if TYPE_CHECKING:
     from m3d_cli.trajectory import Trajectory
 
 
-def write_trajectory(trajectory: Trajectory, target: Path, name: str) -> None:
-    """``name.txt`` as TUM has it, and ``name.kitti.txt``."""
-    from m3d_cli.atomic import write_bytes
-    from m3d_cli.formats.trajectories import encode_kitti, encode_tum
-
-    comments = () if trajectory.timed else ("times count the frames",)
-    write_bytes(target / f"{name}.txt", encode_tum(trajectory, comments))
-    write_bytes(target / f"{name}.kitti.txt", encode_kitti(trajectory))
-
-
 def evaluate(
     estimate: Annotated[Path, typer.Argument(metavar="ESTIMATE", help="Trajectory to be judged.")],
-    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Trajectory it is held against.")],
+    truth: Annotated[Path, typer.Argument(metavar="TRUTH", help="Trajectory to compare with.")],
     alignment: Annotated[str, typer.Option("--align", metavar="NAME", help="none, origin, se3 or sim3.")] = "se3",
-    tolerance: sequences.Tolerance = sequences.TOLERANCE,
+    tolerance: Tolerance = TOLERANCE,
     frames: Annotated[int, typer.Option(metavar="N", min=1, help="Frames of a motion for RPE.")] = 1,
     lengths: Annotated[
-        str | None, typer.Option(metavar="LIST", help="Metres of way for t_rel and r_rel; KITTI's are 100,...,800.")
+        str | None,
+        typer.Option(metavar="LIST", help="Metres for t_rel and r_rel; KITTI's are 100,...,800."),
     ] = None,
-    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="PNG of both ways and the error.")] = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+    plot: Annotated[Path | None, typer.Option(metavar="FILE", help="PNG of both trajectories and the error.")] = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """APE, RPE and KITTI's drift of a trajectory, with the alignment named; se3 keeps its metric scale."""
     from m3d_cli.evaluation.trajectory_scores import KITTI_LENGTHS, score_trajectory
@@ -52,7 +43,7 @@ def evaluate(
 
     way = _alignment(alignment)
     mine, theirs = associate(read_trajectory(estimate), read_trajectory(truth), tolerance)
-    Talk(quiet).say(f"{len(theirs)} poses matched, alignment {way}")
+    Messages(quiet).say(f"{len(theirs)} poses matched, alignment {way}")
     ways = KITTI_LENGTHS if lengths is None else _metres(lengths)
     scores = score_trajectory(mine, theirs, way, frames=frames, lengths=ways)
     if plot is not None:
@@ -60,55 +51,41 @@ def evaluate(
     write_line(json.dumps(asdict(scores)) if as_json else _text(scores))
 
 
+@dataclass(frozen=True, slots=True)
+class ExportOutput(FolderOutput):
+    """The folder of the export and its form."""
+
+    kind: Annotated[
+        str, option("nerfstudio, colmap, colmap-binary, open3d or 7scenes.", "--format", metavar="NAME")
+    ] = "nerfstudio"
+    size: Annotated[int, option("Longer side of the frames.", "--size", metavar="PX", min=32)] = 1600
+
+
+@grouped
 def export(
     context: typer.Context,
-    paths: options.Paths = None,
-    recursive: options.Recursive = False,
-    poses: sequences.Poses = None,
-    depth: sequences.Depth = None,
-    depth_scale: sequences.DepthScale = 1000.0,
-    layout: sequences.LayoutName = None,
-    times: sequences.Times = None,
-    tolerance: sequences.Tolerance = sequences.TOLERANCE,
-    size: sequences.Size = 1600,
-    focal: options.Focal = None,
-    focal_35mm: options.Focal35 = None,
-    fov: options.Fov = None,
-    intrinsics: options.IntrinsicsFile = None,
-    same_camera: options.SameCamera = False,
-    kind: Annotated[
-        str, typer.Option("--format", metavar="NAME", help="nerfstudio, colmap, colmap-binary, open3d or 7scenes.")
-    ] = "nerfstudio",
-    out: sequences.Out = None,
-    model: options.Model = None,
-    weights: options.Weights = None,
-    device: options.Device = "auto",
-    precision: options.Precision = "auto",
-    batch_size: options.BatchSize = None,
-    backend: options.Backend = "auto",
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    *,
+    inputs: PosedInput,
+    camera: SharedCameraOptions,
+    output: ExportOutput,
+    network: NetworkOptions,
+    report: MessageOptions,
 ) -> None:
     """Write photos, metric depth and poses as a folder that nerfstudio, COLMAP or Open3D opens."""
-    talk = Talk(quiet, verbose)
-    show_log(verbose=verbose)
-    target = sequences.required_out(out, "m3d slam export")
-    chosen = _format(kind)
-    trajectory = sequences.read_poses(poses, "m3d slam export")
-    camera = camera_options(context, focal=focal, focal_35mm=focal_35mm, fov=fov, intrinsics=intrinsics)
-    camera = sequences.with_pose_intrinsics(camera, poses)
-    choice = sequences.FrameChoice(paths, recursive, depth, depth_scale, layout, times, target)
-    network = sequences.NetworkChoice(model, weights, EngineChoice(device, precision, batch_size, backend))
-    frames = sequences.find_frames(choice, camera, network, same_camera=same_camera, talk=talk)
-    posed = sequences.read_posed(frames, trajectory, tolerance, talk)
+    messages = report.start()
+    folder = output.folder("m3d slam export")
+    chosen = _format(output.kind)
+    poses = inputs.poses_file("m3d slam export")
+    sources = camera.sources(context)
+    posed = inputs.open_posed(poses, folder, sources, network, messages, same_camera=camera.same_camera)
     from m3d_cli.sequences.export import export as write
 
-    with progress(len(posed.frames), quiet=quiet) as advance:
-        beyond = write(posed, chosen, target, size, advance)
+    with messages.progress(len(posed.frames)) as advance:
+        beyond = write(posed, chosen, folder, output.size, advance)
     if beyond:
-        talk.warn(f"{beyond} pixels lie beyond what 16-bit millimetres hold, and are unknown in the depth written")
-    write_line(str(target))
-    sequences.end_with_damaged(posed.damaged)
+        messages.warn(f"{beyond} pixels lie beyond what 16-bit millimetres hold, and are unknown in the depth written")
+    write_line(str(folder))
+    exit_with_damaged(posed.damaged)
 
 
 def _alignment(name: str) -> Alignment:

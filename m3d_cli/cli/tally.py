@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from m3d_cli.cli.console import Talk
+from m3d_cli.cli.console import Messages
 from m3d_cli.errors import FocalError, PhotoError
 
 if TYPE_CHECKING:
@@ -59,20 +59,20 @@ class Tally:
         """0, or that of the failures."""
         return exit_code_of(self._failures)
 
-    def tell(self, talk: Talk) -> None:
+    def report(self, messages: Messages) -> None:
         """One warning about unknown focal lengths, one about empty clouds, one about the rest, and the summary."""
         if self._assumed:
             share = f"{self._assumed} of {self.planned} photos"
-            talk.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
+            messages.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
         if self._estimated:
             share = f"{self._estimated} of {self.planned} photos"
-            talk.warn(f"{share}: focal length told by the picture alone, see focal_rel_sigma in the sidecars")
+            messages.warn(f"{share}: focal length told by the picture alone, see focal_rel_sigma in the sidecars")
         if self._empty:
             share = f"{self._empty} of {self.planned} photos"
-            talk.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence, --stride and --keep-edges")
+            messages.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence, --stride and --keep-edges")
         if self._warned:
-            talk.say(f"{self._warned} photo{_s(self._warned)} with remarks: see the sidecars, or run with -v")
-        talk.say(self.summary())
+            messages.say(f"{self._warned} photo{_s(self._warned)} with remarks: see the sidecars, or run with -v")
+        messages.say(self.summary())
 
     def summary(self) -> str:
         """For example ``20 photos: 17 done, 2 already done, 1 failed in 12.3 s (1.4 photos/s)``."""

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from m3d_cli.cli.console import Talk, is_talking_to_a_person, write_line
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.streams import is_talking_to_a_person, write_line
 
 
 class FramesByDefault(TyperGroup):
@@ -59,7 +60,7 @@ def train(
             bar.update(progress.step - bar.n)
             bar.set_postfix_str(f"loss {progress.loss:.4f}", refresh=False)
             if bar.disable:
-                Talk(quiet=quiet).say(f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}")
+                Messages(quiet=quiet).say(f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}")
 
         weights = run_training(settings, out, choose_compute(device, "fp32").device, workers or _cores(), report)
     if _leads():

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from m3d_cli.cli import options
-from m3d_cli.cli.console import Talk, show_log, write_line
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.grouping import grouped
+from m3d_cli.cli.option_groups import Json, MessageOptions
+from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import WeightsError
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ ImportName = Annotated[
 
 
 @weights.command("list")
-def show_list(as_json: options.Json = False) -> None:
+def show_list(as_json: Json = False) -> None:
     """List the weights there are: installed or not, size, origin; with --json also checksum, licence and path."""
     from m3d_cli.models.catalogue import entry, names
 
@@ -59,39 +61,40 @@ def _json(entry: Entry) -> str:
 
 
 @weights.command("pull")
-def pull(names: Names, force: Force = False, quiet: options.Quiet = False, verbose: options.Verbose = False) -> None:
+@grouped
+def pull(names: Names, *, force: Force = False, report: MessageOptions) -> None:
     """Fetch published weights and install them; prints where they are. A broken download goes on where it stopped."""
     from m3d_cli.models.registry import BUNDLED, published_file
 
-    talk = _talk(quiet, verbose)
+    messages = report.start()
     for name in names:
         if name not in BUNDLED:
             published_file(name)
     for name in names:
-        write_line(str(_pull(name, force, talk)))
+        write_line(str(_pull(name, force, messages)))
 
 
-def _pull(name: str, force: bool, talk: Talk) -> Path:
+def _pull(name: str, force: bool, messages: Messages) -> Path:
     from m3d_cli.models.registry import BUNDLED
 
     if name in BUNDLED:
-        talk.say(f"{name}: comes with the package")
+        messages.say(f"{name}: comes with the package")
         return BUNDLED[name].path
     from m3d_cli.models.pull import pull as pull_one
 
-    _show_no_bars(talk)
-    return pull_one(name, talk.say, force=force).path
+    _show_no_bars(messages)
+    return pull_one(name, messages.say, force=force).path
 
 
-def _show_no_bars(talk: Talk) -> None:
-    if talk.quiet:
+def _show_no_bars(messages: Messages) -> None:
+    if messages.quiet:
         from huggingface_hub.utils import disable_progress_bars
 
         disable_progress_bars()
 
 
 @weights.command("verify")
-def verify(name: OptionalName = None, as_json: options.Json = False) -> None:
+def verify(name: OptionalName = None, as_json: Json = False) -> None:
     """Read every byte of installed weights and hold it against the published checksums."""
     failures = 0
     for each in [name] if name is not None else _names_to_verify():
@@ -99,7 +102,7 @@ def verify(name: OptionalName = None, as_json: options.Json = False) -> None:
             found, status = _verify(each), "ok"
         except WeightsError as error:
             found, status, failures = str(error), "failed", failures + 1
-            Talk().error(found)
+            Messages().error(found)
         row = {"name": each, "status": status, "found": found}
         write_line(json.dumps(row) if as_json else f"{each:15} {status}" + (f"  {found}" if status == "ok" else ""))
     if failures:
@@ -146,18 +149,14 @@ def _not_installed(name: str) -> WeightsError:
 
 
 @weights.command("import")
+@grouped
 def import_file(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A checkpoint: as published, or of your own.")],
+    *,
     name: ImportName = None,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
+    report: MessageOptions,
 ) -> None:
     """Install a checkpoint that was carried here by hand, for machines without a network; prints where it is."""
     from m3d_cli.models.install import import_checkpoint
 
-    write_line(str(import_checkpoint(file, name, _talk(quiet, verbose).say).path))
-
-
-def _talk(quiet: bool, verbose: bool) -> Talk:
-    show_log(verbose=verbose)
-    return Talk(quiet, verbose)
+    write_line(str(import_checkpoint(file, name, report.start().say).path))

@@ -1,4 +1,4 @@
-"""Which devices share a run, as ``--devices`` names them. Loads torch only to ask for all of them."""
+"""Devices by name, one or several that share a run. Loads torch only to list all of them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ _NAME = re.compile(r"\d{1,3}|cuda(:\d{1,3})?|cpu|mps")
 
 
 def parse_devices(text: str) -> tuple[str, ...]:
-    """``0,1`` or ``cuda:0,cuda:1`` or ``all`` (CUDA devices) to names; raises UsageError, or DeviceError where none is.
+    """``cuda:0,cuda:1``, ``0,1`` or ``all`` (CUDA devices) as names; raises UsageError, or DeviceError without any.
 
-    That a named device is here is seen when its process starts: the others go on without it.
+    Whether a device of a list exists is seen when its process starts: the others go on without it. A single name is
+    checked where its engine is created.
     """
     names = [name.strip().lower() for name in text.split(",") if name.strip()]
     if names == [ALL]:
         return _all()
     unknown = [name for name in names if not _NAME.fullmatch(name)]
-    if unknown or not names:
+    if not names or (unknown and len(names) > 1):
         raise UsageError(
-            f"--devices {text}: {', '.join(unknown) or 'nothing'} is no device", hint="for example 0,1 or all"
+            f"--device {text}: {', '.join(unknown) or 'nothing'} is no device", hint="for example cuda:0,cuda:1 or all"
         )
     return tuple(f"cuda:{name}" if name.isdigit() else name for name in names)
 
@@ -32,5 +33,5 @@ def _all() -> tuple[str, ...]:
 
     count = torch.cuda.device_count()
     if not count:
-        raise DeviceError(f"--devices {ALL}: no CUDA device is here", hint="leave it out; see m3d doctor")
+        raise DeviceError(f"--device {ALL}: no CUDA device is here", hint="leave it out; see m3d doctor")
     return tuple(f"cuda:{index}" for index in range(count))

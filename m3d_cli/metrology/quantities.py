@@ -79,6 +79,12 @@ POINTS_HINT = "points are pairs of pixels u,v, one after the other"
 TYPED_TOLERANCE = 0.005
 
 
+def check_unit_option(unit: str | None) -> None:
+    """Raise UsageError for an unknown unit."""
+    if unit is not None and unit not in UNITS:
+        raise UsageError(f"--unit {unit} is unknown", hint=f"one of {', '.join(UNITS)}")
+
+
 @dataclass(frozen=True, slots=True)
 class Measure:
     """One thing to measure.

@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from m3d_cli.errors import UsageError
+from m3d_cli.errors import NoInputError, UsageError
 from m3d_cli.photo_names import natural_key
 from m3d_cli.photos.remote import RemoteFile, find_remote, is_url
 from m3d_cli.photos.sniff import (
@@ -113,6 +113,26 @@ def read_list(source: str | Path, *, null_separated: bool = False) -> list[str]:
         raise UsageError(f"{source}: the list of files cannot be read: {error.strerror}") from error
     parts = data.split(b"\0") if null_separated else [line.rstrip(b"\r") for line in data.split(b"\n")]
     return [os.fsdecode(part) for part in parts if part]
+
+
+def find_photos(
+    paths: Sequence[str],
+    selection: Selection,
+    files_from: str | None = None,
+    *,
+    null_separated: bool = False,
+    takes_urls: bool = False,
+) -> Listing:
+    """The photos named; raises `NoInputError` when none exists, `UsageError` when none was named."""
+    if not paths and files_from is None:
+        raise UsageError("no photos named", hint="give files, folders or quoted globs, or --files-from")
+    listed = read_list(files_from, null_separated=null_separated) if files_from is not None else []
+    if not takes_urls and (urls := [text for text in (*paths, *listed) if is_url(text)]):
+        raise UsageError(f"{urls[0]}: this command reads local files", hint="m3d depth and m3d pointcloud take URLs")
+    listing = discover(paths, selection, listed=listed)
+    if not listing.photos:
+        raise NoInputError(f"no photos found: {listing.summary()}", hint="check the paths; --recursive goes deeper")
+    return listing
 
 
 class _Search:

@@ -28,10 +28,10 @@ UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to t
 
 
 @dataclass(frozen=True, slots=True)
-class CameraOptions:
+class CameraSources:
     """Everything the user may say about cameras; plain values, so it travels to worker processes.
 
-    ``from_picture`` asks the picture for its focal length whatever EXIF says.
+    ``from_image`` asks the picture for its focal length whatever EXIF says.
     """
 
     user: UserFocal = field(default_factory=UserFocal)
@@ -39,10 +39,10 @@ class CameraOptions:
     sidecar: ExifSidecar | None = None
     sensors: SensorTable = field(default_factory=SensorTable)
     require_focal: bool = False
-    from_picture: bool = False
+    from_image: bool = False
 
     def __post_init__(self) -> None:
-        if self.from_picture and (self.user.is_given or self.calibration is not None):
+        if self.from_image and (self.user.is_given or self.calibration is not None):
             raise UsageError("--focal estimate and another focal length contradict each other", hint="give one of them")
         if self.user.is_given and self.calibration is not None:
             raise UsageError("a focal length flag and --intrinsics contradict each other", hint="give one of them")
@@ -56,8 +56,8 @@ class CameraOptions:
         exif_json: Path | None = None,
         sensor_db: Path | None = None,
         require_focal: bool = False,
-        from_picture: bool = False,
-    ) -> CameraOptions:
+        from_image: bool = False,
+    ) -> CameraSources:
         """Options with the files read; raises `CalibrationError` for a bad one."""
         return cls(
             user=user or UserFocal(),
@@ -65,7 +65,7 @@ class CameraOptions:
             sidecar=read_exif_sidecar(exif_json) if exif_json else None,
             sensors=SensorTable(read_sensor_table(sensor_db) if sensor_db else ()),
             require_focal=require_focal,
-            from_picture=from_picture,
+            from_image=from_image,
         )
 
     @property
@@ -98,17 +98,17 @@ class LoadedPhoto:
     notes: tuple[str, ...] = ()
 
 
-def read_facts(path: Path, options: CameraOptions | None = None, relative: PurePath | None = None) -> PhotoFacts:
+def read_facts(path: Path, options: CameraSources | None = None, relative: PurePath | None = None) -> PhotoFacts:
     """Facts of a photo from its header alone.
 
     Raises `PhotoError`, `CalibrationError` for a calibration that cannot be of this photo, and `FocalError` when a
     focal length is required and unknown.
     """
-    options = options or CameraOptions()
+    options = options or CameraSources()
     info = read_info(path)
     exif = _exif(path, relative, options.sidecar)
     estimate = recover_focal(_focal_facts(path, relative, options, info, exif))
-    if options.require_focal and estimate.is_assumed and not options.from_picture:
+    if options.require_focal and estimate.is_assumed and not options.from_image:
         raise focal_required(path)
     return PhotoFacts(info, exif, estimate.with_warning(*_lens_warnings(path, estimate.camera)))
 
@@ -122,7 +122,7 @@ def focal_required(path: Path) -> FocalError:
 
 
 def read_camera(
-    path: Path, options: CameraOptions | None = None, relative: PurePath | None = None
+    path: Path, options: CameraSources | None = None, relative: PurePath | None = None
 ) -> tuple[Camera, FocalEstimate]:
     """Camera of the full upright picture (with its lens distortion), and how its focal length was found."""
     estimate = read_facts(path, options, relative).estimate
@@ -131,7 +131,7 @@ def read_camera(
 
 def load(
     path: Path,
-    options: CameraOptions | None = None,
+    options: CameraSources | None = None,
     *,
     relative: PurePath | None = None,
     estimate: FocalEstimate | None = None,
@@ -151,7 +151,7 @@ def load(
 
 def load_photo(
     path: Path,
-    options: CameraOptions | None = None,
+    options: CameraSources | None = None,
     *,
     relative: PurePath | None = None,
     estimate: FocalEstimate | None = None,
@@ -185,7 +185,7 @@ def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
 
 
 def _focal_facts(
-    path: Path, relative: PurePath | None, options: CameraOptions, info: PictureInfo, exif: ExifFacts
+    path: Path, relative: PurePath | None, options: CameraSources, info: PictureInfo, exif: ExifFacts
 ) -> FocalFacts:
     intrinsics, notes = _intrinsics(path, relative, options, info)
     sensor = options.sensors.find(exif.make, exif.model) if exif.focal_mm else None
@@ -202,7 +202,7 @@ def _focal_facts(
 
 
 def _intrinsics(
-    path: Path, relative: PurePath | None, options: CameraOptions, info: PictureInfo
+    path: Path, relative: PurePath | None, options: CameraSources, info: PictureInfo
 ) -> tuple[Camera | None, tuple[str, ...]]:
     if options.calibration is None:
         return None, ()

@@ -13,8 +13,7 @@ from m3d_cli.errors import NoInputError, OutputError
 from m3d_cli.formats.depth_folder import SIDECAR_SUFFIX, StoredDepth, load_depth, stored_sidecars, stored_source
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import UNDISTORTED, load
-from m3d_cli.pipeline.process_photo import Finished
-from m3d_cli.pipeline.resume import Task
+from m3d_cli.pipeline.products import Finished
 from m3d_cli.pipeline.settings import Settings
 
 
@@ -29,9 +28,8 @@ def stored_inputs(path: Path) -> tuple[PhotoFile, ...]:
     return found
 
 
-def read_back(task: Task, settings: Settings) -> Finished:
+def read_back(photo: PhotoFile, settings: Settings) -> Finished:
     """The depth of one photo from ``settings.stored``, its colours from the photo where that is the input."""
-    photo = task.job.photo
     stored = load_depth(stored_source(photo.path, photo.relative, settings.stored or Path()))
     image = None
     if not _is_depth(photo, stored):

@@ -6,7 +6,7 @@ import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -22,14 +22,17 @@ from m3d_cli.metrology.report.content import CameraNote, ModelNote, PhotoReport,
 from m3d_cli.metrology.report.drawing import LONGEST, annotated, jpeg_of
 from m3d_cli.metrology.request import Wish
 from m3d_cli.photos.decode import decode
+from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import UNDISTORTED, read_camera
 from m3d_cli.pipeline.existing_depth import read_back
 from m3d_cli.pipeline.journal import Outcome, Status
 from m3d_cli.pipeline.plan import Job
-from m3d_cli.pipeline.process_photo import Finished
-from m3d_cli.pipeline.resume import Task
-from m3d_cli.pipeline.runner import Ledger, Run, SharedEngine, prepared, read_photo
+from m3d_cli.pipeline.process_photo import prepared, read_photo
+from m3d_cli.pipeline.products import Finished
+from m3d_cli.pipeline.resume import Shared, Task
+from m3d_cli.pipeline.run_context import Ledger
 from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.shared_engine import SharedEngine
 from m3d_cli.pipeline.stage_times import Stages
 
 REPORT_SUFFIX = ".measure.json"
@@ -121,26 +124,27 @@ class Measured:
     error: M3dError | None
 
 
-def look(task: Task, settings: Settings, engine: SharedEngine, *, whole: bool = False) -> Sight:
-    """The photo of ``task`` with depth: read back where ``settings.stored`` says so, else from the network.
+def look(
+    photo: PhotoFile, shared: Shared | None, settings: Settings, engine: SharedEngine, *, whole: bool = False
+) -> Sight:
+    """A photo with its depth: read back where ``settings.stored`` says so, else from the network.
 
-    Its picture may be a reduced copy unless the ``whole`` of it is wanted.
+    Its image may be a reduced copy unless the ``whole`` of it is wanted.
     """
     if settings.stored is not None:
-        return _look_back(task, settings)
-    photo = task.job.photo
+        return _look_back(photo, settings)
     name = str(photo.relative)
-    loaded, canonical = prepared(read_photo(task, settings), task, settings, engine)
+    loaded, canonical = prepared(read_photo(photo, shared, settings), settings, engine, is_shared=shared is not None)
     made = engine.get().compute(canonical, settings.wanted)
     finished = Finished.computed(name, settings, loaded, canonical, made)
     at_least = None if whole else _shown_size(loaded.camera.width, loaded.camera.height)
     return Sight(name, finished, decode(photo.path, at_least).image, lens=Lens.of(loaded.estimate.camera))
 
 
-def _look_back(task: Task, settings: Settings) -> Sight:
-    """The photo of ``task``, or where it is not there its depth in colours, with stored depth."""
-    finished = read_back(task, settings)
-    photo, image = task.job.photo, finished.image
+def _look_back(photo: PhotoFile, settings: Settings) -> Sight:
+    """A photo, or where it is missing its depth in colours, with an existing depth map."""
+    finished = read_back(photo, settings)
+    image = finished.image
     if image is None:
         return Sight(finished.name, finished, render_depth(finished))
     notes, name = _size_notes(image, finished), str(photo.relative)
@@ -162,18 +166,20 @@ def render_depth(finished: Finished) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureRun(Run):
-    """A run that measures: ``wishes`` by the relative name of a photo."""
+class MeasureWork:
+    """Measurements on a photo, and their report; ``wishes`` by the relative name of a photo."""
 
-    wishes: Mapping[PurePosixPath, Wish] = field(default_factory=dict)
+    settings: Settings
+    engine: SharedEngine
+    journal: Ledger
+    wishes: Mapping[PurePosixPath, Wish]
 
-    def _work(self, task: Task, stages: Stages) -> Outcome:
-        job = task.job
+    def __call__(self, task: Task) -> Outcome:
+        """Measure on one photo and write its report; raises M3dError."""
+        job, stages = task.job, Stages()
         assert isinstance(job, MeasureJob)  # noqa: S101 - planned so
-        self._refuse_foreign_outputs(job)
-        self._check_stop()
         with stages.measured("decode"):
-            sight = look(task, self.settings, self.engine)
+            sight = look(job.photo, task.shared, self.settings, self.engine)
         measured = sight.measured(self.wishes[job.photo.relative])
         if measured.error is not None:
             raise measured.error

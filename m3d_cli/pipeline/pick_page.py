@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from m3d_cli import __version__
 from m3d_cli.atomic import write_bytes
-from m3d_cli.errors import M3dError, OutputError, UsageError
+from m3d_cli.errors import M3dError, OutputError, PhotoError, UsageError
 from m3d_cli.metrology.pick.items import page_items, page_unit
 from m3d_cli.metrology.pick.server import PickService
 from m3d_cli.metrology.quantities import OBJECTS
@@ -19,14 +20,20 @@ from m3d_cli.metrology.request import Refused, Wish, check_names, distinct, name
 from m3d_cli.metrology.spec.measurement_file import Sheet, SheetFile, sheet_of, validated
 from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.metrology.spec.toml import encode_toml
+from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.pipeline.journal import Journal
-from m3d_cli.pipeline.measure_photo import MeasureJob, Sight, measured_outcome, write_measured
+from m3d_cli.pipeline.measure_photo import MeasureJob, Sight, look, measured_outcome, write_measured
 from m3d_cli.pipeline.measure_reports import write_reports
-from m3d_cli.pipeline.measure_run import measure_tasks
+from m3d_cli.pipeline.measure_run import measure_tasks, plan_measuring
 from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.shared_engine import SharedEngine
 from m3d_cli.pipeline.stage_times import Stages
+from m3d_cli.pipeline.worker_processes import WorkerRecipe
+from m3d_cli.pipeline.workers import Workers
 
 SHEET_SUFFIX = ".sizes.toml"
+# Where the files go when no folder is given.
+USUAL_OUT = Path("measured")
 _PLACE = "the page"
 
 
@@ -77,6 +84,49 @@ def pick_start(job: MeasureJob, own: Wish, specs: Sequence[Path], unit: str | No
     is_all = shown is not None and [entry.match for entry in shown.entries] == [str(job.photo.relative)]
     start = PickStart(own, listed or Wish(), sources, saved.read_bytes() if is_all else None)
     return start if not start.not_shown else PickStart(own, start.listed, sources, None)
+
+
+@dataclass(frozen=True, slots=True)
+class PickSession:
+    """One photo for the page, what the page begins with, and how Save writes."""
+
+    job: MeasureJob
+    start: PickStart
+    settings: Settings
+    workers: Workers
+    formats: tuple[str, ...]
+    unit: str | None
+    overwrite: bool
+
+    @classmethod
+    def of(
+        cls,
+        photos: Sequence[PhotoFile],
+        own: Wish,
+        specs: Sequence[Path],
+        settings: Settings,
+        workers: Workers,
+        out: Path | None,
+        formats: tuple[str, ...],
+        unit: str | None,
+        *,
+        overwrite: bool,
+    ) -> PickSession:
+        """The session of the one photo; raises UsageError for more, PhotoError where it cannot be read."""
+        if len(photos) != 1:
+            raise UsageError(f"--pick takes one photo, not {len(photos)}", hint="name one photo")
+        (job,) = plan_measuring(photos, out or USUAL_OUT)
+        if job.photo.problem:
+            raise PhotoError(f"{job.photo.path}: {job.photo.problem}")
+        return cls(job, pick_start(job, own, specs, unit), settings, workers, formats, unit, overwrite)
+
+    def service(self) -> PickService:
+        """What the server needs, with the depth of the photo computed."""
+        recipe = WorkerRecipe(self.settings, self.workers.options, 1, self.job.out)
+        with closing(SharedEngine(recipe.engine)) as engine:
+            sight = look(self.job.photo, None, self.settings, engine, whole=True)
+        picker = Picker(self.job, sight, self.settings, self.start, self.formats, overwrite=self.overwrite)
+        return picker.service(self.unit)
 
 
 class Picker:

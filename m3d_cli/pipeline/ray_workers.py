@@ -1,7 +1,6 @@
-"""A run on a Ray cluster: Ray Data streams the photos through a pool of actors that hold a network each.
+"""Actors of a Ray cluster as workers: they write the files, on a disk that all machines see.
 
-Files, journal and exit codes are those of any other run: actors write the files, on a disk that all machines see, and
-the process that started the run keeps the journal. Ray starts an actor that dies again and gives it its photos anew.
+The process that started the run keeps the journal, starts a dead actor again and gives out its photos anew.
 """
 
 from __future__ import annotations
@@ -10,36 +9,35 @@ import logging
 import os
 import pickle
 import threading
-import warnings
-from collections.abc import Generator, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from m3d_cli.errors import DeviceError, M3dError, PhotoError, UsageError
+from m3d_cli.errors import DeviceError, M3dError, UsageError
 from m3d_cli.pipeline.journal import Outcome
 from m3d_cli.pipeline.resume import Task
-from m3d_cli.pipeline.runner import MOST_THREADS, Run, Stopped
-from m3d_cli.pipeline.worker_pool import MOST_LOSSES, WorkerRecipe
+from m3d_cli.pipeline.run_context import Stopped
+from m3d_cli.pipeline.runner import WorkerLost, lost_device
+from m3d_cli.pipeline.worker_processes import WorkerRecipe
 
 logger = logging.getLogger(__name__)
 
-# Photos that go to an actor at once, and are done again together when it dies.
-PHOTOS_A_BLOCK = 8
+# Photos that an actor has at once: enough that its network has work while others are decoded and written.
+PHOTOS_PER_ACTOR = 8
 
-# An actor works on two blocks at once, so that it has work while the end of one is written.
-BLOCKS_AT_ONCE = 2
-
-# How often Ray starts a dead actor again.
-MOST_RESTARTS = 3
+# How often one actor is started in a run.
+MOST_STARTS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class RayChoice:
+class RayCluster:
     """Where the cluster is (None: this machine, started for the run) and how many actors work there.
 
-    Without ``actors`` one a GPU of the cluster, or one a machine where it has none or ``on_cpu`` is asked.
+    Without ``actors`` one per GPU of the cluster, or one per machine where it has none or ``on_cpu`` is set.
     """
 
     address: str | None = None
@@ -47,132 +45,115 @@ class RayChoice:
     on_cpu: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Pool:
-    """How many actors, and what of the cluster each takes."""
+class RayWorker:
+    """One actor with a network of its own, replaced by a new one when it died."""
 
-    actors: int
-    gpus: int
+    keeps_journal = False
 
+    def __init__(self, ray: Any, name: str, start: Callable[[], Any]) -> None:
+        self.name = name
+        self._ray = ray
+        self._start = start
+        self._guard = threading.Lock()
+        self._actor: Any = None
+        self._starts = 0
 
-def run_on_ray(tasks: Iterable[Task], context: Run, recipe: WorkerRecipe, choice: RayChoice) -> Generator[Outcome]:
-    """Outcomes in the order of ``tasks``, those that need no work first.
+    @property
+    def in_flight(self) -> int:
+        """So many photos keep the actor busy."""
+        return PHOTOS_PER_ACTOR
 
-    Raises UsageError without Ray, and DeviceError when no actor can work.
-    """
-    todo: list[Task] = []
-    for task in tasks:
-        # A hundred thousand photos are begun at once: their lines reach the disk together.
-        outcome = context.begun(task, is_urgent=False)
-        if outcome is None:
-            todo.append(task)
+    def submit(self, task: Task) -> Future[Outcome]:
+        """Send the photo to the actor, a new one where there is none alive."""
+        future: Future[Outcome] = Future()
+        future.set_running_or_notify_cancel()
+        with self._guard:
+            if self._actor is None:
+                if self._starts == MOST_STARTS:
+                    future.set_exception(lost_device(self.name, self._starts))
+                    return future
+                self._starts += 1
+                self._actor = self._start()
+            actor = self._actor
+        reply = actor.process.remote(pickle.dumps(task)).future()
+        reply.add_done_callback(lambda done: self._settle(future, done, actor))
+        return future
+
+    def close(self) -> None:
+        """Let the actor finish what it is writing."""
+        if self._actor is None:
+            return
+        try:
+            self._ray.get(self._actor.finish.remote())
+        except self._ray.exceptions.RayActorError as error:
+            logger.debug("%s: %s", self.name, error)
+
+    def _settle(self, future: Future[Outcome], done: Future[bytes], actor: Any) -> None:
+        error = done.exception()
+        if isinstance(error, self._ray.exceptions.RayActorError):
+            with self._guard:
+                if self._actor is actor:
+                    self._actor = None
+            future.set_exception(WorkerLost("its actor died"))
+        elif error is not None:
+            future.set_exception(DeviceError(f"{self.name}: {error}", hint="see m3d doctor"))
         else:
-            yield outcome
-    if todo:
-        context.journal.sync()
-        yield from _computed(todo, context, recipe, choice)
+            answer = pickle.loads(done.result())  # noqa: S301 - of our own actor
+            (future.set_exception if isinstance(answer, Exception) else future.set_result)(answer)
 
 
-def _computed(todo: list[Task], context: Run, recipe: WorkerRecipe, choice: RayChoice) -> Generator[Outcome]:
+class RayActor:
+    """What runs on the cluster: the network is loaded once, threads process the photos."""
+
+    def __init__(self, recipe: WorkerRecipe, folder: Path) -> None:
+        # Photos are named as the user named them, relative to where the run was started.
+        os.chdir(folder)
+        self._stop = threading.Event()
+        self._context = recipe.context(self._stop)
+
+    def process(self, task: bytes) -> bytes:
+        """The pickled outcome of a pickled task, or the error that ends this worker."""
+        return pickle.dumps(self._answer(pickle.loads(task)))  # noqa: S301 - of our own run
+
+    def finish(self) -> None:
+        """Start nothing more; returns when nothing is being written."""
+        self._stop.set()
+
+    def _answer(self, task: Task) -> Outcome | Stopped | M3dError:
+        try:
+            return self._context.outcome_of(task)
+        except (Stopped, M3dError) as error:
+            return error
+
+
+@contextmanager
+def ray_workers(recipe: WorkerRecipe, cluster: RayCluster) -> Iterator[Sequence[RayWorker]]:
+    """The actors of a run; raises UsageError without Ray, DeviceError where there is no cluster."""
     ray = _import_ray()
-    missing = dict(enumerate(todo))
-    pool = _connected(ray, choice)
-    logger.info("ready: Ray with %d actors on %s", pool.actors, "GPUs" if pool.gpus else "CPUs")
     try:
-        for number, answer in _answers(ray, todo, recipe, pool):
-            if isinstance(answer, M3dError):
-                raise answer
-            missing.pop(number)
-            context.journal.write(answer)
-            yield answer
-        for task in missing.values():
-            outcome = context.failed(task, _lost(task))
-            context.journal.write(outcome)
-            yield outcome
+        ray.init(address=cluster.address, logging_level=logging.ERROR, log_to_driver=False)
+    except Exception as error:
+        where = cluster.address or "this machine"
+        raise DeviceError(f"Ray at {where} cannot be used: {error}", hint="see --ray-address") from error
+    try:
+        gpus = 0 if cluster.on_cpu else int(ray.cluster_resources().get("GPU", 0))
+        count = cluster.actors or gpus or len(ray.nodes())
+        kind = ray.remote(num_gpus=1 if gpus else 0, num_cpus=1, max_concurrency=PHOTOS_PER_ACTOR + 1)(RayActor)
+        start = partial(kind.remote, recipe, Path.cwd())
+        logger.info("ready: Ray with %d actors on %s", count, "GPUs" if gpus else "CPUs")
+        yield [RayWorker(ray, f"actor {number}", start) for number in range(1, count + 1)]
     finally:
-        context.stop.set()
         ray.shutdown()
 
 
 def _import_ray() -> Any:
-    # Read when ray is imported: no statistics for its makers.
+    # Read when ray is imported: no usage statistics.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
-        import ray.data
+        import ray
     except ImportError as error:
         raise UsageError("--engine ray needs Ray", hint="pip install 'm3d-cli[ray]'") from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    # Words about dead actors would go to standard output, between the lines of --json; there is no public switch.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    # Messages about dead actors would go to standard output, between the lines of --json; there is no public switch.
     ray._private.worker._worker_logs_enabled = False
     return ray
-
-
-def _connected(ray: Any, choice: RayChoice) -> _Pool:
-    try:
-        ray.init(address=choice.address, logging_level=logging.ERROR, log_to_driver=False)
-    except Exception as error:
-        where = choice.address or "this machine"
-        raise DeviceError(f"Ray at {where} cannot be used: {error}", hint="see --ray-address") from error
-    gpus = 0 if choice.on_cpu else int(ray.cluster_resources().get("GPU", 0))
-    return _Pool(choice.actors or gpus or len(ray.nodes()), 1 if gpus else 0)
-
-
-def _answers(ray: Any, todo: list[Task], recipe: WorkerRecipe, pool: _Pool) -> Iterator[tuple[int, Any]]:
-    """Number of a task and its outcome, or the error that ends the run; tasks that no actor survived are left out."""
-    settings = ray.data.DataContext.get_current()
-    settings.enable_progress_bars = False
-    settings.execution_options.preserve_order = True
-    # A block whose actors died one after the other is left out; the rest goes on.
-    settings.max_errored_blocks = -1
-    settings.print_on_execution_start = False
-    rows = [{"number": number, "task": pickle.dumps(task)} for number, task in enumerate(todo)]
-    blocks = -(-len(rows) // PHOTOS_A_BLOCK)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of how restarts are limited; there is no other way yet
-        done = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            RayWorker,
-            fn_constructor_kwargs={"recipe": recipe, "folder": Path.cwd()},
-            batch_size=None,
-            compute=ray.data.ActorPoolStrategy(
-                size=min(pool.actors, blocks), max_tasks_in_flight_per_actor=2 * BLOCKS_AT_ONCE
-            ),
-            num_gpus=pool.gpus,
-            num_cpus=1,
-            max_concurrency=BLOCKS_AT_ONCE,
-            max_restarts=MOST_RESTARTS,
-            max_task_retries=MOST_LOSSES - 1,
-        )
-    for row in done.iter_rows():
-        yield int(row["number"]), pickle.loads(row["answer"])  # noqa: S301 - of our own actors
-
-
-class RayWorker:
-    """What Ray makes an actor of: the network is loaded once, blocks of photos become blocks of outcomes."""
-
-    def __init__(self, recipe: WorkerRecipe, folder: Path) -> None:
-        # Photos are named as the user named them, seen from where the run was started.
-        os.chdir(folder)
-        self._context = recipe.context(threading.Event())
-        self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-photo")
-
-    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
-        tasks = [pickle.loads(bytes(task)) for task in block["task"]]  # noqa: S301 - of our own run
-        answers = list(self._pool.map(self._answer, tasks))
-        return {"number": list(block["number"]), "answer": [pickle.dumps(answer) for answer in answers]}
-
-    def _answer(self, task: Task) -> Outcome | M3dError:
-        try:
-            return self._context.outcome_of(task)
-        except Stopped:
-            return DeviceError("the run was stopped")
-        except M3dError as error:
-            return error
-
-
-def _lost(task: Task) -> PhotoError:
-    return PhotoError(
-        f"{task.job.photo.name}: {MOST_LOSSES} Ray actors died under it or beside it",
-        hint="run again; if it fails again, try it alone with --device cpu",
-        code="WORKER_LOST",
-    )

@@ -10,7 +10,8 @@ from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.formats.depth_folder import depth_files, stored_source
 from m3d_cli.intrinsics.ladder import FocalEstimate
 from m3d_cli.intrinsics.shared_focal import consensus
-from m3d_cli.photos.load import CameraOptions, focal_required, read_facts
+from m3d_cli.photos.discover import PhotoFile
+from m3d_cli.photos.load import CameraSources, focal_required, read_facts
 from m3d_cli.pipeline.journal import Journal, Outcome
 from m3d_cli.pipeline.plan import Job, photo_key
 from m3d_cli.pipeline.settings import Settings
@@ -51,30 +52,29 @@ def tasks(
         yield Task(job, key, from_others, None if overwrite else journal.finished(key, job.photo.name))
 
 
-def share_focal(jobs: Sequence[Job], camera: CameraOptions) -> tuple[Shared, ...]:
+def share_focal(photos: Sequence[PhotoFile], camera: CameraSources) -> tuple[Shared, ...]:
     """Headers of all photos read, and the consensus of their focal lengths, for ``--same-camera``."""
     # A photo without a focal length of its own may get one here, so nobody is required to have one yet.
     lenient = dataclasses.replace(camera, require_focal=False)
-    own = [_own_estimate(job, lenient) for job in jobs]
+    own = [_own_estimate(photo, lenient) for photo in photos]
     common = iter(consensus([one.estimate for one in own if one.estimate is not None]))
     return tuple(one if one.estimate is None else Shared(next(common)) for one in own)
 
 
-def focal_of(task: Task, camera: CameraOptions) -> FocalEstimate:
-    """The focal length a photo is worked on with; raises `PhotoError`, or `FocalError` where one is required."""
-    photo = task.job.photo
+def focal_of(photo: PhotoFile, shared: Shared | None, camera: CameraSources) -> FocalEstimate:
+    """The focal length a photo is processed with; raises `PhotoError`, or `FocalError` where one is required."""
     if photo.problem:
         raise PhotoError(f"{photo.name}: {photo.problem}")
-    if task.shared is None:
+    if shared is None:
         return read_facts(photo.path, camera, photo.relative).estimate
-    if task.shared.estimate is None:
-        raise task.shared.error or PhotoError(f"{photo.path}: cannot be read")
-    if camera.require_focal and task.shared.estimate.is_assumed and not camera.from_picture:
+    if shared.estimate is None:
+        raise shared.error or PhotoError(f"{photo.path}: cannot be read")
+    if camera.require_focal and shared.estimate.is_assumed and not camera.from_image:
         raise focal_required(photo.path)
-    return task.shared.estimate
+    return shared.estimate
 
 
-def _file_entries(job: Job, camera: CameraOptions) -> str:
+def _file_entries(job: Job, camera: CameraSources) -> str:
     """What the calibration and EXIF files say of this photo: entries of other photos may come and go."""
     path, relative = job.photo.path, job.photo.relative
     intrinsics = camera.calibration.find(path, relative) if camera.calibration is not None else None
@@ -102,10 +102,10 @@ def _shared_camera(shared: Shared | None) -> str:
     return repr(shared.estimate.camera if shared.estimate is not None else None)
 
 
-def _own_estimate(job: Job, camera: CameraOptions) -> Shared:
-    if job.photo.problem:
-        return Shared(error=PhotoError(f"{job.photo.path}: {job.photo.problem}"))
+def _own_estimate(photo: PhotoFile, camera: CameraSources) -> Shared:
+    if photo.problem:
+        return Shared(error=PhotoError(f"{photo.path}: {photo.problem}"))
     try:
-        return Shared(read_facts(job.photo.path, camera, job.photo.relative).estimate)
+        return Shared(read_facts(photo.path, camera, photo.relative).estimate)
     except M3dError as error:
         return Shared(error=error)

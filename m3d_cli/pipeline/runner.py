@@ -1,378 +1,251 @@
-"""Every photo from file to depth, in threads, with at most a few in memory; one bad photo never stops the rest."""
+"""The one scheduling loop: photos go to workers (threads, processes, Ray actors), outcomes come back in order.
+
+What a worker leaves undone, because it died or its device is lost, another worker does.
+"""
 
 from __future__ import annotations
 
 import logging
-import threading
-import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Generator, Iterable, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from itertools import islice
+from queue import SimpleQueue
 from typing import Protocol
 
-from m3d_cli.camera import Camera
-from m3d_cli.depthmap import LARGEST_STEP
-from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
-from m3d_cli.inference.photo import (
-    CanonicalPhoto,
-    Engine,
-    available_cores,
-    canonical_transform,
-    to_canonical,
-)
-from m3d_cli.intrinsics.estimated import told_by_picture
-from m3d_cli.models.spec import ModelSpec
-from m3d_cli.photos.load import LoadedPhoto, load
-from m3d_cli.photos.remote import fetched, told_as
-from m3d_cli.photos.undistort import straightened
-from m3d_cli.pipeline.clouds import CLOUD_FORMATS
-from m3d_cli.pipeline.existing_depth import read_back
-from m3d_cli.pipeline.journal import Failure, JournalError, Outcome, Status
+from m3d_cli.errors import DeviceError, M3dError, PhotoError
+from m3d_cli.pipeline.journal import Outcome
 from m3d_cli.pipeline.memory import return_large_blocks
-from m3d_cli.pipeline.plan import Job
-from m3d_cli.pipeline.process_photo import Finished, Products, cloud_maker, depth_png, write_products
-from m3d_cli.pipeline.resume import Task, focal_of
-from m3d_cli.pipeline.settings import Settings
-from m3d_cli.pipeline.stage_times import Stages
-from m3d_cli.pipeline.upload import RemoteOut
+from m3d_cli.pipeline.resume import Task
+from m3d_cli.pipeline.run_context import RunContext, Stopped, failed
 
 logger = logging.getLogger(__name__)
 
-# What ends the run rather than one photo.
-FATAL = (DeviceError, WeightsError, JournalError)
+# A photo under which this many workers died is given up. From the first loss on it shares its worker with no other
+# such photo, so that the second loss is its own.
+MOST_LOSSES = 2
 
-# Outcomes that wait for a slower photo before them; they are small, and photos are not held with them.
+# So many photos are begun together: one wait for the disk lets all of them go.
+AHEAD = 32
+
+# Outcomes that wait for a slower photo before them; they are small, and images are not held with them.
 WAITING_OUTCOMES = 64
 
-# Threads come one by one as photos do; what bounds them is the engine's ``in_flight``, which follows the batch size.
+# Threads are started one by one as photos come; what bounds them is the engine's ``in_flight``.
 MOST_THREADS = 1024
 
 
-class Stopped(Exception):
-    """The run was told to stop before this photo was written."""
+class WorkerLost(Exception):
+    """The worker died while it had the photo."""
 
 
-class SharedEngine:
-    """The engine, made when the first photo needs it: a run that finds everything done never loads a network.
+class Worker(Protocol):
+    """Something that processes photos, several at once; started with the first one it gets."""
 
-    One that cannot be made is not tried again: the first ``failure`` is everybody's.
-    """
-
-    def __init__(self, create: Callable[[], Engine]) -> None:
-        self._create = create
-        self._cores = available_cores()
-        self._guard = threading.Lock()
-        self._engine: Engine | None = None
-        self.failure: M3dError | None = None
-
-    def get(self) -> Engine:
-        """The one engine of the run; raises the M3dError that keeps it from starting."""
-        with self._guard:
-            if self.failure is not None:
-                raise self.failure
-            if self._engine is None:
-                self._engine = self._created()
-                logger.info("ready: %s", self._engine.description)
-            return self._engine
-
-    def _created(self) -> Engine:
-        try:
-            return self._create()
-        except M3dError as error:
-            self.failure = error
-            raise
-        except Exception as error:
-            self.failure = DeviceError(
-                f"the network cannot be started: {type(error).__name__}: {error}",
-                hint="see m3d doctor; --device cpu always works",
-            )
-            raise self.failure from error
+    name: str
+    # Whether it writes the journal itself, as threads of the main process do; else the loop does.
+    keeps_journal: bool
 
     @property
     def in_flight(self) -> int:
-        """How many photos to work on at once, as far as is known yet."""
-        return self._engine.in_flight if self._engine is not None else self._cores
+        """How many photos keep it busy, as far as is known yet."""
+
+    def submit(self, task: Task) -> Future[Outcome]:
+        """Start on a photo; the future raises `WorkerLost`, `Stopped`, or the M3dError that ends this worker."""
 
     def close(self) -> None:
-        """Free what the engine holds."""
-        if self._engine is not None:
-            self._engine.close()
+        """Start nothing more, wait for what is being written."""
 
 
-class Ledger(Protocol):
-    """What a run needs of its `journal.Journal`."""
+# Opens the workers of a run when the first photo needs one, and frees at its end what they share.
+WorkerPool = Callable[[], AbstractContextManager[Sequence[Worker]]]
+
+
+class ThreadWorker:
+    """Threads of this process, which share the engine of ``context``."""
+
+    name = "threads"
+    keeps_journal = True
+
+    def __init__(self, context: RunContext) -> None:
+        self._context = context
+        self._pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-photo")
 
     @property
-    def folder(self) -> Path:
-        """The run's folder."""
+    def in_flight(self) -> int:
+        """As many as the engine takes."""
+        return min(self._context.engine.in_flight, MOST_THREADS)
 
-    def names(self, outputs: Sequence[Path]) -> tuple[str, ...]:
-        """Outputs as the journal calls them."""
+    def submit(self, task: Task) -> Future[Outcome]:
+        """Process the photo in a thread."""
+        return self._pool.submit(self._context.outcome_of, task)
 
-    def is_foreign(self, output: Path) -> bool:
-        """Whether ``output`` is there and no run wrote it."""
-
-    def started(self, path: str, key: str, outputs: Sequence[Path], *, is_urgent: bool = True) -> None:
-        """Say that ``outputs`` are about to be written; on the disk at once, or with the next `sync`."""
-
-    def sync(self) -> None:
-        """Bring what was written to the disk."""
-
-    def write(self, outcome: Outcome) -> None:
-        """Note how a photo ended."""
+    def close(self) -> None:
+        """Wait for the photos that threads have."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Run:
-    """What every photo of a run has in common."""
+@dataclass(slots=True, eq=False)
+class _Slot:
+    """A photo on its way; ``losses`` counts the workers that died under it."""
 
-    settings: Settings
-    journal: Ledger
-    engine: SharedEngine
-    overwrite: bool
-    stop: threading.Event
-    # Told of what ended after the reader of the outcomes had left.
-    late: Callable[[Outcome], object] = field(default=lambda outcome: None)
-    # Where outputs go when they are written, if not to stay.
-    remote: RemoteOut | None = None
-
-    def outcome_of(self, task: Task) -> Outcome:
-        """Work on one photo, note its end in the journal; raises `Stopped` and what ends the run."""
-        if task.earlier is not None:
-            return task.earlier
-        stages = Stages()
-        try:
-            outcome = self._work(task, stages)
-        except (*FATAL, Stopped):
-            raise
-        except M3dError as error:
-            if error is self.engine.failure:
-                raise
-            outcome = _failed(task, stages, error)
-        except MemoryError:
-            outcome = _failed(task, stages, PhotoError(f"{task.job.photo.name}: not enough memory"))
-        except Exception as error:  # one bad photo never stops the rest, whatever it raises
-            logger.debug("unexpected", exc_info=True)
-            message = f"{task.job.photo.name}: {type(error).__name__}: {error}"
-            outcome = _failed(task, stages, PhotoError(message, hint="report this photo", code="UNEXPECTED"))
-        self.journal.write(outcome)
-        return outcome
-
-    def begun(self, task: Task, *, is_urgent: bool = True) -> Outcome | None:
-        """The outcome of a photo that needs no work; else None, and the journal says that it is begun.
-
-        For who hands photos to workers, which keep no journal.
-        """
-        if task.earlier is not None:
-            return task.earlier
-        try:
-            self._refuse_foreign_outputs(task.job)
-        except M3dError as error:
-            outcome = self.failed(task, error)
-            self.journal.write(outcome)
-            return outcome
-        self.journal.started(task.job.photo.name, task.key, task.job.outputs, is_urgent=is_urgent)
-        return None
-
-    def failed(self, task: Task, error: M3dError) -> Outcome:
-        """The outcome of a photo that nobody worked on to the end."""
-        return _failed(task, Stages(), error)
-
-    def _work(self, task: Task, stages: Stages) -> Outcome:
-        self._refuse_foreign_outputs(task.job)
-        self._check_stop()
-        with fetched(task.job.photo.source):
-            return self._made(task, stages)
-
-    def _made(self, task: Task, stages: Stages) -> Outcome:
-        finished = self._computed(task, stages) if self.settings.stored is None else read_back(task, self.settings)
-        self.journal.started(task.job.photo.name, task.key, task.job.outputs)
-        products = write_products(task.job, self.settings, finished, stages)
-        outcome = self._done(task, finished, products, stages)
-        if self.remote is not None:
-            self.remote.deliver(task.job.outputs)
-        return outcome
-
-    def _computed(self, task: Task, stages: Stages) -> Finished:
-        with stages.measured("decode"):
-            photo = read_photo(task, self.settings)
-        self._check_stop()
-        with stages.measured("network"):
-            photo, canonical = prepared(photo, task, self.settings, self.engine)
-        computed = self.engine.get().compute(canonical, self.settings.wanted_by_files)
-        stages.add("network", computed.network_seconds)
-        stages.add("upsample", computed.upsample_seconds)
-        return Finished.computed(str(task.job.photo.relative), self.settings, photo, canonical, computed)
-
-    def _done(self, task: Task, finished: Finished, products: Products, stages: Stages) -> Outcome:
-        camera = finished.camera
-        return Outcome(
-            path=task.job.photo.name,
-            status=Status.DONE,
-            key=task.key,
-            outputs=self.journal.names(task.job.outputs),
-            sizes=tuple(output.stat().st_size for output in task.job.outputs),
-            width=camera.width,
-            height=camera.height,
-            focal_px=camera.focal_px,
-            focal_source=camera.focal_source,
-            focal_rel_sigma=camera.focal_rel_sigma,
-            scale_trust=camera.scale_trust,
-            median_m=products.record.median_m,
-            model=finished.model.name,
-            points=products.points,
-            warnings=(
-                *camera.warnings,
-                *_clipped(products.record.clipped_pixels, self.settings),
-                *_emptied(products.points),
-            ),
-            at=time.time(),
-            seconds=stages.seconds,
-        )
-
-    def _refuse_foreign_outputs(self, job: Job) -> None:
-        if self.overwrite:
-            return
-        for output in job.outputs:
-            if self.journal.is_foreign(output):
-                place = output if self.remote is None else self.remote.place(output)
-                raise OutputError(
-                    f"{place} is there already and the journal does not know it",
-                    hint="use --overwrite or another --out",
-                    code="OUTPUT_EXISTS",
-                )
-
-    def _check_stop(self) -> None:
-        if self.stop.is_set():
-            raise Stopped
+    task: Task
+    outcome: Outcome | None
+    losses: int = 0
 
 
-def read_photo(task: Task, settings: Settings) -> LoadedPhoto:
-    """A photo, decoded no larger than the network needs unless its colours are wanted."""
-    path, relative = task.job.photo.path, task.job.photo.relative
-    estimate = focal_of(task, settings.camera)
-    at_least = None if settings.wants_clouds else _needed_size(estimate.camera, settings.model)
-    return load(path, settings.camera, relative=relative, estimate=estimate, at_least=at_least)
+def run(tasks: Iterable[Task], context: RunContext, pool: WorkerPool) -> Generator[Outcome]:
+    """Outcomes in the order of ``tasks``; raises the M3dError that made the last worker useless.
 
-
-def prepared(
-    photo: LoadedPhoto, task: Task, settings: Settings, engine: SharedEngine
-) -> tuple[LoadedPhoto, CanonicalPhoto]:
-    """The photo with the focal length that its picture tells, where that is asked, and as the network takes it."""
-    estimate = photo.estimate
-    if settings.asks_picture(estimate, is_shared=task.shared is not None):
-        estimate = told_by_picture(estimate, engine.get().focal(photo.image, estimate.width, estimate.height))
-        photo = replace(photo, camera=estimate.camera, estimate=estimate)
-    return photo, to_canonical(photo.image, photo.camera, settings.model)
-
-
-def run(tasks: Iterable[Task], context: Run) -> Generator[Outcome]:
-    """Outcomes in the order of ``tasks``.
-
-    Closing the iterator early, as an interrupt does, starts nothing more, lets what is being written end and tells
-    ``context.late`` of it, and leaves the rest for the next run.
+    Closing the iterator early, as an interrupt does, starts nothing more, lets what is being written end, passes it to
+    ``context.late``, and leaves the rest for the next run.
     """
     return_large_blocks()
-    pool = ThreadPoolExecutor(MOST_THREADS, thread_name_prefix="m3d-photo")
-    waiting: deque[Future[Outcome]] = deque()
+    waiting: deque[_Slot] = deque()
     source = iter(tasks)
     is_more = True
-    try:
-        while is_more or waiting:
-            while is_more and _has_room(waiting, context):
-                task = next(source, None)
-                is_more = task is not None
-                if task is not None:
-                    waiting.append(_submitted(pool, task, context))
-                # What an earlier run did goes out at once: a long row of it would be counted through again and again.
-                if task is not None and task.earlier is not None and len(waiting) == 1:
-                    break
-            while waiting and waiting[0].done():
-                yield waiting.popleft().result()
-            busy = [future for future in waiting if not future.done()]
-            if busy and not waiting[0].done():
-                wait(busy, return_when=FIRST_COMPLETED)
-    finally:
-        context.stop.set()
-        pool.shutdown(wait=True, cancel_futures=True)
-        for future in waiting:
-            if not future.cancelled() and future.exception() is None:
-                context.late(future.result())
-        context.engine.close()
+    with ExitStack() as stack:
+        desk = _Desk(context, lambda: stack.enter_context(pool()))
+        stack.callback(context.engine.close)
+        try:
+            while is_more or waiting:
+                if is_more and desk.wants_more(len(waiting)):
+                    fresh = desk.begin(islice(source, AHEAD))
+                    is_more = bool(fresh)
+                    waiting += fresh
+                desk.give_all()
+                if waiting and waiting[0].outcome is None:
+                    desk.collect()
+                while waiting and (outcome := waiting[0].outcome) is not None:
+                    waiting.popleft()
+                    yield outcome
+        finally:
+            context.stop.set()
+            desk.close()
+            for slot in waiting:
+                if slot.outcome is not None:
+                    context.late(slot.outcome)
 
 
-def _has_room(waiting: deque[Future[Outcome]], context: Run) -> bool:
-    at_once = min(context.engine.in_flight, MOST_THREADS)
-    if len(waiting) >= max(WAITING_OUTCOMES, 2 * at_once):
-        return False
-    return sum(not future.done() for future in waiting) < at_once
+class _Desk:
+    """The workers still of use, who has which photo, and which photos wait for a worker."""
+
+    def __init__(self, context: RunContext, open_workers: Callable[[], Sequence[Worker]]) -> None:
+        self._context = context
+        self._open_workers = open_workers
+        self._all: Sequence[Worker] = ()
+        self._workers: list[Worker] = []
+        self._loads: Counter[int] = Counter()
+        self._given: dict[Future[Outcome], tuple[Worker, _Slot]] = {}
+        self._back: SimpleQueue[Future[Outcome]] = SimpleQueue()
+        self._ahead: deque[_Slot] = deque()
+        self._again: deque[_Slot] = deque()
+
+    def wants_more(self, waiting: int) -> bool:
+        """Whether there is room for more photos beside those ``waiting`` for their turn to be told."""
+        at_once = sum(worker.in_flight for worker in self._workers)
+        return not self._ahead and waiting < max(WAITING_OUTCOMES, 2 * at_once)
+
+    def begin(self, tasks: Iterable[Task]) -> list[_Slot]:
+        """Slots of photos; those that an earlier run did have their outcome."""
+        fresh = []
+        for task in tasks:
+            if task.earlier is None and not self._all:
+                self._all = self._open_workers()
+                self._workers = list(self._all)
+            is_kept_elsewhere = task.earlier is None and self._workers[0].keeps_journal
+            fresh.append(_Slot(task, None if is_kept_elsewhere else self._context.begun(task)))
+        todo = [slot for slot in fresh if slot.outcome is None]
+        if todo and not self._workers[0].keeps_journal:
+            self._context.journal.sync()
+        self._ahead += todo
+        return fresh
+
+    def give_all(self) -> None:
+        """Hand out photos as long as a worker has room."""
+        for _ in range(len(self._again)):
+            self._give(self._again.popleft())
+        while self._ahead and any(self._loads[id(one)] < one.in_flight for one in self._workers):
+            self._give(self._ahead.popleft())
+
+    def collect(self) -> None:
+        """Wait until a photo comes back."""
+        # By a queue: `concurrent.futures.wait` looks at every photo under way for each that comes back.
+        is_first = True
+        while self._given and (is_first or not self._back.empty()):
+            self._settle(self._back.get())
+            is_first = False
+
+    def close(self) -> None:
+        """End all workers, those that were dismissed too, and settle what they could still finish."""
+        for worker in self._all:
+            worker.close()
+        for future, (worker, slot) in self._given.items():
+            if future.done() and not future.cancelled() and future.exception() is None:
+                self._note(worker, slot, future.result())
+
+    def _give(self, slot: _Slot) -> None:
+        """Hand a photo to the least busy worker that may have it, or keep it until there is one."""
+        free = [worker for worker in self._workers if self._may_have(worker, slot)]
+        if not free:
+            self._again.append(slot)
+            return
+        worker = min(free, key=lambda one: self._loads[id(one)] / one.in_flight)
+        future = worker.submit(slot.task)
+        self._given[future] = worker, slot
+        self._loads[id(worker)] += 1
+        future.add_done_callback(self._back.put)
+
+    def _may_have(self, worker: Worker, slot: _Slot) -> bool:
+        if self._loads[id(worker)] >= worker.in_flight:
+            return False
+        return not slot.losses or not any(one is worker and other.losses for one, other in self._given.values())
+
+    def _settle(self, future: Future[Outcome]) -> None:
+        worker, slot = self._given.pop(future)
+        self._loads[id(worker)] -= 1
+        try:
+            self._note(worker, slot, future.result())
+        except Stopped:
+            self._again.append(slot)
+        except WorkerLost as error:
+            slot.losses += 1
+            if slot.losses < MOST_LOSSES:
+                self._again.append(slot)
+                return
+            slot.outcome = failed(slot.task, _killer(slot, error))
+            self._context.journal.write(slot.outcome)
+        except M3dError as error:
+            self._again.append(slot)
+            self._dismiss(worker, error)
+
+    def _note(self, worker: Worker, slot: _Slot, outcome: Outcome) -> None:
+        slot.outcome = outcome
+        if not worker.keeps_journal:
+            self._context.journal.write(outcome)
+
+    def _dismiss(self, worker: Worker, error: M3dError) -> None:
+        """Go on without a worker; raises ``error`` when it was the last."""
+        if worker not in self._workers:
+            return
+        self._workers.remove(worker)
+        if not self._workers:
+            raise error
+        logger.warning("going on without %s: %s", worker.name, error.message)
 
 
-def _submitted(pool: ThreadPoolExecutor, task: Task, context: Run) -> Future[Outcome]:
-    if task.earlier is None:
-        return pool.submit(context.outcome_of, task)
-    ready: Future[Outcome] = Future()
-    ready.set_result(context.outcome_of(task))
-    return ready
-
-
-def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
-    """Width and height of the smallest copy of ``camera``'s picture that still fills the network's input."""
-    straight = straightened(camera)
-    transform = canonical_transform(straight, spec)
-    # Straightening a lens enlarges the middle of the picture.
-    zoom = max(1.0, straight.focal / min(camera.fx, camera.fy))
-    return round(transform.inner_width * zoom), round(transform.inner_height * zoom)
-
-
-def _clipped(pixels: int, settings: Settings) -> tuple[str, ...]:
-    if not pixels:
-        return ()
-    limit = LARGEST_STEP / settings.png_scale
-    return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
-
-
-def _emptied(points: int | None) -> tuple[str, ...]:
-    if points != 0:
-        return ()
-    return ("no point of the cloud is left after --max-depth, --min-confidence and the filters",)
-
-
-def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
-    return Outcome(
-        path=task.job.photo.name,
-        status=Status.FAILED,
-        key=task.key,
-        at=time.time(),
-        seconds=stages.seconds,
-        error=Failure(error.code, told_as(error, task.job.photo.source).message, error.hint, error.exit_code),
+def _killer(slot: _Slot, error: WorkerLost) -> PhotoError:
+    return PhotoError(
+        f"{slot.task.job.photo.name}: {slot.losses} workers died under it ({error})",
+        hint="it may need more memory than there is; try it alone with --device cpu",
+        code="WORKER_LOST",
     )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class LoneFile:
-    """A file that goes into a pipe, and what the user should know about it."""
-
-    pieces: tuple[bytes | memoryview, ...]
-    warnings: tuple[str, ...]
-
-
-def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
-    """The one product of one photo (a depth PNG or a cloud), with no file and no journal."""
-    finished = read_back(task, settings) if settings.stored is not None else _lone(task, settings, engine)
-    (kind,) = settings.formats
-    warnings = finished.camera.warnings
-    if kind in CLOUD_FORMATS:
-        clouds = cloud_maker(settings, finished)
-        pieces = clouds.encode(kind)
-        return LoneFile(pieces, (*warnings, *_emptied(clouds.points)))
-    data, clipped = depth_png(finished, settings)
-    return LoneFile((data,), (*warnings, *_clipped(clipped, settings)))
-
-
-def _lone(task: Task, settings: Settings, engine: SharedEngine) -> Finished:
-    photo, canonical = prepared(read_photo(task, settings), task, settings, engine)
-    made = engine.get().compute(canonical, settings.wanted_by_files)
-    return Finished.computed(str(task.job.photo.relative), settings, photo, canonical, made)
+def lost_device(name: str, times: int) -> DeviceError:
+    """A worker that died too often to be started again."""
+    return DeviceError(
+        f"the worker on {name} died {times} times", hint="it may need more memory than there is; see m3d doctor"
+    )

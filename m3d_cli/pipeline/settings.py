@@ -14,11 +14,11 @@ from m3d_cli.formats.depth_png import MILLIMETRES
 from m3d_cli.formats.float_images import can_write_exr
 from m3d_cli.formats.previews import PreviewStyle
 from m3d_cli.inference.photo import Wanted
-from m3d_cli.intrinsics.ladder import FocalEstimate
+from m3d_cli.intrinsics.ladder import FocalEstimate, UserFocal
 from m3d_cli.models.onnx_file import check_backend
 from m3d_cli.models.registry import BUNDLED, ChosenWeights
 from m3d_cli.models.spec import LITE, ModelSpec
-from m3d_cli.photos.load import CameraOptions
+from m3d_cli.photos.load import CameraSources
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudStyle
 from m3d_cli.pipeline.plan import OutputFormat
 
@@ -39,7 +39,7 @@ class Settings:
     max_depth: float | None = None
     precision: str = "auto"
     backend: str = "auto"
-    camera: CameraOptions = field(default_factory=CameraOptions)
+    camera: CameraSources = field(default_factory=CameraSources)
     stored: Path | None = None
 
     def __post_init__(self) -> None:
@@ -58,7 +58,7 @@ class Settings:
 
         Photos that share a camera (``is_shared``) are not asked one by one, which would give each another camera.
         """
-        return self.camera.from_picture or (self._tells_focal and estimate.is_assumed and not is_shared)
+        return self.camera.from_image or (self._tells_focal and estimate.is_assumed and not is_shared)
 
     @property
     def _tells_focal(self) -> bool:
@@ -113,6 +113,12 @@ class Settings:
             self.preview,
             self.cloud,
             self.max_depth,
-            BUNDLED[LITE.name].sha256 if self.camera.from_picture or self._tells_focal else "",
+            BUNDLED[LITE.name].sha256 if self.camera.from_image or self._tells_focal else "",
         )
         return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def check_stored_camera(camera: CameraSources, depth: Path | None) -> None:
+    """Raise UsageError for a focal length given beside existing depth maps, which have their own in the sidecar."""
+    if depth is not None and (camera.from_image or camera.user != UserFocal()):
+        raise UsageError("--depth has its own focal length, another one cannot be given", hint="run m3d depth with it")

@@ -8,21 +8,27 @@ import multiprocessing
 import pickle
 import signal
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 from m3d_cli.errors import DeviceError, M3dError
+from m3d_cli.inference.photo import Engine, EngineOptions
 from m3d_cli.pipeline.decode_workers import Block, BorrowedEngine, Lender, Question, Reply
 from m3d_cli.pipeline.journal import Outcome
 from m3d_cli.pipeline.memory import return_large_blocks
+from m3d_cli.pipeline.process_photo import DepthWork
 from m3d_cli.pipeline.resume import Task
-from m3d_cli.pipeline.runner import MOST_THREADS, Run, Stopped
-from m3d_cli.pipeline.worker_pool import WorkerLost, WorkerRecipe, lost_device, run_by_crew
+from m3d_cli.pipeline.run_context import HandedOut, RunContext, Stopped
+from m3d_cli.pipeline.runner import MOST_THREADS, WorkerLost, lost_device
+from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.shared_engine import SharedEngine
+from m3d_cli.pipeline.upload import RemoteOut
 
 logger = logging.getLogger(__name__)
 
@@ -40,23 +46,39 @@ class _Answer:
     error: M3dError | None = None
 
 
-def run_with_helpers(tasks: Iterable[Task], context: Run, recipe: WorkerRecipe) -> Generator[Outcome]:
-    """Outcomes in the order of ``tasks``, decoded and written by other processes for the network of this one.
-
-    Raises the M3dError that keeps the network from starting, or ended its work.
+@dataclass(frozen=True, slots=True)
+class WorkerRecipe:
+    """What a worker in another process needs: plain values. ``photos`` are those of the whole run, since the engine
+    and so the last bits of its depth depend on their number; ``folder`` is the journal's.
     """
-    engine = context.engine.get()
+
+    settings: Settings
+    options: EngineOptions
+    photos: int
+    folder: Path
+    remote: RemoteOut | None = None
+
+    def context(self, stop: threading.Event, borrowed: Engine | None = None) -> RunContext:
+        """The run as the worker sees it, with an engine of its own unless it borrows one."""
+        engine = SharedEngine(self.engine if borrowed is None else lambda: borrowed)
+        journal = HandedOut(self.folder)
+        work = DepthWork(self.settings, engine, journal, stop, self.remote)
+        return RunContext(work, journal, engine, overwrite=True, stop=stop, remote=self.remote)
+
+    def engine(self) -> Engine:
+        """A new engine."""
+        from m3d_cli.inference.engine import create_engine
+
+        return create_engine(self.settings.model, self.settings.weights, self.options, self.photos)
+
+
+@contextmanager
+def decode_workers(engine: Engine, recipe: WorkerRecipe) -> Iterator[Sequence[ProcessWorker]]:
+    """Processes that decode and write for the network of this one."""
     in_flight = -(-engine.in_flight // engine.helpers) + 1
     with closing(Lender(engine)) as lender:
-        names = (f"helper {number}" for number in range(1, engine.helpers + 1))
-        helpers = [ProcessWorker(name, recipe, lender, in_flight) for name in names]
-        try:
-            yield from run_by_crew(tasks, context, helpers)
-        finally:
-            # Those that the crew dismissed too: as long as one lives, it may ask.
-            for helper in helpers:
-                helper.close()
-            context.engine.close()
+        names = (f"decoder {number}" for number in range(1, engine.helpers + 1))
+        yield [ProcessWorker(name, recipe, lender, in_flight) for name in names]
 
 
 class _Line:
@@ -83,6 +105,8 @@ class ProcessWorker:
 
     With a ``lender`` it has no network of its own but borrows one, for ``in_flight`` photos at once.
     """
+
+    keeps_journal = False
 
     def __init__(self, name: str, recipe: WorkerRecipe, lender: Lender | None = None, in_flight: int = 1) -> None:
         self.name = name
@@ -224,7 +248,7 @@ def _listen(
         ended.set()
 
 
-def _worked(number: int, task: Task, context: Run) -> _Answer:
+def _worked(number: int, task: Task, context: RunContext) -> _Answer:
     try:
         outcome = context.outcome_of(task)
         return _Answer(number, context.engine.in_flight, outcome)

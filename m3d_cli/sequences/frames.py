@@ -24,7 +24,7 @@ from m3d_cli.errors import DatasetError, NoInputError
 from m3d_cli.formats.depth_folder import find_sidecar, load_depth, read_sidecar, stored_sidecars
 from m3d_cli.photo_names import natural_key
 from m3d_cli.photos.discover import PhotoFile
-from m3d_cli.photos.load import CameraOptions, load
+from m3d_cli.photos.load import CameraSources, load
 
 _METRES = DepthRule()
 # Depth files of a sensor, looked for by the photo's name.
@@ -89,7 +89,7 @@ def resized(image: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
 
 
 def open_frames(
-    photos: Sequence[PhotoFile], depth: Path, options: CameraOptions, depth_scale: float = 1000.0
+    photos: Sequence[PhotoFile], depth: Path, options: CameraSources, depth_scale: float = 1000.0
 ) -> tuple[SequenceFrame, ...]:
     """Frames of photos with the depth in the folder ``depth``, in natural order; without photos those of the depth.
 
@@ -122,28 +122,28 @@ def _read_layout(frame: Frame) -> View:
     return View(dataclasses.replace(sample.truth, depth=depth, normals=None), sample.photo.image)
 
 
-def _stored_frame(folder: Path, photo: PhotoFile, options: CameraOptions) -> SequenceFrame:
+def _stored_frame(folder: Path, photo: PhotoFile, options: CameraSources) -> SequenceFrame:
     read = partial(_read_named, folder, photo, options)
     return SequenceFrame(photo.relative.with_suffix("").as_posix(), photo.path, read)
 
 
-def _read_named(folder: Path, photo: PhotoFile, options: CameraOptions) -> View:
+def _read_named(folder: Path, photo: PhotoFile, options: CameraSources) -> View:
     return _read_stored(find_sidecar(folder, PurePath(photo.relative)), photo.path, options)
 
 
 def _stored_alone(folder: Path, sidecar: Path) -> SequenceFrame:
     name = PurePath(read_sidecar(sidecar).photo).with_suffix("").as_posix()
-    return SequenceFrame(name, None, partial(_read_stored, sidecar, None, CameraOptions()))
+    return SequenceFrame(name, None, partial(_read_stored, sidecar, None, CameraSources()))
 
 
-def _read_stored(sidecar: Path, photo: Path | None, options: CameraOptions) -> View:
+def _read_stored(sidecar: Path, photo: Path | None, options: CameraSources) -> View:
     stored = load_depth(sidecar)
     depth = dataclasses.replace(stored.depth, normals=None)
     image = None if photo is None else resized(load(photo, options).image, depth.camera)
     return View(depth, image, stored.cell)
 
 
-def _sensor_frame(folder: Path, photo: PhotoFile, options: CameraOptions, rule: DepthRule) -> SequenceFrame:
+def _sensor_frame(folder: Path, photo: PhotoFile, options: CameraSources, rule: DepthRule) -> SequenceFrame:
     stem = photo.relative.with_suffix("")
     places = [folder / f"{name}{suffix}" for name in (stem, stem.name) for suffix in SENSOR_SUFFIXES]
     file = next((place for place in places if place.is_file()), None)
@@ -152,7 +152,7 @@ def _sensor_frame(folder: Path, photo: PhotoFile, options: CameraOptions, rule: 
     return SequenceFrame(stem.as_posix(), photo.path, partial(_read_sensor, photo.path, file, options, rule))
 
 
-def _read_sensor(photo: Path, file: Path, options: CameraOptions, rule: DepthRule) -> View:
+def _read_sensor(photo: Path, file: Path, options: CameraSources, rule: DepthRule) -> View:
     loaded, raw = load(photo, options), read_raw(file)
     # Files of floating-point numbers hold metres; steps are for whole numbers.
     depth = (_METRES if np.issubdtype(raw.dtype, np.floating) else rule).metres(raw)

@@ -10,6 +10,7 @@ from typing import Any
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import PoseError, UsageError
+from m3d_cli.photos.load import CameraSources, read_camera
 
 logger = logging.getLogger(__name__)
 
@@ -70,3 +71,11 @@ def _largest(folder: Path) -> Path | None:
     if len(found) > 1:
         logger.warning("the photos fall into %d parts; the largest is used", len(found))
     return found[-1].parent if found else None
+
+
+def shared_camera(photo: Path, camera: CameraSources) -> Camera | None:
+    """The camera that the sources give to all photos; None where they give none."""
+    if not camera.user.is_given and camera.calibration is None:
+        return None
+    found, _ = read_camera(photo, camera)
+    return found

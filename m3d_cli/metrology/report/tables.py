@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from m3d_cli.metrology.advice import MEANING
 from m3d_cli.metrology.report.content import PhotoReport, Row
@@ -29,6 +29,9 @@ COLUMNS = (
     "warnings",
     "error",
 )
+
+# Names are padded to this width at most in lines for people.
+LONGEST_NAME = 40
 
 _SHOWN_UNITS = {"deg": "°", "m2": "m²", "cm2": "cm²", "mm2": "mm²", "ft2": "ft²", "in2": "in²"}
 
@@ -141,3 +144,24 @@ def _escaped(text: str) -> str:
     for character in "\\`*_{}[]|#!":
         line = line.replace(character, f"\\{character}")
     return line
+
+
+def readable_lines(reports: Sequence[PhotoReport]) -> Iterator[str]:
+    """One line per measurement, for people: name, value, interval, trust, and what limits it."""
+    rows = [row for report in reports for row in report.measurements]
+    width = min(LONGEST_NAME, max((len(row.name) for row in rows), default=0))
+    for report in reports:
+        if len(reports) > 1:
+            yield f"{report.photo}:"
+        for row in report.measurements:
+            yield _readable(row, width).rstrip()
+
+
+def _readable(row: Row, width: int) -> str:
+    if row.error is not None:
+        return f"{row.name.ljust(width)}  not measured: {row.error.message}"
+    unit = shown_unit(row.unit)
+    low, high = interval_text(row)
+    limit = MEANING.get(row.limited_by, row.limited_by)
+    value, interval = f"{value_text(row)} {unit}", f"{low} to {high} {unit}"
+    return f"{row.name.ljust(width)}  {value:>12}  ({interval}, 95 %)  trust {row.trust}, limited by: {limit}"

@@ -19,7 +19,7 @@ from m3d_cli.metrology.request import Wish
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import LITE
 from m3d_cli.photos.discover import PhotoFile
-from m3d_cli.photos.load import CameraOptions
+from m3d_cli.photos.load import CameraSources
 from m3d_cli.pipeline.measure_photo import look
 from m3d_cli.pipeline.measure_run import plan_measuring
 from m3d_cli.pipeline.resume import Task
@@ -162,7 +162,7 @@ def test_what_straightening_cuts_off_is_told_apart_from_what_is_outside(wall, ca
 
 
 def test_pictures_show_the_photo_that_points_count_in(wall, tmp_path):
-    camera = CameraOptions.from_files(intrinsics=wall.lens)
+    camera = CameraSources.from_files(intrinsics=wall.lens)
     settings = Settings(LITE, ChosenWeights(None, ""), (), camera=camera, stored=wall.depth)
     (job,) = plan_measuring([PhotoFile(wall.photo, Path("wall.png"))], tmp_path / "out")
     sight = look(Task(job, ""), settings, SharedEngine(lambda: pytest.fail("no network runs")))

@@ -14,7 +14,7 @@ import pytest
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.errors import CalibrationError, FocalError, PhotoError, UsageError
 from m3d_cli.intrinsics.ladder import UserFocal
-from m3d_cli.photos.load import UNDISTORTED, CameraOptions, focal_required, load, load_photo, read_camera, read_facts
+from m3d_cli.photos.load import UNDISTORTED, CameraSources, focal_required, load, load_photo, read_camera, read_facts
 from m3d_cli.photos.undistort import straightened, undistort
 
 PHONE = {0x920A: 4.25, 0xA405: 26, 0xA002: 64, 0xA003: 48}
@@ -24,7 +24,7 @@ PHOTOS = Path(__file__).parents[2] / "data" / "photos"
 def intrinsics(tmp_path, **fields):
     path = tmp_path / "k.json"
     path.write_text(json.dumps(fields), encoding="utf-8")
-    return CameraOptions.from_files(intrinsics=path)
+    return CameraSources.from_files(intrinsics=path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "heic"])
@@ -44,8 +44,8 @@ def test_half_the_pixels_are_half_the_focal_length(save_photo, blocks):
 
 def test_twice_the_focal_flag_is_exactly_twice_the_focal_length(save_photo):
     path = save_photo("a.jpg", tags=PHONE)
-    once = load_photo(path, CameraOptions(UserFocal(pixels=777.7))).camera
-    twice = load_photo(path, CameraOptions(UserFocal(pixels=2 * 777.7))).camera
+    once = load_photo(path, CameraSources(UserFocal(pixels=777.7))).camera
+    twice = load_photo(path, CameraSources(UserFocal(pixels=2 * 777.7))).camera
     assert twice.focal == 2 * once.focal
 
 
@@ -59,17 +59,17 @@ def test_a_reduced_copy_keeps_the_camera_of_the_full_picture(save_photo):
 
 def test_an_estimate_made_before_is_used_again(save_photo):
     path = save_photo("a.jpg", tags=PHONE)
-    _, estimate = read_camera(path, CameraOptions(UserFocal(pixels=500)))
+    _, estimate = read_camera(path, CameraSources(UserFocal(pixels=500)))
     assert load_photo(path, estimate=estimate).camera.focal == 500
 
 
 def test_a_required_focal_length_that_is_unknown_is_an_error(save_photo, tmp_path):
     with pytest.raises(FocalError) as caught:
-        read_camera(save_photo("bare.png"), CameraOptions(require_focal=True))
+        read_camera(save_photo("bare.png"), CameraSources(require_focal=True))
     assert caught.value.exit_code == 7
     expected = focal_required(tmp_path / "bare.png")
     assert (caught.value.message, caught.value.hint) == (expected.message, expected.hint)
-    assert read_camera(save_photo("a.jpg", tags=PHONE), CameraOptions(require_focal=True))
+    assert read_camera(save_photo("a.jpg", tags=PHONE), CameraSources(require_focal=True))
 
 
 def test_a_calibration_that_has_no_entry_for_the_photo_is_told(save_photo, tmp_path):
@@ -87,7 +87,7 @@ def test_a_calibration_of_another_shape_fails_the_photo(save_photo, tmp_path):
 def test_a_sidecar_comes_before_the_exif_of_the_file(save_photo, tmp_path):
     path = tmp_path / "exif.json"
     path.write_text(json.dumps([{"SourceFile": "a.jpg", "FocalLengthIn35mmFormat": "52 mm"}]), encoding="utf-8")
-    options = CameraOptions.from_files(exif_json=path)
+    options = CameraSources.from_files(exif_json=path)
     assert read_camera(save_photo("a.jpg", tags=PHONE), options)[0].focal == pytest.approx(52 / 43.2666 * 80)
     assert read_camera(save_photo("b.jpg", tags=PHONE), options)[0].focal == pytest.approx(26 / 43.2666 * 80)
 
@@ -95,7 +95,7 @@ def test_a_sidecar_comes_before_the_exif_of_the_file(save_photo, tmp_path):
 def test_a_sidecar_without_a_focal_length_leaves_that_of_the_file(save_photo, tmp_path):
     path = tmp_path / "exif.json"
     path.write_text(json.dumps([{"SourceFile": "a.jpg", "Make": "Acme"}]), encoding="utf-8")
-    facts = read_facts(save_photo("a.jpg", tags=PHONE), CameraOptions.from_files(exif_json=path))
+    facts = read_facts(save_photo("a.jpg", tags=PHONE), CameraSources.from_files(exif_json=path))
     assert facts.exif.make == "Acme"
     assert facts.estimate.focal == pytest.approx(26 / 43.2666 * 80)
     assert facts.estimate.source is FocalSource.EXIF_35MM
@@ -105,14 +105,14 @@ def test_a_sensor_table_of_the_user_counts(save_photo, tmp_path):
     path = tmp_path / "sensors.txt"
     path.write_text("Acme;One;6.4\n", encoding="utf-8")
     photo = save_photo("a.jpg", tags={0x920A: 8.0}, base={0x010F: "ACME", 0x0110: "Acme One"})
-    camera, _ = read_camera(photo, CameraOptions.from_files(sensor_db=path))
+    camera, _ = read_camera(photo, CameraSources.from_files(sensor_db=path))
     assert camera.focal == pytest.approx(8.0 / 6.4 * 64)
 
 
 def test_flags_and_a_calibration_contradict_each_other(tmp_path):
     options = intrinsics(tmp_path, fx=50)
     with pytest.raises(UsageError, match="contradict"):
-        CameraOptions(UserFocal(pixels=1), calibration=options.calibration)
+        CameraSources(UserFocal(pixels=1), calibration=options.calibration)
 
 
 def test_options_travel_to_other_processes_and_their_digest_tells_them_apart(tmp_path):
@@ -121,7 +121,7 @@ def test_options_travel_to_other_processes_and_their_digest_tells_them_apart(tmp
     assert again == one
     assert again.digest == one.digest != other.digest
     assert again.calibration.find(Path("x.jpg")).fx == 50
-    assert CameraOptions().digest != CameraOptions(UserFocal(pixels=1)).digest
+    assert CameraSources().digest != CameraSources(UserFocal(pixels=1)).digest
 
 
 def grid(camera: Camera) -> np.ndarray:

@@ -19,7 +19,7 @@ from m3d_cli.intrinsics.ladder import UserFocal
 from m3d_cli.models.registry import choose_weights
 from m3d_cli.models.spec import TEST_LITE
 from m3d_cli.photos.discover import discover
-from m3d_cli.photos.load import CameraOptions
+from m3d_cli.photos.load import CameraSources
 from m3d_cli.pipeline.journal import JOURNAL_NAME, Journal, Status
 from m3d_cli.pipeline.plan import OutputFormat, plan
 from m3d_cli.pipeline.resume import share_focal, tasks
@@ -207,13 +207,13 @@ def test_other_settings_or_another_photo_are_done_again(tmp_path):
     list(work(photos, out))
     Image.new("RGB", (20, 20)).save(photos / "1.png")
     assert [str(outcome.status) for outcome in work(photos, out)] == ["skipped", "done", "skipped"]
-    focal = Settings(TEST_LITE, SETTINGS.weights, camera=CameraOptions(UserFocal(pixels=20.0)))
+    focal = Settings(TEST_LITE, SETTINGS.weights, camera=CameraSources(UserFocal(pixels=20.0)))
     assert {str(outcome.status) for outcome in work(photos, out, settings=focal)} == {"done"}
     assert {str(outcome.status) for outcome in work(photos, out, settings=focal, overwrite=True)} == {"done"}
 
 
 def test_requiring_a_focal_length_does_not_redo_what_is_done():
-    required = Settings(TEST_LITE, SETTINGS.weights, camera=CameraOptions(require_focal=True))
+    required = Settings(TEST_LITE, SETTINGS.weights, camera=CameraSources(require_focal=True))
     assert required.digest == SETTINGS.digest
     assert Settings(TEST_LITE, SETTINGS.weights, png_scale=256.0).digest != SETTINGS.digest
 
@@ -302,7 +302,7 @@ def test_an_entry_more_in_a_calibration_or_exif_file_leaves_the_others_done(tmp_
         tags.write_text(
             json.dumps([{"SourceFile": name, "FocalLengthIn35mmFormat": mm} for name, mm in equivalents.items()])
         )
-        camera = CameraOptions.from_files(intrinsics=lens, exif_json=tags)
+        camera = CameraSources.from_files(intrinsics=lens, exif_json=tags)
         settings = Settings(TEST_LITE, SETTINGS.weights, camera=camera)
         return [str(outcome.status) for outcome in work(photos, out, settings=settings)]
 

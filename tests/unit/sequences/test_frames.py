@@ -12,7 +12,7 @@ from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import DatasetError, NoInputError, PoseError
 from m3d_cli.photos.discover import Selection, discover
-from m3d_cli.photos.load import CameraOptions
+from m3d_cli.photos.load import CameraSources
 from m3d_cli.sequences.frames import SequenceFrame, View, layout_frames, open_frames
 from m3d_cli.sequences.poses import frame_times, match, with_times
 from m3d_cli.trajectory import Trajectory
@@ -46,7 +46,7 @@ def test_a_sensors_depth_is_found_by_name_and_its_camera_scaled(tmp_path: Path) 
     Image.fromarray(np.full((60, 80, 3), 7, np.uint8)).save(tmp_path / "rgb" / "a.png")
     Image.fromarray(np.full((30, 40), 5000, np.uint16)).save(tmp_path / "depth" / "a.png")
     (tmp_path / "k.json").write_text('{"fx": 70, "fy": 70, "cx": 40, "cy": 30, "width": 80, "height": 60}')
-    options = CameraOptions.from_files(intrinsics=tmp_path / "k.json")
+    options = CameraSources.from_files(intrinsics=tmp_path / "k.json")
     photos = discover([tmp_path / "rgb"], Selection()).photos
     (frame,) = open_frames(photos, tmp_path / "depth", options, 5000)
     view = frame.read()
@@ -69,7 +69,7 @@ def test_a_sensors_floating_point_files_are_metres(tmp_path: Path) -> None:
     Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "a.png")
     np.save(tmp_path / "depth" / "a.npy", np.full((6, 8), 2.5, np.float32))
     photos = discover([tmp_path / "a.png"], Selection()).photos
-    (frame,) = open_frames(photos, tmp_path / "depth", CameraOptions(), 1000)
+    (frame,) = open_frames(photos, tmp_path / "depth", CameraSources(), 1000)
     assert np.unique(frame.read().depth.depth).tolist() == [2.5]
 
 

@@ -1,0 +1,391 @@
+"""The options that several commands share, in groups, and what they become.
+
+What stands here once has the same name, environment variable and help text in every command.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import typer
+
+from m3d_cli.cli.console import Messages
+from m3d_cli.cli.grouping import given, given_by, option, setting
+from m3d_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from m3d_cli.models.registry import ChosenWeights
+    from m3d_cli.models.spec import ModelSpec
+    from m3d_cli.photos.discover import Listing
+    from m3d_cli.photos.load import CameraSources
+    from m3d_cli.pipeline.workers import Workers
+
+INPUT = "Input"
+CAMERA = "Camera"
+OUTPUT = "Output"
+NETWORK = "Network"
+RUN = "Run"
+MESSAGES = "Messages"
+
+# Options that exclude one another: where the command line gives one, those of the environment are set aside.
+_FOCAL_OPTIONS = ("focal", "focal_mm", "focal_35mm", "fov", "intrinsics")
+# The word of --focal for: estimate it from the image.
+_ESTIMATE = "estimate"
+
+
+@dataclass(frozen=True, slots=True)
+class InputOptions:
+    """Which photos."""
+
+    PANEL: ClassVar[str] = INPUT
+
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH...", help="Photos, folders, or quoted globs.", show_default=False),
+    ] = None
+    files_from: Annotated[
+        str | None, option("Read paths from FILE, one per line; - is standard input.", metavar="FILE")
+    ] = None
+    null_separated: Annotated[bool, option("Paths of --files-from end in NUL bytes.", "--null", "-0")] = False
+    recursive: Annotated[bool, setting("Also read subfolders.", "--recursive", "-r")] = False
+    include: Annotated[list[str] | None, option("Only photos whose name or path matches.", metavar="GLOB")] = None
+    exclude: Annotated[list[str] | None, option("No photos whose name or path matches.", metavar="GLOB")] = None
+    hidden: Annotated[bool, option("Also read hidden files and folders.", "--hidden")] = False
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no photo is named in any way."""
+        return not self.paths and self.files_from is None
+
+    def listing(self, messages: Messages, *, skip_folders: tuple[Path, ...] = (), takes_urls: bool = False) -> Listing:
+        """The photos named, counted for the user; raises `NoInputError` without any, `UsageError` if none was named."""
+        listing = self.find(skip_folders=skip_folders, takes_urls=takes_urls)
+        (messages.say if listing.ignored else messages.detail)(listing.summary())
+        return listing
+
+    def find(self, *, skip_folders: tuple[Path, ...] = (), takes_urls: bool = False) -> Listing:
+        """The photos named."""
+        from m3d_cli.photos.discover import Selection, find_photos
+
+        selection = Selection(
+            self.recursive, tuple(self.include or ()), tuple(self.exclude or ()), self.hidden, skip_folders
+        )
+        return find_photos(
+            self.paths or (), selection, self.files_from, null_separated=self.null_separated, takes_urls=takes_urls
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceInput:
+    """Photos of a sequence."""
+
+    PANEL: ClassVar[str] = INPUT
+
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH...", help="Photos, folders, or quoted globs.", show_default=False),
+    ] = None
+    recursive: Annotated[bool, setting("Also read subfolders.", "--recursive", "-r")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class FocalOptions:
+    """What is known of the camera, and the files that say more."""
+
+    PANEL: ClassVar[str] = CAMERA
+
+    focal: Annotated[
+        str | None,
+        setting(
+            "Focal length in pixels of the upright file, or: estimate (from the image, whatever EXIF says).",
+            metavar="PX",
+        ),
+    ] = None
+    focal_mm: Annotated[float | None, setting("Real focal length; needs --sensor-width.", metavar="MM")] = None
+    sensor_width: Annotated[
+        float | None,
+        setting("Width (long side) of the sensor; alone, it goes with the focal length in EXIF.", metavar="MM"),
+    ] = None
+    focal_35mm: Annotated[
+        float | None, setting("35 mm equivalent focal length (by diagonal).", "--focal-35mm", metavar="MM")
+    ] = None
+    fov: Annotated[float | None, setting("Horizontal field of view.", "--fov", "--fov-x", metavar="DEGREES")] = None
+    intrinsics: Annotated[
+        Path | None,
+        setting(
+            "Calibration: JSON, YAML, NPY, TXT, COLMAP cameras.txt, nerfstudio transforms.json, OpenCV YAML, XML.",
+            "--intrinsics",
+            metavar="FILE",
+        ),
+    ] = None
+    exif_json: Annotated[
+        Path | None, setting("EXIF in a file of its own: exiftool -json, or Flickr's getExif.", metavar="FILE")
+    ] = None
+    sensor_db: Annotated[
+        Path | None,
+        setting("Sensor widths as lines Make;Model;mm, looked up before lensfun's database.", metavar="FILE"),
+    ] = None
+
+    def sources(self, context: typer.Context, *, require_focal: bool = False) -> CameraSources:
+        """The camera facts with their files read; the command line sets aside focal lengths of the environment."""
+        from m3d_cli.intrinsics.ladder import UserFocal
+        from m3d_cli.photos.load import CameraSources
+
+        set_aside = given_by(context, "ENVIRONMENT", _FOCAL_OPTIONS) if given(context, *_FOCAL_OPTIONS) else ()
+        focal, focal_mm, focal_35mm, fov, intrinsics = (
+            None if name in set_aside else getattr(self, name) for name in _FOCAL_OPTIONS
+        )
+        pixels = None if focal in (None, _ESTIMATE) else _pixels(focal)
+        return CameraSources.from_files(
+            UserFocal(pixels, focal_mm, self.sensor_width, focal_35mm, fov),
+            intrinsics=intrinsics,
+            exif_json=self.exif_json,
+            sensor_db=self.sensor_db,
+            require_focal=require_focal,
+            from_image=focal == _ESTIMATE,
+        )
+
+
+def _pixels(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UsageError(f"--focal {text} is neither a number of pixels nor: {_ESTIMATE}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class SharedCameraOptions(FocalOptions):
+    """The camera, which all photos may share."""
+
+    same_camera: Annotated[
+        bool, setting("All photos are from one camera at one zoom: use their common focal length.", "--same-camera")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class CameraOptions(SharedCameraOptions):
+    """The camera, and what to do where nothing is known of it."""
+
+    require_focal: Annotated[
+        bool, setting("Fail a photo whose focal length would have to be assumed.", "--require-focal")
+    ] = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutputOptions:
+    """Which files, and where."""
+
+    PANEL: ClassVar[str] = OUTPUT
+
+    out: Annotated[
+        str | None,
+        setting(
+            "Folder that gets the results, laid out like the inputs; - writes one photo's file to stdout.",
+            "--out",
+            "-o",
+            metavar="DIR",
+        ),
+    ] = None
+    formats: Annotated[
+        str,
+        setting(
+            "Any of png, npy, npz, tiff, pfm, exr, conf, normal, normal-npy, preview, separated by commas; "
+            "a JSON sidecar is always written.",
+            "--format",
+            metavar="LIST",
+            envvar="M3D_FORMAT",
+        ),
+    ] = "png"
+    keep_extension: Annotated[
+        bool, setting("a.jpg becomes a.jpg.png, so that a.jpg and a.heic can share a folder.", "--keep-extension")
+    ] = False
+    max_depth: Annotated[float | None, setting("Depth beyond M metres becomes unknown.", metavar="M")] = None
+
+
+ColourMap = Annotated[str, setting("Preview: turbo or viridis.", "--colour-map", "--color-map", metavar="NAME")]
+
+
+@dataclass(frozen=True, slots=True)
+class DepthOutputOptions(OutputOptions):
+    """Files of depth, and how their previews look."""
+
+    png_scale: Annotated[
+        float,
+        setting("PNG value = metres * N: 1000 is millimetres up to 65.5 m, 256 is KITTI's, up to 256 m.", metavar="N"),
+    ] = 1000.0
+    vmin: Annotated[float | None, setting("Preview: nearest colour, in metres.", metavar="M")] = None
+    vmax: Annotated[float | None, setting("Preview: farthest colour, in metres.", metavar="M")] = None
+    colour_map: ColourMap = "turbo"
+
+
+Model = Annotated[
+    str | None,
+    setting("Network; see m3d models. Default: vit-small if installed, else lite.", metavar="NAME", show_default=False),
+]
+Weights = Annotated[
+    Path | None, setting("Weights from a file: a published checkpoint, or safetensors of m3d's own.", metavar="FILE")
+]
+Precision = Annotated[str, setting("auto, fp32, bf16 or fp16.", metavar="NAME")]
+Device = Annotated[
+    str,
+    setting(
+        "auto, cpu, cuda, cuda:1 or mps; several share the photos, one process each: cuda:0,cuda:1 or all.",
+        metavar="NAME",
+    ),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkFile:
+    """Which network."""
+
+    PANEL: ClassVar[str] = NETWORK
+
+    model: Model = None
+    weights: Weights = None
+
+    def model_name(self, messages: Messages) -> str:
+        """The network named, that of an ONNX file, or the default with a notice of a better one."""
+        from m3d_cli.models.onnx_file import named_model
+        from m3d_cli.models.registry import BEST_DEFAULT, BUNDLED_DEFAULT, default_model
+
+        if named := self.model or named_model(self.weights):
+            return named
+        chosen = default_model()
+        if chosen == BUNDLED_DEFAULT:
+            messages.say(
+                f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one"
+            )
+        return chosen
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkOptions(NetworkFile):
+    """Which network, and what computes it."""
+
+    device: Device = "auto"
+    devices: Annotated[str | None, setting("", "--devices", metavar="LIST", hidden=True)] = None
+    precision: Precision = "auto"
+    batch_size: Annotated[
+        str | None,
+        setting(
+            "Photos per batch on a GPU, or auto: measured once and remembered. Halved when memory runs out.",
+            metavar="N",
+        ),
+    ] = None
+    backend: Annotated[
+        str,
+        setting(
+            "auto, torch, onnx or openvino; auto takes the fastest one installed where the run is long enough.",
+            metavar="NAME",
+        ),
+    ] = "auto"
+
+    def chosen(self, messages: Messages, depth: Path | None = None) -> tuple[ModelSpec, ChosenWeights]:
+        """The network to run; existing depth maps name their own, and none runs."""
+        from m3d_cli.models.registry import ChosenWeights, choose_weights
+        from m3d_cli.models.spec import LITE, model_spec
+
+        if depth is not None:
+            if self.model is not None or self.weights is not None:
+                raise UsageError("--depth reads existing depth maps", hint="leave --model and --weights out")
+            return LITE, ChosenWeights(None, "")
+        spec = model_spec(self.model_name(messages))
+        return spec, choose_weights(spec, self.weights)
+
+    def workers(self, *, takes_several: bool = False) -> Workers:
+        """What computes the run; raises UsageError for several devices where a command takes one."""
+        from m3d_cli.inference.device_list import parse_devices
+        from m3d_cli.pipeline.workers import Workers
+
+        if self.devices is not None and self.device != "auto":
+            raise UsageError("--device and --devices contradict each other", hint="--device takes a list")
+        # A number alone was a device of --devices.
+        names = parse_devices(self.device if self.devices is None else self.devices)
+        if len(names) > 1 and not takes_several:
+            raise UsageError("this command runs on one device", hint="give --device one name")
+        return Workers(names, self.precision, self.batch_size, self.backend)
+
+
+@dataclass(frozen=True, slots=True)
+class FailureOptions:
+    """What to do again, and what failures mean."""
+
+    PANEL: ClassVar[str] = RUN
+
+    overwrite: Annotated[bool, setting("Do every photo again and replace existing files.", "--overwrite")] = False
+    exit_zero: Annotated[bool, setting("Return 0 even if photos failed.", "--exit-zero")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions(FailureOptions):
+    """How a run over many photos goes."""
+
+    dry_run: Annotated[bool, option("Show what would be done, with each focal length.", "--dry-run")] = False
+    shard: Annotated[
+        str | None,
+        setting(
+            "Do one of N equal parts; auto takes it from SLURM or torchrun. Afterwards: m3d merge OUT.",
+            "--shard",
+            metavar="I/N",
+        ),
+    ] = None
+    engine: Annotated[
+        str,
+        setting(
+            "local, or ray: a Ray cluster whose machines share this disk; needs m3d-cli\\[ray].",
+            "--engine",
+            metavar="NAME",
+        ),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        setting(
+            "A running cluster, or auto to find one; without it Ray is started here for the run.",
+            "--ray-address",
+            metavar="ADDRESS",
+        ),
+    ] = None
+    ray_actors: Annotated[
+        int | None,
+        setting(
+            "Networks in the cluster; default: one per GPU, or one per machine.", "--ray-actors", metavar="N", min=1
+        ),
+    ] = None
+    max_failures: Annotated[int | None, setting("Stop after N failures.", metavar="N", min=1)] = None
+    fail_fast: Annotated[bool, setting("", "--fail-fast", hidden=True)] = False
+
+    @property
+    def most_failures(self) -> int | None:
+        """Failures that end the run; None for no limit."""
+        return 1 if self.fail_fast else self.max_failures
+
+
+Quiet = Annotated[bool, setting("Errors only.", "--quiet", "-q")]
+Json = Annotated[bool, option("One JSON object per line on stdout.", "--json")]
+
+
+@dataclass(frozen=True, slots=True)
+class MessageOptions:
+    """What is printed."""
+
+    PANEL: ClassVar[str] = MESSAGES
+
+    quiet: Quiet = False
+    verbose: Annotated[bool, setting("Verbose output.", "--verbose", "-v")] = False
+
+    def start(self) -> Messages:
+        """Messages to the user, with the library's log among them."""
+        from m3d_cli.cli.console import show_log
+
+        show_log(verbose=self.verbose)
+        return Messages(self.quiet, self.verbose)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOptions(MessageOptions):
+    """What is printed, and in which form."""
+
+    as_json: Json = False

@@ -1,0 +1,100 @@
+"""The two streams: data on standard output, messages on standard error.
+
+A reader that went away (``m3d ... | head -1``) ends the program quietly with the code of SIGPIPE.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from functools import cache
+from typing import TYPE_CHECKING, NoReturn, TextIO
+
+from m3d_cli.errors import OutputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+# 128 + SIGPIPE, as a shell reports a program that wrote into a closed pipe.
+BROKEN_PIPE_EXIT = 141
+
+
+def write_line(line: str) -> None:
+    """One line of data on standard output, flushed so that the next program in the pipe can start."""
+    # A program started with a closed stream (``>&-``) has None in its place, whatever its type says.
+    if not sys.stdout:
+        leave_closed_pipe()
+    try:
+        sys.stdout.write(f"{line}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        leave_closed_pipe()
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}", hint="make room there") from error
+
+
+def write_bytes(*pieces: bytes | memoryview) -> None:
+    """A whole file on standard output, piece by piece."""
+    if not sys.stdout:
+        leave_closed_pipe()
+    try:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:
+        leave_closed_pipe()
+    except OSError as error:
+        raise OutputError(f"standard output: {error.strerror}", hint="make room there") from error
+
+
+def one_line(text: str) -> str:
+    """``text`` with what would break a line or steer a terminal as spaces; bytes that are no text stay."""
+    return "".join(
+        character if character.isprintable() or "\udc80" <= character <= "\udcff" else " " for character in text
+    )
+
+
+def leave_closed_pipe() -> NoReturn:
+    """End because nobody reads standard output any more, without a second error when Python flushes it on exit."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    raise SystemExit(BROKEN_PIPE_EXIT)
+
+
+def prepare_streams() -> None:
+    """File names that are no valid text leave as the same bytes they came in as."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        reconfigure(errors="surrogateescape")
+
+
+@cache
+def stderr_console() -> Console:
+    """Rich console on standard error; it follows NO_COLOR and FORCE_COLOR by itself."""
+    from rich.console import Console
+
+    return Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+
+
+def is_talking_to_a_person() -> bool:
+    """Whether standard error is a terminal, where a live progress bar makes sense."""
+    return is_a_terminal(sys.stderr)
+
+
+def is_a_terminal(stream: TextIO | None) -> bool:
+    """Whether a person sees what is written there; a stream closed from the start is None."""
+    return stream is not None and stream.isatty()
+
+
+def write_message(text: str, style: str = "") -> None:
+    """One line, whatever is in the names it speaks of."""
+    if not sys.stderr:
+        return
+    text = one_line(text)
+    if is_talking_to_a_person() or os.environ.get("FORCE_COLOR"):
+        stderr_console().print(text, style=style or None)
+        return
+    with contextlib.suppress(BrokenPipeError):
+        sys.stderr.write(f"{text}\n")
+        sys.stderr.flush()

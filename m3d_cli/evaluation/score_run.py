@@ -1,0 +1,61 @@
+"""A whole scoring run: of a folder of predictions, or of a network."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from m3d_cli.datasets.selection import Selection
+from m3d_cli.evaluation.predictions import open_predictions
+from m3d_cli.evaluation.results import Run
+from m3d_cli.evaluation.scoring import ImageScores, Predict, Protocol, score_frames
+from m3d_cli.inference.photo import available_cores
+from m3d_cli.reporter import Reporter
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredRun:
+    """The scores, and what predicts the depth of a frame once more."""
+
+    run: Run
+    predict: Predict
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredData:
+    """The annotated frames below ``folder`` in a ``layout``, and the ``protocol`` they are scored under."""
+
+    folder: Path
+    layout: str
+    selection: Selection
+    protocol: Protocol
+
+    def score_predictions(self, folder: Path, scale: float | None, workers: int, report: Reporter) -> ScoredRun:
+        """Score the depth maps in ``folder``; ``scale`` are units per metre of PNGs that do not say it themselves."""
+        predict = open_predictions(folder, self.selection.frames, self.folder, scale).read
+        images = self._scored(predict, workers or available_cores(), report)
+        return ScoredRun(
+            Run(self.layout, "pred", str(folder), self.protocol, images, selection=self.selection), predict
+        )
+
+    def score_network(
+        self, name: str, weights: Path | None, device: str, precision: str, kept: Path | None, report: Reporter
+    ) -> ScoredRun:
+        """Score a network; its depth maps are kept in ``kept`` and read from there where they exist."""
+        # Only here is torch needed.
+        from m3d_cli.evaluation.benchmark import Network, kept_in
+
+        network = Network.choose(name, weights, device, precision)
+        predict = network.load() if kept is None else kept_in(kept, network, self.layout, self.folder)
+        images = self._scored(predict, 1, report)
+        sha256, size = network.weights.sha256, network.input_size
+        spec = network.spec.name
+        return ScoredRun(Run(self.layout, "model", spec, self.protocol, images, sha256, size, self.selection), predict)
+
+    def _scored(self, predict: Predict, workers: int, report: Reporter) -> tuple[ImageScores, ...]:
+        images = []
+        with report.progress(len(self.selection.frames)) as advance:
+            for image in score_frames(self.selection.frames, predict, self.protocol, workers):
+                images.append(image)
+                advance()
+        return tuple(images)

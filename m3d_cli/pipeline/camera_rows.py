@@ -1,0 +1,78 @@
+"""The focal length of each photo with its origin, as `m3d exif` lists it, from headers or also from the image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from m3d_cli.errors import M3dError, PhotoError
+from m3d_cli.intrinsics.estimated import candidate_of, contradiction, told_by_picture
+from m3d_cli.intrinsics.exif_focal import FocalCandidate
+from m3d_cli.intrinsics.ladder import FocalEstimate
+from m3d_cli.intrinsics.shared_focal import consensus
+from m3d_cli.photos.decode import decode
+from m3d_cli.photos.discover import Listing, PhotoFile
+from m3d_cli.photos.load import CameraSources, PhotoFacts, focal_required, read_facts
+
+# Width and height of a decode that is enough for the estimate.
+_ENOUGH = (960, 720)
+
+
+@dataclass(frozen=True, slots=True)
+class CameraRow:
+    """One photo and its facts, or the error that ended it; ``picture`` is what the picture itself says."""
+
+    photo: PhotoFile
+    facts: PhotoFacts | None
+    estimate: FocalEstimate | None
+    error: M3dError | None = None
+    picture: FocalCandidate | None = None
+
+
+def camera_rows(listing: Listing, camera: CameraSources) -> Iterator[CameraRow]:
+    """Headers of all photos, each with its focal length or its error."""
+    for photo in listing.photos:
+        try:
+            if photo.problem:
+                raise PhotoError(f"{photo.path}: {photo.problem}")
+            facts = read_facts(photo.path, camera, photo.relative)
+        except M3dError as error:
+            yield CameraRow(photo, None, None, error)
+        else:
+            yield CameraRow(photo, facts, facts.estimate)
+
+
+def with_estimates(rows: Iterator[CameraRow]) -> Iterator[CameraRow]:
+    """Rows with the focal length estimated from each image, which is used where nothing else gives one."""
+    from m3d_cli.inference.device import choose_compute
+    from m3d_cli.inference.picture_focal import PictureFocal
+
+    teller = PictureFocal.bundled(choose_compute("cpu", "fp32").device)
+    for row in rows:
+        found = row.estimate
+        if found is None:
+            yield row
+            continue
+        try:
+            image = decode(row.photo.path, _ENOUGH).image
+        except M3dError as error:
+            yield replace(row, estimate=None, error=error)
+            continue
+        opinion = teller.opinion(image, found.width, found.height)
+        warning = contradiction(found, opinion)
+        told = told_by_picture(found, opinion) if found.is_assumed else found.with_warning(*filter(None, [warning]))
+        yield replace(row, estimate=told, picture=candidate_of(found, opinion))
+
+
+def with_consensus(rows: list[CameraRow]) -> Iterator[CameraRow]:
+
+    shared = iter(consensus([row.estimate for row in rows if row.estimate is not None]))
+    for row in rows:
+        yield row if row.estimate is None else replace(row, estimate=next(shared))
+
+
+def requiring_focal(row: CameraRow) -> CameraRow:
+
+    if row.estimate is None or not row.estimate.is_assumed:
+        return row
+    return replace(row, estimate=None, error=focal_required(row.photo.path))

@@ -1,0 +1,69 @@
+"""Files of trajectories and metric scales that `m3d slam` writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from m3d_cli.atomic import write_bytes
+from m3d_cli.formats.colmap import write_colmap_binary, write_colmap_text
+from m3d_cli.formats.surface import encode_surface
+from m3d_cli.formats.trajectories import encode_kitti, encode_tum
+from m3d_cli.sequences.colmap_scale import metric_model, model_of
+from m3d_cli.sequences.frames import SequenceFrame
+from m3d_cli.sequences.fusion import FusionOptions
+from m3d_cli.sequences.odometry import Odometry
+from m3d_cli.sequences.poses import PosedFrames
+from m3d_cli.sequences.reconstruct import reconstruct
+from m3d_cli.sequences.scale import TrackScale, rescaled
+from m3d_cli.trajectory import Trajectory
+
+NAME = "trajectory"
+
+
+def write_trajectory(trajectory: Trajectory, folder: Path, name: str = NAME) -> None:
+    """``name.txt`` as TUM has it, and ``name.kitti.txt``."""
+    comments = () if trajectory.timed else ("times count the frames",)
+    write_bytes(folder / f"{name}.txt", encode_tum(trajectory, comments))
+    write_bytes(folder / f"{name}.kitti.txt", encode_kitti(trajectory))
+
+
+def segment_names(found: Odometry) -> list[str]:
+    """Names of the segments' files."""
+    count = len(found.segments)
+    return [NAME] if count == 1 else [f"{NAME}-{number}" for number in range(1, count + 1)]
+
+
+def write_segments(found: Odometry, folder: Path) -> None:
+    """A trajectory per segment."""
+    for name, segment in zip(segment_names(found), found.segments, strict=True):
+        write_trajectory(segment.trajectory, folder, name)
+
+
+def write_map(
+    frames: tuple[SequenceFrame, ...], found: Odometry, folder: Path, fusion: FusionOptions, size: int
+) -> None:
+    """``map.ply``: the frames of the longest segment fused at ``size`` pixels."""
+    longest = found.longest
+    posed = PosedFrames(frames[longest.first : longest.last + 1], longest.trajectory, "by odometry", 0)
+    scene = reconstruct(posed, fusion, size, refine=False)
+    write_bytes(folder / "map.ply", *encode_surface(scene.surface, (f"odometry, {scene.frames} frames",)))
+
+
+def write_metric(poses: Path, posed: PosedFrames, found: TrackScale, folder: Path) -> None:
+    """The trajectory, and the COLMAP model where ``poses`` is one, in metres; ``scale.json`` with the scales."""
+    metric = rescaled(posed.trajectory, found)
+    if (sparse := model_of(poses)) is not None:
+        model = metric_model(sparse, posed.trajectory.names or (), metric, found)
+        write_colmap_text(model, folder / "sparse" / "text")
+        write_colmap_binary(model, folder / "sparse" / "0")
+    write_trajectory(metric, folder)
+    content = {**scale_summary(found), "scales": [round(float(value), 8) for value in found.scale]}
+    write_bytes(folder / "scale.json", (json.dumps(content) + "\n").encode())
+
+
+def scale_summary(found: TrackScale) -> dict[str, object]:
+    """A scale as JSON has it."""
+    ends = {"first": float(found.scale[0]), "last": float(found.scale[-1])}
+    rest = {"spread": found.spread, "error": found.error, "frames": found.frames, "jumps": list(found.jumps)}
+    return {"scale": found.middle, **ends, **rest}
