@@ -111,11 +111,12 @@ def run(tasks: Iterable[Task], context: RunContext, pool: WorkerPool) -> Generat
         stack.callback(context.engine.close)
         try:
             while is_more or waiting:
-                if is_more and desk.wants_more(len(waiting)):
+                desk.give_all()
+                while is_more and desk.wants_more(len(waiting)):
                     fresh = desk.begin(islice(source, AHEAD))
                     is_more = bool(fresh)
                     waiting += fresh
-                desk.give_all()
+                    desk.give_all()
                 if waiting and waiting[0].outcome is None:
                     desk.collect()
                 while waiting and (outcome := waiting[0].outcome) is not None:

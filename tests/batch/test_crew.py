@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from concurrent.futures import Future
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path, PurePosixPath
 
@@ -27,10 +28,11 @@ from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.pipeline.journal import Journal, Outcome, Status
 from m3d_cli.pipeline.plan import Job, OutputFormat
 from m3d_cli.pipeline.resume import Task, tasks
-from m3d_cli.pipeline.runner import Run, SharedEngine
+from m3d_cli.pipeline.run_context import RunContext
+from m3d_cli.pipeline.runner import MOST_LOSSES, WorkerLost, run
 from m3d_cli.pipeline.settings import Settings
-from m3d_cli.pipeline.worker_pool import MOST_LOSSES, WorkerLost, WorkerRecipe, run_by_crew
-from m3d_cli.pipeline.worker_processes import MOST_STARTS, ProcessWorker
+from m3d_cli.pipeline.shared_engine import SharedEngine
+from m3d_cli.pipeline.worker_processes import MOST_STARTS, ProcessWorker, WorkerRecipe
 
 COUNT = 12
 OPTIONS = ["--model", "m3d-test-lite", "--format", "png,npy", "-q"]
@@ -100,10 +102,11 @@ def worked(workers, photos, out, during=lambda outcome: None):
     """Outcomes of a run by ``workers``; ``during`` hears each."""
     with Journal(out) as journal:
         engine = SharedEngine(lambda: pytest.fail("the workers have their own"))
-        context = Run(SETTINGS, journal, engine, overwrite=False, stop=threading.Event())
+        work = partial(pytest.fail, "the workers do the work")
+        context = RunContext(work, journal, engine, overwrite=False, stop=threading.Event())
         todo = tasks(planned(photos, out), SETTINGS, journal, None, overwrite=False)
         outcomes = []
-        for outcome in run_by_crew(todo, context, workers):
+        for outcome in run(todo, context, lambda: nullcontext(workers)):
             outcomes.append(outcome)
             during(outcome)
         return outcomes
@@ -129,12 +132,14 @@ def test_a_process_that_is_killed_is_started_again_and_nothing_is_lost(photos, t
 def test_a_process_that_dies_at_once_is_not_started_for_ever(photos, tmp_path, monkeypatch):
     monkeypatch.setattr("m3d_cli.pipeline.worker_processes.serve", os.getpid)  # takes no argument: the process fails
     worker = ProcessWorker("a", WorkerRecipe(SETTINGS, EngineOptions("cpu"), COUNT, tmp_path))
-    with pytest.raises(DeviceError, match=f"the process for a died {MOST_STARTS} times"):
+    with pytest.raises(DeviceError, match=f"the worker on a died {MOST_STARTS} times"):
         worked([worker], photos, tmp_path)
 
 
 class Imagined:
     """A worker without a process: ``act`` says what becomes of a photo; one that dies takes all it has with it."""
+
+    keeps_journal = False
 
     def __init__(self, name, act, in_flight=4):
         self.name, self.in_flight = name, in_flight
@@ -211,13 +216,13 @@ def test_an_interrupt_ends_processes_and_the_next_run_goes_on(photos, tmp_path, 
     listed = "\n".join(str(path) for path in sorted(photos.glob("*.png")))
     command = [sys.executable, "-m", "m3d_cli", "depth", "--files-from", "-", "--out", str(tmp_path), *OPTIONS]
     command += ["--devices", "cpu,cpu", "--json"]
-    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as run:
-        run.stdin.write(listed)
-        run.stdin.close()
-        run.stdout.readline()
-        run.send_signal(signal.SIGINT)
-        run.stdout.read()
-        assert run.wait(timeout=60) in (0, 130)
+    with subprocess.Popen(command, stdin=-1, stdout=-1, stderr=-1, text=True) as process:
+        process.stdin.write(listed)
+        process.stdin.close()
+        process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(timeout=60) in (0, 130)
     assert not list(tmp_path.rglob("*.part"))
     assert depth(photos, tmp_path, "--device", "cpu", "--exit-zero") == 0
     assert len(contents(tmp_path)) == 3 * COUNT

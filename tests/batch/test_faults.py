@@ -18,7 +18,7 @@ from PIL import Image
 
 from m3d_cli import atomic
 from m3d_cli.cli import app
-from m3d_cli.pipeline import runner as run_module
+from m3d_cli.pipeline import process_photo as run_module
 from m3d_cli.pipeline.journal import JOURNAL_NAME, Journal
 from m3d_cli.pipeline.shard import Shard
 
@@ -284,9 +284,9 @@ def test_a_photo_deleted_after_planning_is_one_failure(photos, undisturbed, tmp_
     some = shutil.copytree(photos, tmp_path / "in")
     real = run_module.read_photo
 
-    def losing(task, settings):
+    def losing(photo, shared, settings):
         (some / "sub" / "7.png").unlink(missing_ok=True)
-        return real(task, settings)
+        return real(photo, shared, settings)
 
     monkeypatch.setattr(run_module, "read_photo", losing)
     out = tmp_path / "out"

@@ -14,15 +14,16 @@ import pytest
 from PIL import Image
 
 from m3d_cli.camera import Camera
-from m3d_cli.cli import app, running
+from m3d_cli.cli import app
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import DeviceError, OutputError
 from m3d_cli.inference.engine import StreamEngine
 from m3d_cli.inference.photo import Computed, Wanted, to_canonical
 from m3d_cli.models.spec import TEST_LITE
 from m3d_cli.pipeline import decode_workers as lending
+from m3d_cli.pipeline import workers
 from m3d_cli.pipeline.decode_workers import Block, BorrowedEngine, Lender, Question
-from m3d_cli.pipeline.runner import SharedEngine
+from m3d_cli.pipeline.shared_engine import SharedEngine
 from m3d_cli.pipeline.worker_processes import ProcessWorker
 
 COUNT = 12
@@ -42,7 +43,7 @@ def photos(tmp_path_factory):
 @pytest.fixture
 def helped(monkeypatch):
     """Runs of any length get two helpers."""
-    monkeypatch.setattr(running, "MANY_PHOTOS", 1)
+    monkeypatch.setattr(workers, "MANY_PHOTOS", 1)
     monkeypatch.setattr(StreamEngine, "helpers", 2)
 
 
@@ -105,7 +106,7 @@ def test_helpers_make_the_same_files_and_the_same_journal(formats, photos, tmp_p
     assert depth(photos, tmp_path / "helped", "--format", formats, "--json") == 3
     shared = [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(running, "MANY_PHOTOS", COUNT + 2)
+        patch.setattr(workers, "MANY_PHOTOS", COUNT + 2)
         assert depth(photos, tmp_path / "alone", "--format", formats, "--json") == 3
     assert shared == [json.loads(line)["path"] for line in capsys.readouterr().out.splitlines()]
     assert contents(tmp_path / "helped") == contents(tmp_path / "alone")

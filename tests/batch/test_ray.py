@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from m3d_cli.cli import app
-from m3d_cli.pipeline.ray_workers import PHOTOS_A_BLOCK
+from m3d_cli.pipeline.ray_workers import PHOTOS_PER_ACTOR
 
-COUNT = 5 * PHOTOS_A_BLOCK
+COUNT = 5 * PHOTOS_PER_ACTOR
 OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "png,npy", "-q"]
 
 
@@ -38,7 +38,7 @@ def actors():
             title = path.read_bytes()
         except OSError:
             continue
-        if title.startswith(b"ray::") and b"RayWorker" in title:
+        if title.startswith(b"ray::") and b"RayActor" in title:
             found.append(int(path.parent.name))
     return found
 

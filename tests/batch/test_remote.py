@@ -95,7 +95,7 @@ def test_files_that_no_run_made_are_not_overwritten_there(photos, tmp_path, caps
     out.mkdir()
     (out / "IMG 0.png").write_bytes(b"mine")
     assert depth(f"file://{photos}", f"file://{out}") == 3
-    assert f"file://{out}/IMG 0.png is there already" in capsys.readouterr().err
+    assert f"file://{out}/IMG 0.png exists already" in capsys.readouterr().err
     assert (out / "IMG 0.png").read_bytes() == b"mine"
     assert depth(f"file://{photos}", f"file://{out}", "--overwrite") == 0
 

@@ -22,9 +22,8 @@ from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import CameraSources
 from m3d_cli.pipeline.measure_photo import look
 from m3d_cli.pipeline.measure_run import plan_measuring
-from m3d_cli.pipeline.resume import Task
-from m3d_cli.pipeline.runner import SharedEngine
 from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.shared_engine import SharedEngine
 
 BARREL = Distortion(DistortionModel.BROWN, (-0.35, 0.12, 0.002, -0.003))
 FISHEYE = Distortion(DistortionModel.FISHEYE, (0.05, -0.01, 0.0, 0.0))
@@ -165,7 +164,7 @@ def test_pictures_show_the_photo_that_points_count_in(wall, tmp_path):
     camera = CameraSources.from_files(intrinsics=wall.lens)
     settings = Settings(LITE, ChosenWeights(None, ""), (), camera=camera, stored=wall.depth)
     (job,) = plan_measuring([PhotoFile(wall.photo, Path("wall.png"))], tmp_path / "out")
-    sight = look(Task(job, ""), settings, SharedEngine(lambda: pytest.fail("no network runs")))
+    sight = look(job.photo, None, settings, SharedEngine(lambda: pytest.fail("no network runs")))
     np.testing.assert_array_equal(sight.image, np.asarray(Image.open(wall.photo)))
 
 

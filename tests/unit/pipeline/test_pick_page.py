@@ -18,9 +18,8 @@ from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.pipeline.measure_photo import look
 from m3d_cli.pipeline.measure_run import plan_measuring
 from m3d_cli.pipeline.pick_page import Picker, pick_start, sheet_path
-from m3d_cli.pipeline.resume import Task
-from m3d_cli.pipeline.runner import SharedEngine
 from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.shared_engine import SharedEngine
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
 LINE = {"name": "line 1", "kind": "distance", "points": [[100, 300], [200, 300]]}
@@ -45,7 +44,7 @@ def picker(depth, tmp_path):
         (job,) = plan_measuring([photo], tmp_path / "out")
         engine = SharedEngine(lambda: pytest.fail("no network runs"))
         start = pick_start(job, own or Wish(), specs, unit)
-        sight = look(Task(job, ""), settings, engine, whole=True)
+        sight = look(job.photo, None, settings, engine, whole=True)
         return Picker(job, sight, settings, start, ("csv", "json"), overwrite=overwrite).service(unit)
 
     return make

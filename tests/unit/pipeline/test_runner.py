@@ -22,9 +22,13 @@ from m3d_cli.photos.discover import discover
 from m3d_cli.photos.load import CameraSources
 from m3d_cli.pipeline.journal import JOURNAL_NAME, Journal, Status
 from m3d_cli.pipeline.plan import OutputFormat, plan
+from m3d_cli.pipeline.process_photo import DepthWork
 from m3d_cli.pipeline.resume import share_focal, tasks
-from m3d_cli.pipeline.runner import WAITING_OUTCOMES, Run, SharedEngine, run
+from m3d_cli.pipeline.run_context import RunContext
+from m3d_cli.pipeline.runner import WAITING_OUTCOMES, run
 from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.shared_engine import SharedEngine
+from m3d_cli.pipeline.workers import threads
 
 SETTINGS = Settings(TEST_LITE, choose_weights(TEST_LITE))
 
@@ -69,13 +73,22 @@ def make_photos(folder, count, size=(16, 12)):
     return folder
 
 
+def context_of(settings, journal, create, overwrite=False, late=print):
+    engine, stop = SharedEngine(create), threading.Event()
+    return RunContext(DepthWork(settings, engine, journal, stop), journal, engine, overwrite, stop, late)
+
+
+def started(todo, context):
+    return run(todo, context, lambda: threads(context))
+
+
 def work(photos, out, engine=None, settings=SETTINGS, overwrite=False, same_camera=False, late=print):
     engine = engine or Pretended()
     jobs = plan(discover([photos]).photos, out, settings.formats)
-    shared = share_focal(jobs, settings.camera) if same_camera else None
+    shared = share_focal([job.photo for job in jobs], settings.camera) if same_camera else None
     with Journal(out) as journal:
-        context = Run(settings, journal, SharedEngine(lambda: engine), overwrite, threading.Event(), late)
-        yield from run(tasks(jobs, settings, journal, shared, overwrite=overwrite), context)
+        context = context_of(settings, journal, lambda: engine, overwrite, late)
+        yield from started(tasks(jobs, settings, journal, shared, overwrite=overwrite), context)
 
 
 def test_outcomes_come_in_the_order_of_the_photos(tmp_path):
@@ -172,9 +185,9 @@ def test_an_engine_that_cannot_start_is_tried_once_and_ends_the_run(tmp_path, ca
     photos, out = make_photos(tmp_path / "in", 20), tmp_path / "out"
     jobs = plan(discover([photos]).photos, out, SETTINGS.formats)
     with Journal(out) as journal:
-        context = Run(SETTINGS, journal, SharedEngine(create), False, threading.Event())
+        context = context_of(SETTINGS, journal, create)
         with pytest.raises(kind, match=str(cause)):
-            list(run(tasks(jobs, SETTINGS, journal, None, overwrite=False), context))
+            list(started(tasks(jobs, SETTINGS, journal, None, overwrite=False), context))
     assert len(tries) == 1
     assert (out / JOURNAL_NAME).read_text() == ""
 
@@ -242,8 +255,8 @@ def test_a_place_that_cannot_be_written_is_the_failure_of_its_photos(tmp_path):
         job for folder in ("a", "b") for job in plan(discover([photos / folder]).photos, out / folder, SETTINGS.formats)
     ]
     with Journal(out) as journal:
-        context = Run(SETTINGS, journal, SharedEngine(Pretended), False, threading.Event())
-        outcomes = list(run(tasks(jobs, SETTINGS, journal, None, overwrite=False), context))
+        context = context_of(SETTINGS, journal, Pretended)
+        outcomes = list(started(tasks(jobs, SETTINGS, journal, None, overwrite=False), context))
     assert [str(outcome.status) for outcome in outcomes] == ["error", "done"]
     assert outcomes[0].error.code == "BAD_OUTPUT"
 
