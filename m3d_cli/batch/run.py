@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 from m3d_cli.batch.clouds import CLOUD_FORMATS
-from m3d_cli.batch.journal import Failure, JournalError, Outcome, Status
+from m3d_cli.batch.journal import Failure, JournalError, Outcome, Status, sizes_and_times
 from m3d_cli.batch.memory import return_large_blocks
 from m3d_cli.batch.plan import Job
 from m3d_cli.batch.products import Finished, Products, cloud_maker, depth_png, write_products
@@ -21,13 +21,12 @@ from m3d_cli.batch.remote_out import RemoteOut
 from m3d_cli.batch.settings import Settings
 from m3d_cli.batch.stages import Stages
 from m3d_cli.batch.stored import read_back
-from m3d_cli.batch.tasks import Task, focal_of
+from m3d_cli.batch.tasks import Task, at_hand, focal_of
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import LARGEST_STEP
 from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
 from m3d_cli.files.focal_picture import told_by_picture
 from m3d_cli.files.load import LoadedPhoto, load
-from m3d_cli.files.remote import fetched, told_as
 from m3d_cli.files.undistort import straightened
 from m3d_cli.inference.photo import (
     CanonicalPhoto,
@@ -183,8 +182,8 @@ class Run:
     def _work(self, task: Task, stages: Stages) -> Outcome:
         self._refuse_foreign_outputs(task.job)
         self._check_stop()
-        with fetched(task.job.photo.source):
-            return self._made(task, stages)
+        with at_hand(task, self.settings) as present:
+            return self._made(present, stages)
 
     def _made(self, task: Task, stages: Stages) -> Outcome:
         finished = self._computed(task, stages) if self.settings.stored is None else read_back(task, self.settings)
@@ -208,12 +207,15 @@ class Run:
 
     def _done(self, task: Task, finished: Finished, products: Products, stages: Stages) -> Outcome:
         camera = finished.camera
+        sizes, times = sizes_and_times(task.job.outputs)
         return Outcome(
             path=task.job.photo.name,
             status=Status.DONE,
             key=task.key,
             outputs=self.journal.names(task.job.outputs),
-            sizes=tuple(output.stat().st_size for output in task.job.outputs),
+            sizes=sizes,
+            mtimes_ns=times,
+            digests=products.digests,
             width=camera.width,
             height=camera.height,
             focal_px=camera.focal_px,
@@ -347,7 +349,7 @@ def _failed(task: Task, stages: Stages, error: M3dError) -> Outcome:
         key=task.key,
         at=time.time(),
         seconds=stages.seconds,
-        error=Failure(error.code, told_as(error, task.job.photo.source).message, error.hint, error.exit_code),
+        error=Failure(error.code, error.message, error.hint, error.exit_code),
     )
 
 
@@ -361,7 +363,8 @@ class LoneFile:
 
 def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
     """The one product of one photo (a depth PNG or a cloud), with no file and no journal."""
-    finished = read_back(task, settings) if settings.stored is not None else _lone(task, settings, engine)
+    with at_hand(task, settings) as present:
+        finished = read_back(present, settings) if settings.stored is not None else _lone(present, settings, engine)
     (kind,) = settings.formats
     warnings = finished.camera.warnings
     if kind in CLOUD_FORMATS:

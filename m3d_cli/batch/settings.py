@@ -14,6 +14,7 @@ from m3d_cli.batch.plan import OutputFormat
 from m3d_cli.errors import UsageError
 from m3d_cli.files.focal import FocalEstimate
 from m3d_cli.files.load import CameraOptions
+from m3d_cli.files.remote import GIGABYTE
 from m3d_cli.inference.photo import Wanted
 from m3d_cli.models.onnx_file import check_backend
 from m3d_cli.models.registry import BUNDLED, ChosenWeights
@@ -27,7 +28,8 @@ from m3d_cli.outputs.preview import PreviewStyle
 class Settings:
     """Everything that decides what is written for a photo; ``max_depth`` in metres, None for no limit.
 
-    With ``stored``, a depth file or a folder of them, depth is read back from there and no network runs.
+    ``most_download`` is the largest photo, in bytes, that is fetched from a URL. With ``stored``, a depth file or a
+    folder of them, depth is read back from there and no network runs.
     """
 
     model: ModelSpec
@@ -41,6 +43,7 @@ class Settings:
     backend: str = "auto"
     camera: CameraOptions = field(default_factory=CameraOptions)
     stored: Path | None = None
+    most_download: int = GIGABYTE
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.png_scale) and self.png_scale > 0):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from m3d_cli.batch.journal import Journal, Outcome
@@ -13,6 +14,7 @@ from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.files.consensus import consensus
 from m3d_cli.files.focal import FocalEstimate
 from m3d_cli.files.load import CameraOptions, focal_required, read_facts
+from m3d_cli.files.remote import fetched
 from m3d_cli.outputs.stored import depth_files, stored_source
 
 
@@ -58,6 +60,23 @@ def share_focal(jobs: Sequence[Job], camera: CameraOptions) -> tuple[Shared, ...
     own = [_own_estimate(job, lenient) for job in jobs]
     common = iter(consensus([one.estimate for one in own if one.estimate is not None]))
     return tuple(one if one.estimate is None else Shared(next(common)) for one in own)
+
+
+@contextmanager
+def at_hand(task: Task, settings: Settings) -> Iterator[Task]:
+    """The task with its photo on the disk: a remote one is fetched, and its copy removed when the block ends.
+
+    Raises PhotoError where it cannot be fetched.
+    """
+    photo = task.job.photo
+    if photo.source is None:
+        yield task
+        return
+    if photo.problem:
+        raise PhotoError(f"{photo.name}: {photo.problem}")
+    with fetched(photo.source, settings.most_download) as copy:
+        job = dataclasses.replace(task.job, photo=dataclasses.replace(photo, path=copy))
+        yield dataclasses.replace(task, job=job)
 
 
 def focal_of(task: Task, camera: CameraOptions) -> FocalEstimate:

@@ -22,7 +22,7 @@ from m3d_cli.cli.running import (
     shared_focal,
 )
 from m3d_cli.errors import UsageError
-from m3d_cli.files.remote import is_url
+from m3d_cli.files.remote import GIGABYTE, is_url
 
 
 def depth(
@@ -66,6 +66,7 @@ def depth(
     ray_address: options.RayAddress = None,
     ray_actors: options.RayActors = None,
     fail_fast: options.FailFast = False,
+    max_download: options.MaxDownload = 1.0,
     max_failures: options.MaxFailures = None,
     exit_zero: options.ExitZero = False,
     as_json: options.Json = False,
@@ -120,6 +121,7 @@ def depth(
         precision=precision,
         backend=backend,
         camera=camera,
+        most_download=round(max_download * GIGABYTE),
     )
     remote = remote_out(out)
     folder = Path(out) if remote is None else remote.local

@@ -24,7 +24,7 @@ def doctor(as_json: options.Json = False) -> None:
 
 
 def _facts() -> dict[str, str | list[str]]:
-    from m3d_cli.batch.journal import can_lock
+    from m3d_cli.files.private_folder import can_lock
     from m3d_cli.inference.backends import is_installed
     from m3d_cli.inference.device import choose_compute, device_names, torch_version
     from m3d_cli.inference.photo import available_cores

@@ -15,12 +15,13 @@ def merge(
     out: Annotated[str, typer.Argument(metavar="OUT", help="The folder or URL that runs with --shard wrote to.")],
 ) -> None:
     """Make one journal of those of a run's parts; what they wrote stays where it is."""
+    from m3d_cli.batch.journal import journal_of
     from m3d_cli.batch.merging import merge as merge_journals
 
     remote = remote_out(out)
+    seen = remote.begin() if remote is not None else {}
+    folder = Path(out) if remote is None else remote.local
+    photos = merge_journals(folder)
     if remote is not None:
-        remote.begin()
-    photos = merge_journals(Path(out) if remote is None else remote.local)
-    if remote is not None:
-        remote.replace_journals()
+        remote.replace_journals(journal_of(folder, None), seen)
     Talk().say(f"{out}: {photos} photos in one journal")

@@ -326,6 +326,16 @@ RayActors = Annotated[
         rich_help_panel=_RUN,
     ),
 ]
+MaxDownload = Annotated[
+    float,
+    typer.Option(
+        metavar="GB",
+        min=0.001,
+        envvar="M3D_MAX_DOWNLOAD",
+        help="Largest photo that is fetched from a URL.",
+        rich_help_panel=_INPUT,
+    ),
+]
 MaxFailures = Annotated[
     int | None,
     typer.Option(metavar="N", min=1, envvar="M3D_MAX_FAILURES", help="Stop after N failures.", rich_help_panel=_RUN),

@@ -22,7 +22,7 @@ from m3d_cli.cli.running import (
     shared_focal,
 )
 from m3d_cli.errors import UsageError
-from m3d_cli.files.remote import is_url
+from m3d_cli.files.remote import GIGABYTE, is_url
 
 if TYPE_CHECKING:
     from m3d_cli.batch.plan import OutputFormat
@@ -139,6 +139,7 @@ def pointcloud(
     dry_run: options.DryRun = False,
     shard: options.ShardOption = None,
     fail_fast: options.FailFast = False,
+    max_download: options.MaxDownload = 1.0,
     max_failures: options.MaxFailures = None,
     exit_zero: options.ExitZero = False,
     as_json: options.Json = False,
@@ -193,6 +194,7 @@ def pointcloud(
         backend=backend,
         camera=camera,
         stored=depth,
+        most_download=round(max_download * GIGABYTE),
     )
     remote = remote_out(target)
     folder = Path(target) if remote is None else remote.local

@@ -158,7 +158,7 @@ def run_into_folder(order: Order, out: Path, talk: Talk) -> None:
 
 def work_into_folder(order: Order, out: Path, talk: Talk) -> int:
     """Work on every photo that is not done yet and tell how it went; the exit code that it deserves."""
-    from m3d_cli.batch.journal import Journal
+    from m3d_cli.batch.journal import Journal, journal_of
 
     tally = Tally(len(order.jobs))
     sizes = order.remote.begin() if order.remote is not None else None
@@ -169,7 +169,7 @@ def work_into_folder(order: Order, out: Path, talk: Talk) -> int:
         # Told first: what was done stays true when the journal cannot be uploaded.
         tally.tell(talk)
         if order.remote is not None:
-            order.remote.upload_journals()
+            order.remote.upload_journal(journal_of(out, order.shard))
     return tally.exit_code
 
 
@@ -296,7 +296,7 @@ def run_to_stdout(order: Order, talk: Talk) -> None:
     with closing(_engine(order)) as engine:
         file = lone_file(task, order.settings, engine)
     for warning in file.warnings:
-        talk.warn(f"{task.job.photo.path}: {warning}")
+        talk.warn(f"{task.job.photo.name}: {warning}")
     write_bytes(*file.pieces)
 
 
