@@ -8,8 +8,8 @@ from m3d_cli.cli.grouping import grouped
 from m3d_cli.cli.option_groups import (
     CameraOptions,
     DepthOutputOptions,
-    InputOptions,
     NetworkOptions,
+    RemoteInputOptions,
     ReportOptions,
     RunOptions,
 )
@@ -21,7 +21,7 @@ from m3d_cli.errors import UsageError
 def depth(
     context: typer.Context,
     *,
-    inputs: InputOptions,
+    inputs: RemoteInputOptions,
     camera: CameraOptions,
     output: DepthOutputOptions,
     network: NetworkOptions,
@@ -51,5 +51,6 @@ def depth(
         precision=network.precision,
         backend=network.backend,
         camera=sources,
+        most_download=inputs.most_download,
     )
     run_photos(photos, settings, camera, output, network, run, report, messages)

@@ -29,8 +29,8 @@ def _facts() -> dict[str, str | list[str]]:
     from m3d_cli.models.catalogue import entry, names
     from m3d_cli.models.onnx_file import AUTO, BACKENDS
     from m3d_cli.models.store import weights_folder
-    from m3d_cli.pipeline.journal import can_lock
     from m3d_cli.pipeline.workers import ENGINES, LOCAL
+    from m3d_cli.private_folder import can_lock
 
     weights = [f"{name} {entry(name).status}" for name in names()]
     return {

@@ -15,13 +15,14 @@ def merge(
 ) -> None:
     """Make one journal of those of a run's parts; what they wrote stays where it is."""
     from m3d_cli.photos.remote import is_url
+    from m3d_cli.pipeline.journal import journal_of
     from m3d_cli.pipeline.merge import merge as merge_journals
     from m3d_cli.pipeline.upload import RemoteOut
 
     remote = RemoteOut.at(out) if is_url(out) else None
+    seen = remote.begin() if remote is not None else {}
+    folder = Path(out) if remote is None else remote.local
+    photos = merge_journals(folder)
     if remote is not None:
-        remote.begin()
-    photos = merge_journals(Path(out) if remote is None else remote.local)
-    if remote is not None:
-        remote.replace_journals()
+        remote.replace_journals(journal_of(folder, None), seen)
     Messages().say(f"{out}: {photos} photos in one journal")

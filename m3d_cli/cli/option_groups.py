@@ -78,6 +78,20 @@ class InputOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class RemoteInputOptions(InputOptions):
+    """Which photos, on disk or behind URLs."""
+
+    max_download: Annotated[float, setting("Largest photo that is fetched from a URL.", metavar="GB", min=0.001)] = 1.0
+
+    @property
+    def most_download(self) -> int:
+        """The same in bytes."""
+        from m3d_cli.photos.remote import GIGABYTE
+
+        return round(self.max_download * GIGABYTE)
+
+
+@dataclass(frozen=True, slots=True)
 class SequenceInput:
     """Photos of a sequence."""
 

@@ -12,9 +12,9 @@ from m3d_cli.cli.console import Messages
 from m3d_cli.cli.grouping import given, grouped, option, setting
 from m3d_cli.cli.option_groups import (
     CameraOptions,
-    InputOptions,
     NetworkOptions,
     OutputOptions,
+    RemoteInputOptions,
     ReportOptions,
     RunOptions,
 )
@@ -38,7 +38,7 @@ ExistingDepth = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class CloudInputs(InputOptions):
+class CloudInputs(RemoteInputOptions):
     """Photos, existing depth maps, or both."""
 
     depth: ExistingDepth = None
@@ -135,6 +135,7 @@ def pointcloud(
         precision=network.precision,
         backend=network.backend,
         camera=sources,
+        most_download=inputs.most_download,
         stored=inputs.depth,
     )
     run_photos(photos, settings, camera, output, network, run, report, messages)

@@ -127,7 +127,7 @@ def run_to_stdout(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
         raise UsageError("this is no text for a terminal", hint="write it into a file: ... --out - > FILE")
     file = plan.lone_file()
     for warning in file.warnings:
-        messages.warn(f"{plan.jobs[0].photo.path}: {warning}")
+        messages.warn(f"{plan.jobs[0].photo.name}: {warning}")
     write_bytes(*file.pieces)
 
 

@@ -144,11 +144,12 @@ def write_rgbd(
     """Store samples in the layout that ``open_rgbd`` reads; the folder appears only when all are written.
 
     Depth is kept in millimetres, or in 1/256 m where a frame reaches beyond 65 m; finite depth beyond that is unknown.
+    Raises DatasetError where the folder, or other files in place of its unfinished one, are there.
     """
     if folder.exists():
         raise DatasetError(f"{folder} exists already", hint="remove it or name another folder")
     part = folder.with_name(f"{folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    _remove_unfinished(part)
     for name in ("rgb", "depth"):
         (part / name).mkdir(parents=True)
     sparse: set[bool] = set()
@@ -172,6 +173,16 @@ def write_rgbd(
     (part / "meta.json").write_text(json.dumps(meta, indent=0), encoding="utf-8")
     part.replace(folder)
     return open_rgbd(folder)
+
+
+def _remove_unfinished(part: Path) -> None:
+    """Remove what an interrupted writer left; raises DatasetError where anything else lies there."""
+    if not part.exists():
+        return
+    own = ("rgb", "depth", "normal", "meta.json")
+    if part.is_symlink() or not part.is_dir() or any(path.name not in own for path in part.iterdir()):
+        raise DatasetError(f"{part}: holds files that m3d did not write", hint="remove it or name another folder")
+    shutil.rmtree(part)
 
 
 def _read_meta(path: Path) -> Mapping[str, Any]:

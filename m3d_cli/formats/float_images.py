@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from m3d_cli.atomic import atomic_path
+from m3d_cli.atomic import atomic_path, digest_of
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import OutputError
 
@@ -57,8 +57,8 @@ def can_write_exr() -> bool:
     return importlib.util.find_spec("OpenEXR") is not None
 
 
-def write_exr(path: Path, depth: NDArray[np.float32]) -> None:
-    """OpenEXR with one float channel ``Z``; needs the ``exr`` extra."""
+def write_exr(path: Path, depth: NDArray[np.float32]) -> str:
+    """OpenEXR with one float channel ``Z``; returns its digest. Raises OutputError, also without the ``exr`` extra."""
     try:
         import OpenEXR
     except ImportError as error:
@@ -69,6 +69,7 @@ def write_exr(path: Path, depth: NDArray[np.float32]) -> None:
             OpenEXR.File(header, {"Z": np.ascontiguousarray(depth)}).write(str(part))
         except RuntimeError as error:
             raise OutputError(f"{path}: cannot be written ({error})") from error
+        return digest_of(part)
 
 
 def _bytes_view(array: NDArray[np.float32]) -> memoryview:

@@ -47,8 +47,8 @@ class PhotoFile:
     """One input: where its bytes are and its place in the mirrored output tree.
 
     ``relative`` keeps the file's suffix and never leaves the tree (no ``..``, no root). ``problem`` says why an input
-    named on purpose cannot be a photo; empty for a candidate. A photo with a ``source`` is fetched to ``path`` when its
-    work begins.
+    named on purpose cannot be a photo; empty for a candidate. The ``path`` of a photo with a ``source`` is that of its
+    copy while it is worked on (`batch.tasks.at_hand`); before, there is no file at it.
     """
 
     path: Path
@@ -183,8 +183,8 @@ class _Search:
         try:
             found = find_remote(url, recursive=self.selection.recursive)
         except FileNotFoundError:
-            name = _safe_name(url) or "_"
-            yield PhotoFile(Path(name), PurePosixPath(name), "there is no such file", RemoteFile(url, "", Path(name)))
+            remote = RemoteFile(url)
+            yield PhotoFile(remote.nowhere, PurePosixPath(_safe_name(url)), "there is no such file", remote)
             return
         for remote, relative in sorted(found, key=lambda pair: natural_key(pair[1])):
             reason = self._reason_to_ignore_remote(remote.url, relative)
@@ -192,7 +192,7 @@ class _Search:
                 self.ignored[reason] += 1
                 continue
             self.seen.add(remote.url)
-            yield PhotoFile(remote.local, _mirror(relative), source=remote)
+            yield PhotoFile(remote.nowhere, _mirror(relative), source=remote)
 
     def _reason_to_ignore_remote(self, url: str, relative: str) -> str:
         if not self._selected(relative):

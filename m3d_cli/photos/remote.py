@@ -1,22 +1,24 @@
 """Photos and folders behind a URL (``s3://``, ``gs://``, ``https://``, ``file://``), through fsspec and its plugins.
 
-A remote photo is fetched when its work begins, into a folder of its own, and removed when it is done.
+A remote photo is fetched when its work begins, into a private folder, and removed when it is done.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from m3d_cli.errors import M3dError, PhotoError, UsageError
+from m3d_cli.private_folder import private_folder
 
 SCHEME = "://"
+
+GIGABYTE = 1_000_000_000
 
 # Stores where a file appears whole when its upload ends; elsewhere it is uploaded under another name first.
 ATOMIC_STORES = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "az", "memory"))
@@ -24,14 +26,20 @@ ATOMIC_STORES = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "az", "memory"))
 
 @dataclass(frozen=True, slots=True)
 class RemoteFile:
-    """A file behind ``url``; ``state`` changes when its content does (size and date or tag of the store).
-
-    ``local`` is where its copy goes while a run, in whichever of its processes, works on it.
-    """
+    """A file behind ``url``; ``state`` changes when its content does (size and date or tag of the store)."""
 
     url: str
-    state: str
-    local: Path
+    state: str = ""
+
+    @property
+    def name(self) -> str:
+        """The file name of its copies."""
+        return PurePosixPath(self.url.partition("?")[0]).name or "photo"
+
+    @property
+    def nowhere(self) -> Path:
+        """A path with its name at which no file can be: it stands for the photo until it is `fetched`."""
+        return Path(os.devnull, self.name)
 
 
 def is_url(text: str) -> bool:
@@ -56,8 +64,13 @@ def open_store(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise UsageError(f"{url}: {error}", hint="pip install 'm3d-cli[remote]', or what it names") from error
     except Exception as error:
-        raise UsageError(f"{url}: {_reason(error)}", hint="check the URL") from error
+        raise UsageError(f"{url}: {_reason(error, url)}", hint="check the URL") from error
     return store, str(path)
+
+
+def protocols(store: Any) -> set[str]:
+    """The schemes of URLs that an fsspec file system serves."""
+    return {store.protocol} if isinstance(store.protocol, str) else set(store.protocol)
 
 
 def find_remote(url: str, *, recursive: bool) -> list[tuple[RemoteFile, str]]:
@@ -71,43 +84,82 @@ def find_remote(url: str, *, recursive: bool) -> list[tuple[RemoteFile, str]]:
     except FileNotFoundError:
         raise
     except Exception as error:
-        raise UsageError(f"{url}: cannot be listed: {_reason(error)}", hint="check the URL and your rights") from error
+        raise UsageError(
+            f"{url}: cannot be listed: {_reason(error, url)}", hint="check the URL and your rights"
+        ) from error
     return [(_remote_file(store, name, facts), _below(name, base)) for name, facts in found]
 
 
 @contextmanager
-def fetched(remote: RemoteFile | None) -> Iterator[None]:
-    """Have the local copy of a remote photo in the block; nothing for a local one. Raises PhotoError."""
-    if remote is None:
-        yield
-        return
-    folder = remote.local.parent
-    try:
-        folder.mkdir(exist_ok=True)
-        _download(remote)
-        yield
-    finally:
-        with suppress(OSError):
-            remote.local.unlink(missing_ok=True)
-        with suppress(OSError):
-            folder.rmdir()
+def fetched(remote: RemoteFile, most_bytes: int) -> Iterator[Path]:
+    """A local copy of a remote photo, removed when the block ends; errors from the block name the URL instead of it.
+
+    Raises PhotoError where it cannot be fetched or has more than ``most_bytes``.
+    """
+    with _folder(remote) as folder:
+        copy = folder / remote.name
+        _download(remote, copy, most_bytes)
+        try:
+            yield copy
+        except M3dError as error:
+            error.message = error.message.replace(str(copy), remote.url)
+            raise
 
 
-def told_as(error: M3dError, remote: RemoteFile | None) -> M3dError:
-    """The error with the URL in place of the local copy, which is gone when somebody reads it."""
-    if remote is not None:
-        error.message = error.message.replace(str(remote.local), remote.url)
-    return error
+@contextmanager
+def _folder(remote: RemoteFile) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(private_folder())
+        except OSError as error:
+            raise PhotoError(
+                f"{remote.url}: no temporary folder for its copy ({error.strerror})", hint="TMPDIR names another"
+            ) from error
+        yield folder
 
 
-def _download(remote: RemoteFile) -> None:
+def _download(remote: RemoteFile, copy: Path, most_bytes: int) -> None:
     store, path = open_store(remote.url)
     try:
-        store.get_file(path, str(remote.local))
+        if "file" in protocols(store):
+            _check_file(remote, path, most_bytes)
+        store.get_file(path, str(copy), callback=_limit(remote, most_bytes))
+    except PhotoError:
+        raise
+    except FileNotFoundError as error:
+        raise PhotoError(f"{remote.url}: there is no such file") from error
     except Exception as error:
         raise PhotoError(
-            f"{remote.url}: cannot be fetched: {_reason(error)}", hint="check the network and your rights"
+            f"{remote.url}: cannot be fetched: {_reason(error, remote.url)}", hint="check the network and your rights"
         ) from error
+
+
+def _check_file(remote: RemoteFile, path: str, most_bytes: int) -> None:
+    """Raise PhotoError for what is no regular file, or too large: local files are copied in one go."""
+    status = os.stat(path)  # noqa: PTH116 - as the store names it
+    if not stat.S_ISREG(status.st_mode):
+        raise PhotoError(f"{remote.url}: not a regular file")
+    if status.st_size > most_bytes:
+        raise _too_large(remote, most_bytes)
+
+
+def _limit(remote: RemoteFile, most_bytes: int) -> Any:
+    """What a store calls with the size of a file, where it knows it, and with the bytes that have come."""
+    from fsspec.callbacks import Callback
+
+    def check(size: int | None, value: int, **_: object) -> None:
+        if max(size or 0, value) > most_bytes:
+            raise _too_large(remote, most_bytes)
+
+    return Callback(hooks={"limit": check})
+
+
+def _too_large(remote: RemoteFile, most_bytes: int) -> PhotoError:
+    return PhotoError(
+        f"{remote.url}: larger than the {most_bytes / GIGABYTE:g} GB that are fetched",
+        hint="--max-download allows more",
+        code="TOO_LARGE",
+    )
 
 
 def _listed(store: Any, path: str, *, recursive: bool) -> tuple[list[tuple[str, dict[str, Any]]], str]:
@@ -127,17 +179,14 @@ def _listed(store: Any, path: str, *, recursive: bool) -> tuple[list[tuple[str, 
 def _remote_file(store: Any, name: str, facts: dict[str, Any]) -> RemoteFile:
     keys = ("size", "ETag", "etag", "md5Hash", "LastModified", "mtime", "updated")
     url = str(store.unstrip_protocol(name))
-    return RemoteFile(url, repr([(key, str(facts[key])) for key in keys if facts.get(key)]), _copy_of(url))
-
-
-def _copy_of(url: str) -> Path:
-    digest = hashlib.sha256(f"{os.getpid()} {url}".encode("utf-8", "surrogateescape")).hexdigest()
-    return Path(tempfile.gettempdir()) / f"m3d-{digest[:24]}" / PurePosixPath(url.partition("?")[0]).name
+    return RemoteFile(url, repr([(key, str(facts[key])) for key in keys if facts.get(key)]))
 
 
 def _below(name: str, base: str) -> str:
     return name[len(base) :].lstrip("/") if name.startswith(base) else name.rpartition("/")[2]
 
 
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+def _reason(error: Exception, url: str) -> str:
+    """Why, in words that do not name the URL again."""
+    words = getattr(error, "strerror", None) or getattr(error, "message", None) or str(error)
+    return words if words and url not in words else type(error).__name__

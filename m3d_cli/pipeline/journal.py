@@ -3,36 +3,38 @@
 Parts of a run on several machines (`batch.shard`) have a journal each, ``m3d-run.2-of-5.jsonl``; every run reads all
 that lie in the folder and writes its own, and `merging.merge` makes one of them.
 
-A line is JSON. A photo has a ``started`` line when its outputs are about to be written, then ``done`` or ``error``;
-the last one with a key counts. A line cut short by a crash is skipped, and the next line starts fresh.
+A line is JSON. A photo has a ``started`` line when its outputs are about to be written, then ``done`` or ``error``.
+Of lines with one key, and of lines that name one output, the last counts: by ``at``, the time of writing, and then by
+``seq``, which counts on from the highest in the folder. Neither goes back, whatever the clock does, so a run comes
+after all that it found there, in whichever file. A line that is cut short or otherwise not `sound` is ignored.
+
+``done`` says of each output its size, its time of modification and the digest of its content. A file with that size
+and time is taken as it is; one with another time, as copies have, is read. Lines of older versions have no digest:
+with them the size decides, as it did. So it does for results behind a URL, which have no time of ours.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
-import mmap
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from enum import Enum
-from itertools import chain
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from m3d_cli.atomic import part_of
+from m3d_cli.atomic import digest_of, part_of
 from m3d_cli.errors import OutputError, UsageError
+from m3d_cli.pipeline.index import JOURNAL_NAME, Index
+from m3d_cli.pipeline.locks import JOURNAL_FLAGS, folder_lock, is_at, lock, open_journal
+from m3d_cli.pipeline.sound import MOST_COUNT, has_sound_facts
 
 if TYPE_CHECKING:
     from m3d_cli.pipeline.shard import Shard
-
-JOURNAL_NAME = "m3d-run.jsonl"
-JOURNALS = "m3d-run*.jsonl"
 
 
 class Status(str, Enum):
@@ -61,8 +63,9 @@ class Failure:
 class Outcome:
     """What became of one photo: a line on stdout under ``--json`` and, but for skipped ones, in the journal.
 
-    ``outputs`` are relative to the run folder, ``sizes`` their bytes. ``at`` is the Unix time at which it
-    ended, ``points`` those of a cloud, ``seconds`` the CPU seconds that the photo's thread spent in each stage.
+    ``outputs`` are relative to the run folder, ``sizes`` their bytes, ``mtimes_ns`` and ``digests`` their times and
+    contents. ``at`` is the Unix time at which it ended, ``points`` those of a cloud, ``seconds`` the CPU seconds that
+    the photo's thread spent in each stage.
     """
 
     path: str
@@ -83,16 +86,23 @@ class Outcome:
     seconds: tuple[tuple[str, float], ...] = ()
     error: Failure | None = None
     points: int | None = None
+    mtimes_ns: tuple[int, ...] = ()
+    digests: tuple[str, ...] = ()
 
-    def line(self) -> str:
-        """One line of JSON without its end."""
+    @property
+    def content(self) -> dict[str, Any]:
+        """Its fields as JSON has them, those that are known."""
         # Not by asdict: its deep copies would take ten times as long.
         content = {name: getattr(self, name) for name in _FIELDS}
         content["status"] = self.status.value
         if self.error is not None:
             content["error"] = {"code": self.error.code, "message": self.error.message, "hint": self.error.hint}
         content["seconds"] = {stage: round(value, 4) for stage, value in self.seconds}
-        return json.dumps({k: v for k, v in content.items() if v is not None}, ensure_ascii=True)
+        return {k: v for k, v in content.items() if v is not None}
+
+    def line(self) -> str:
+        """One line of JSON without its end."""
+        return json.dumps(self.content, ensure_ascii=True)
 
 
 _FIELDS = tuple(field.name for field in fields(Outcome))
@@ -108,13 +118,8 @@ class Journal:
     def __init__(self, folder: Path, shard: Shard | None = None, sizes: Mapping[str, int] | None = None) -> None:
         self.folder = folder
         self._sizes = sizes
-        self.path = folder / _name(shard)
-        # By key: file and place of the last line of each photo that is done (a hundred thousand parsed ones would fill
-        # 120 MB), and the outputs of those begun here and not ended. By output: who wrote it last.
-        self._done: dict[str, tuple[Path, int]] = {}
-        self._maps: dict[Path, mmap.mmap] = {}
-        self._begun: dict[str, tuple[str, ...]] = {}
-        self._writer: dict[str, str] = {}
+        self.path = journal_of(folder, shard)
+        self._index = Index(folder)
         self._guard = threading.Lock()
         self._file: TextIO | None = None
         # Lines written, and those of them that are on the disk.
@@ -127,16 +132,17 @@ class Journal:
         """What the journal of ``folder`` says, without opening it for writing."""
         journal = cls(folder)
         with journal._told():
-            journal._read()
+            journal._index = Index.of(folder)
         return journal
 
     def __enter__(self) -> Journal:
         with ExitStack() as stack:
             with self._told():
                 self.folder.mkdir(parents=True, exist_ok=True)
-                file = stack.enter_context(self.path.open("a", encoding="utf-8"))
-                lock(file, self.folder)
-                self._read()
+                # Else a merge could replace the journal between its opening and its lock, or while it is read.
+                with folder_lock(self.folder):
+                    file = stack.enter_context(self._locked())
+                    self._index = Index.of(self.folder)
                 if _ends_mid_line(self.path):
                     file.write("\n")
             self._sweep()
@@ -158,18 +164,21 @@ class Journal:
 
         It is skipped now, and under the ``path`` as given now, which may differ from that of the earlier run.
         """
-        outcome = self._line_of(key, path)
-        if outcome is None or not outcome.outputs:
+        line = self._index.last.get(key)
+        if line is None or line.status != Status.DONE:
             return None
-        stands = all(
-            self._writer.get(name) == key and self._size(name) == size
-            for name, size in zip(outcome.outputs, outcome.sizes, strict=True)
-        )
-        return outcome if stands else None
+        with self._told():
+            content = self._index.content_of(line)
+        outcome = _skipped(content, path) if content is not None else None
+        if content is None or outcome is None or not outcome.outputs:
+            return None
+        writer = self._index.writer
+        is_own = all(name in writer and writer[name].key == key for name in outcome.outputs)
+        return outcome if is_own and self._stands(outcome, content) else None
 
     def owns(self, output: Path) -> bool:
         """Whether a run in this folder wrote, or began to write, ``output``."""
-        return os.path.relpath(output, self.folder) in self._writer
+        return os.path.relpath(output, self.folder) in self._index.writer
 
     def is_foreign(self, output: Path) -> bool:
         """Whether ``output`` is there and no run in this folder wrote it or began to."""
@@ -177,7 +186,9 @@ class Journal:
 
     def standing(self, suffix: str) -> tuple[Path, ...]:
         """Outputs of finished photos that end in ``suffix`` and are there."""
-        done = (name for name, key in self._writer.items() if key in self._done and name.endswith(suffix))
+        last = self._index.last
+        named = ((name, line) for name, line in self._index.writer.items() if name.endswith(suffix))
+        done = (name for name, line in named if last[line.key].status == Status.DONE)
         return tuple(path for path in (self.folder / name for name in done) if path.is_file())
 
     def started(self, path: str, key: str, outputs: Sequence[Path], *, is_urgent: bool = True) -> None:
@@ -196,10 +207,7 @@ class Journal:
 
     def write(self, outcome: Outcome) -> None:
         """Append one line, from any thread. Raises JournalError, which ends the run."""
-        with self._guard, self._writable() as file:
-            file.write(outcome.line() + "\n")
-            file.flush()
-            self._lines += 1
+        self._append(outcome.content)
 
     def sync(self) -> None:
         """Bring what was written to the disk, for all threads that wait for it at once. Raises JournalError."""
@@ -212,6 +220,24 @@ class Journal:
             with self._writable() as file:
                 os.fsync(file.fileno())
             self._synced = reached
+
+    def _append(self, content: dict[str, Any]) -> None:
+        with self._guard, self._writable() as file:
+            index = self._index
+            index.at, index.seq = max(index.at, time.time()), min(index.seq + 1, MOST_COUNT)
+            file.write(json.dumps({**content, "at": index.at, "seq": index.seq}, ensure_ascii=True) + "\n")
+            file.flush()
+            self._lines += 1
+
+    def _locked(self) -> TextIO:
+        """The journal, opened and locked; another file of that name is taken where it was replaced in between."""
+        while True:
+            with ExitStack() as stack:
+                file = stack.enter_context(os.fdopen(open_journal(self.path, JOURNAL_FLAGS), "a", encoding="utf-8"))
+                lock(file, self.folder)
+                if is_at(file.fileno(), self.path):
+                    stack.pop_all()
+                    return file
 
     @contextmanager
     def _writable(self) -> Iterator[TextIO]:
@@ -228,36 +254,35 @@ class Journal:
             return self._sizes.get(name, -1)
         return _size(os.path.join(self.folder, name))  # noqa: PTH118 - hot loop
 
-    def _line_of(self, key: str, name: str) -> Outcome | None:
-        if key not in self._done:
-            return None
-        path, begin = self._done[key]
-        with self._told():
-            if path not in self._maps:
-                with path.open("rb") as file:
-                    self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            lines = self._maps[path]
-            lines.seek(begin)
-            outcome = parsed(lines.readline(), skipped_as=name)
-        return outcome if outcome is not None and outcome.key == key else None
-
-    def _remember(self, key: str, status: Status, outputs: tuple[str, ...], path: Path, begin: int) -> None:
-        key = sys.intern(key)
-        self._done.pop(key, None)
-        self._begun.pop(key, None)
-        if status is Status.DONE:
-            self._done[key] = path, begin
-        # What another part has begun it may be writing at this moment.
-        if status is Status.STARTED and path == self.path:
-            self._begun[key] = outputs
-        for name in outputs:
-            self._writer[name] = key
+    def _stands(self, outcome: Outcome, content: dict[str, Any]) -> bool:
+        """Whether the outputs of a photo are what its line says."""
+        if self._sizes is not None:
+            return all(self._size(name) == size for name, size in zip(outcome.outputs, outcome.sizes, strict=True))
+        places = [os.path.join(self.folder, name) for name in outcome.outputs]  # noqa: PTH118 - hot loop
+        states = list(map(_state, places))
+        if tuple(size for size, _ in states) != outcome.sizes:
+            return False
+        times = tuple(time_ns for _, time_ns in states)
+        if not outcome.digests or times == outcome.mtimes_ns:
+            return True
+        if tuple(map(_digest, places)) != outcome.digests:
+            return False
+        if self._file is not None:  # so that the next run need not read them again
+            self._append({**content, "mtimes_ns": times})
+        return True
 
     def _sweep(self) -> None:
-        """Remove what a run that was killed left half written."""
-        for name in chain.from_iterable(self._begun.values()):
-            with suppress(OSError):
-                part_of(self.folder / name).unlink(missing_ok=True)
+        """Remove what a run that was killed left half written; of the files of other parts, which may run, none."""
+        root = os.path.realpath(self.folder)
+        for name, line in self._index.writer.items():
+            if line.status != Status.STARTED or line.path != self.path or self._index.last[line.key] is not line:
+                continue
+            half = part_of(self.folder / name)
+            # A link in the folder may lead out of it.
+            parent = os.path.realpath(half.parent)
+            if parent == root or parent.startswith(root.rstrip(os.sep) + os.sep):
+                with suppress(OSError):
+                    half.unlink(missing_ok=True)
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -270,16 +295,6 @@ class Journal:
                 code="NO_JOURNAL",
             ) from error
 
-    def _read(self) -> None:
-        for path in journals(self.folder):
-            with path.open("rb") as file:
-                begin = 0
-                for line in file:
-                    entry = _entry(line)
-                    if entry is not None:
-                        self._remember(*entry, path, begin)
-                    begin += len(line)
-
 
 class JournalError(OutputError):
     """The journal cannot be kept, so the run cannot go on."""
@@ -288,90 +303,60 @@ class JournalError(OutputError):
     exit_code = 1
 
 
-def journals(folder: Path) -> list[Path]:
-    """Journals of ``folder`` and its parts, the one written last at the end."""
-    return sorted(folder.glob(JOURNALS), key=lambda path: (path.stat().st_mtime_ns, path.name))
+def sizes_and_times(outputs: Sequence[Path]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """``sizes`` and ``mtimes_ns`` of files just written, for their outcome; raises OSError where one is gone."""
+    found = [output.stat() for output in outputs]
+    return tuple(status.st_size for status in found), tuple(status.st_mtime_ns for status in found)
 
 
-def lock(file: TextIO, folder: Path) -> None:
-    """Keep every other run away from the journal ``file``; raises UsageError where one is there."""
-    if not can_lock():  # two runs in one folder are then the user's own risk
-        return
-    import fcntl
-
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise UsageError(
-            f"{folder}: another m3d run is writing there", hint="wait for it or choose another --out"
-        ) from error
-
-
-def _name(shard: Shard | None) -> str:
-    return JOURNAL_NAME if shard is None else f"m3d-run.{shard.number}-of-{shard.count}.jsonl"
-
-
-def can_lock() -> bool:
-    """Whether this system keeps two runs out of one folder; Windows has no flock."""
-    return importlib.util.find_spec("fcntl") is not None
+def journal_of(folder: Path, shard: Shard | None) -> Path:
+    """The journal that a run in ``folder``, or one part of it, writes."""
+    return folder / (JOURNAL_NAME if shard is None else f"m3d-run.{shard.number}-of-{shard.count}.jsonl")
 
 
 def _size(path: str) -> int:
+    return _state(path)[0]
+
+
+def _state(path: str) -> tuple[int, int]:
+    """Bytes of a file, -1 where there is none, and its time of modification."""
     try:
-        return os.stat(path).st_size  # noqa: PTH116 - hot loop
+        status = os.stat(path)  # noqa: PTH116 - hot loop
     except OSError:
-        return -1
+        return -1, 0
+    return status.st_size, status.st_mtime_ns
 
 
-def _entry(line: bytes) -> tuple[str, Status, tuple[str, ...]] | None:
-    """Key, status and outputs of a line: what is remembered of all, read without the rest; None as `parsed`."""
+def _digest(path: str) -> str:
     try:
-        content = json.loads(line.decode(errors="replace"))
-        key, status = str(content["key"]), Status(content["status"])
-        outputs = tuple(map(str, content.get("outputs", ())))
-        sizes = len(content.get("sizes", ()))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return digest_of(Path(path))
+    except OSError:
+        return ""
+
+
+def _skipped(content: Mapping[str, Any], name: str) -> Outcome | None:
+    """What a line means for a run that skips the photo, under the ``name`` it has there; None where it is not sound."""
+    if not has_sound_facts(content):
         return None
-    is_whole = "path" in content and (status is not Status.DONE or sizes == len(outputs))
-    return (key, status, outputs) if is_whole and all(map(_is_inside, outputs)) else None
-
-
-def parsed(line: bytes, skipped_as: str | None = None) -> Outcome | None:
-    """The outcome of a line, or what it means for a later run that skips the photo under the name it has there.
-
-    None when the line is damaged, or names files outside the folder.
-    """
-    try:
-        content = json.loads(line.decode(errors="replace"))
-        status = Status(content["status"])
-        outcome = Outcome(
-            path=str(content["path"]) if skipped_as is None else skipped_as,
-            status=status if skipped_as is None else Status.SKIPPED,
-            key=str(content["key"]),
-            outputs=tuple(str(name) for name in content.get("outputs", ())),
-            sizes=tuple(int(size) for size in content.get("sizes", ())),
-            width=content.get("width"),
-            height=content.get("height"),
-            focal_px=content.get("focal_px"),
-            focal_source=content.get("focal_source"),
-            focal_rel_sigma=content.get("focal_rel_sigma"),
-            scale_trust=content.get("scale_trust"),
-            median_m=content.get("median_m"),
-            model=content.get("model"),
-            points=content.get("points"),
-            warnings=tuple(content.get("warnings", ())),
-        )
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        return None
-    is_whole = status is not Status.DONE or len(outcome.sizes) == len(outcome.outputs)
-    return outcome if is_whole and all(_is_inside(name) for name in outcome.outputs) else None
-
-
-def _is_inside(name: str) -> bool:
-    # As text, and at a glance first: a Path for each of a million names would take longer than all the rest.
-    if name[:1].isalnum() and ".." not in name and ":" not in name:
-        return True
-    return not os.path.isabs(name) and ".." not in name.replace(os.sep, "/").split("/")  # noqa: PTH117
+    return Outcome(
+        path=name,
+        status=Status.SKIPPED,
+        key=content["key"],
+        outputs=tuple(content.get("outputs", ())),
+        sizes=tuple(content.get("sizes", ())),
+        mtimes_ns=tuple(content.get("mtimes_ns", ())),
+        digests=tuple(content.get("digests", ())),
+        width=content.get("width"),
+        height=content.get("height"),
+        focal_px=content.get("focal_px"),
+        focal_source=content.get("focal_source"),
+        focal_rel_sigma=content.get("focal_rel_sigma"),
+        scale_trust=content.get("scale_trust"),
+        median_m=content.get("median_m"),
+        model=content.get("model"),
+        points=content.get("points"),
+        warnings=tuple(content.get("warnings", ())),
+    )
 
 
 def _ends_mid_line(path: Path) -> bool:

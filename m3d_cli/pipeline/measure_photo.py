@@ -25,7 +25,7 @@ from m3d_cli.photos.decode import decode
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import UNDISTORTED, read_camera
 from m3d_cli.pipeline.existing_depth import read_back
-from m3d_cli.pipeline.journal import Outcome, Status
+from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
 from m3d_cli.pipeline.plan import Job
 from m3d_cli.pipeline.process_photo import prepared, read_photo
 from m3d_cli.pipeline.products import Finished
@@ -185,19 +185,24 @@ class MeasureWork:
             raise measured.error
         self.journal.started(str(job.photo.path), task.key, job.outputs)
         with stages.measured("write"):
-            write_measured(job, sight, measured.report)
-        return measured_outcome(task, self.journal, sight, measured.report, stages)
+            digests = write_measured(job, sight, measured.report)
+        return measured_outcome(task, self.journal, sight, measured.report, stages, digests)
 
 
-def measured_outcome(task: Task, journal: Ledger, sight: Sight, report: PhotoReport, stages: Stages) -> Outcome:
+def measured_outcome(
+    task: Task, journal: Ledger, sight: Sight, report: PhotoReport, stages: Stages, digests: tuple[str, ...]
+) -> Outcome:
     """What the journal keeps of a photo whose files are written."""
     camera = sight.finished.camera
+    sizes, times = sizes_and_times(task.job.outputs)
     return Outcome(
         path=str(task.job.photo.path),
         status=Status.DONE,
         key=task.key,
         outputs=journal.names(task.job.outputs),
-        sizes=tuple(output.stat().st_size for output in task.job.outputs),
+        sizes=sizes,
+        mtimes_ns=times,
+        digests=digests,
         width=camera.width,
         height=camera.height,
         focal_px=camera.focal_px,
@@ -211,12 +216,14 @@ def measured_outcome(task: Task, journal: Ledger, sight: Sight, report: PhotoRep
     )
 
 
-def write_measured(job: MeasureJob, sight: Sight, report: PhotoReport) -> None:
-    """The annotated photo, the depth in colours, and the report; raises OutputError."""
+def write_measured(job: MeasureJob, sight: Sight, report: PhotoReport) -> tuple[str, ...]:
+    """Write the annotated photo, the depth in colours, and the report; returns their digests. Raises OutputError."""
     camera = sight.finished.camera
-    write_bytes(job.picture, annotated(sight.image, (camera.width, camera.height), report))
-    write_bytes(job.depth_picture, jpeg_of(render_depth(sight.finished)))
-    write_bytes(job.report, encode_report(report).encode("utf-8", "backslashreplace"))
+    return (
+        write_bytes(job.picture, annotated(sight.image, (camera.width, camera.height), report)),
+        write_bytes(job.depth_picture, jpeg_of(render_depth(sight.finished))),
+        write_bytes(job.report, encode_report(report).encode("utf-8", "backslashreplace")),
+    )
 
 
 def wish_key(settings_digest: str, wish: Wish) -> str:

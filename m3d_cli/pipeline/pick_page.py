@@ -202,8 +202,8 @@ class Picker:
         wishes = {self._job.photo.relative: wish}
         (task,) = measure_tasks([self._job], self._settings, journal, None, wishes, overwrite=True)
         journal.started(str(self._job.photo.path), task.key, self._job.outputs)
-        write_measured(self._job, self._sight, measured.report)
-        journal.write(measured_outcome(task, journal, self._sight, measured.report, Stages()))
+        digests = write_measured(self._job, self._sight, measured.report)
+        journal.write(measured_outcome(task, journal, self._sight, measured.report, Stages(), digests))
         return None
 
     def _refuse_unseen(self, journal: Journal) -> None:

@@ -13,13 +13,12 @@ from m3d_cli.intrinsics.estimated import told_by_picture
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import LoadedPhoto, load
-from m3d_cli.photos.remote import fetched
 from m3d_cli.photos.undistort import straightened
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS
 from m3d_cli.pipeline.existing_depth import read_back
-from m3d_cli.pipeline.journal import Outcome, Status
+from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
 from m3d_cli.pipeline.products import Finished, Products, cloud_maker, depth_png, write_products
-from m3d_cli.pipeline.resume import Shared, Task, focal_of
+from m3d_cli.pipeline.resume import Shared, Task, at_hand, focal_of
 from m3d_cli.pipeline.run_context import Ledger, check_stop
 from m3d_cli.pipeline.settings import Settings
 from m3d_cli.pipeline.shared_engine import SharedEngine
@@ -40,8 +39,8 @@ class DepthWork:
     def __call__(self, task: Task) -> Outcome:
         """Process one photo; raises M3dError, and `Stopped` before anything is written."""
         stages = Stages()
-        with fetched(task.job.photo.source):
-            finished = self._finished(task, stages)
+        with at_hand(task, self.settings) as present:
+            finished = self._finished(present, stages)
             self.journal.started(task.job.photo.name, task.key, task.job.outputs)
             products = write_products(task.job, self.settings, finished, stages)
             outcome = self._done(task, finished, products, stages)
@@ -65,12 +64,15 @@ class DepthWork:
 
     def _done(self, task: Task, finished: Finished, products: Products, stages: Stages) -> Outcome:
         camera = finished.camera
+        sizes, times = sizes_and_times(task.job.outputs)
         return Outcome(
             path=task.job.photo.name,
             status=Status.DONE,
             key=task.key,
             outputs=self.journal.names(task.job.outputs),
-            sizes=tuple(output.stat().st_size for output in task.job.outputs),
+            sizes=sizes,
+            mtimes_ns=times,
+            digests=products.digests,
             width=camera.width,
             height=camera.height,
             focal_px=camera.focal_px,
@@ -118,7 +120,8 @@ class LoneFile:
 
 def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
     """The one product of one photo (a depth PNG or a cloud), with no file and no journal."""
-    finished = computed(task.job.photo, task.shared, settings, engine)
+    with at_hand(task, settings) as present:
+        finished = computed(present.job.photo, task.shared, settings, engine)
     (kind,) = settings.formats
     warnings = finished.camera.warnings
     if kind in CLOUD_FORMATS:

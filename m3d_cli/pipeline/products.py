@@ -79,24 +79,30 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Products:
-    """What was written: the sidecar's record of the depth, and the points of the cloud where there is one."""
+    """What was written: the sidecar's record of the depth, the points of the cloud where there is one, and the digests
+    of the files in the order of `Job.outputs`.
+    """
 
     record: DepthRecord
     points: int | None
+    digests: tuple[str, ...]
 
 
 def write_products(job: Job, settings: Settings, finished: Finished, stages: Stages) -> Products:
     """Write every output of ``job``; raises OutputError."""
     clipped = 0
+    digests = []
     clouds = cloud_maker(settings, finished) if settings.wants_clouds else None
     for kind in settings.formats:
-        clipped += _write_product(job.output(kind), kind, settings, finished, clouds, stages)
+        lost, digest = _write_product(job.output(kind), kind, settings, finished, clouds, stages)
+        clipped += lost
+        digests.append(digest)
     with stages.measured("encode"):
         record = depth_record(finished.depth.summary, clipped)
         data = encode_sidecar(_sidecar(job, settings, finished, record))
     with stages.measured("write"):
-        write_bytes(job.sidecar, data)
-    return Products(record, None if clouds is None else clouds.points)
+        digests.append(write_bytes(job.sidecar, data))
+    return Products(record, None if clouds is None else clouds.points, tuple(digests))
 
 
 def cloud_maker(settings: Settings, finished: Finished) -> CloudMaker:
@@ -122,12 +128,11 @@ def depth_png(finished: Finished, settings: Settings) -> tuple[bytes, int]:
 
 def _write_product(
     path: Path, kind: OutputFormat, settings: Settings, finished: Finished, clouds: CloudMaker | None, stages: Stages
-) -> int:
-    """Write one file; returns how many pixels it could not hold."""
+) -> tuple[int, str]:
+    """Write one file; returns how many pixels it could not hold, and its digest."""
     if kind is OutputFormat.EXR:
         with stages.measured("encode"):
-            write_exr(path, finished.metres.depth)
-        return 0
+            return 0, write_exr(path, finished.metres.depth)
     clipped = 0
     with stages.measured("encode"):
         if clouds is not None and kind in CLOUD_FORMATS:
@@ -138,8 +143,7 @@ def _write_product(
         else:
             pieces = _encode(kind, settings, finished.metres)
     with stages.measured("write"):
-        write_bytes(path, *pieces)
-    return clipped
+        return clipped, write_bytes(path, *pieces)
 
 
 def _encode(kind: OutputFormat, settings: Settings, result: DepthMap) -> tuple[bytes | memoryview, ...]:

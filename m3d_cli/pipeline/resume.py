@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from m3d_cli.errors import M3dError, PhotoError
@@ -12,6 +13,7 @@ from m3d_cli.intrinsics.ladder import FocalEstimate
 from m3d_cli.intrinsics.shared_focal import consensus
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import CameraSources, focal_required, read_facts
+from m3d_cli.photos.remote import fetched
 from m3d_cli.pipeline.journal import Journal, Outcome
 from m3d_cli.pipeline.plan import Job, photo_key
 from m3d_cli.pipeline.settings import Settings
@@ -59,6 +61,23 @@ def share_focal(photos: Sequence[PhotoFile], camera: CameraSources) -> tuple[Sha
     own = [_own_estimate(photo, lenient) for photo in photos]
     common = iter(consensus([one.estimate for one in own if one.estimate is not None]))
     return tuple(one if one.estimate is None else Shared(next(common)) for one in own)
+
+
+@contextmanager
+def at_hand(task: Task, settings: Settings) -> Iterator[Task]:
+    """The task with its photo on the disk: a remote one is fetched, and its copy removed when the block ends.
+
+    Raises PhotoError where it cannot be fetched.
+    """
+    photo = task.job.photo
+    if photo.source is None:
+        yield task
+        return
+    if photo.problem:
+        raise PhotoError(f"{photo.name}: {photo.problem}")
+    with fetched(photo.source, settings.most_download) as copy:
+        job = dataclasses.replace(task.job, photo=dataclasses.replace(photo, path=copy))
+        yield dataclasses.replace(task, job=job)
 
 
 def focal_of(photo: PhotoFile, shared: Shared | None, camera: CameraSources) -> FocalEstimate:

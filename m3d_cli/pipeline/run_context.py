@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Protocol
 
 from m3d_cli.errors import DeviceError, M3dError, OutputError, PhotoError, WeightsError
-from m3d_cli.photos.remote import told_as
 from m3d_cli.pipeline.journal import Failure, JournalError, Outcome, Status
 from m3d_cli.pipeline.plan import Job
 from m3d_cli.pipeline.resume import Task
@@ -163,5 +162,5 @@ def failed(task: Task, error: M3dError) -> Outcome:
         status=Status.FAILED,
         key=task.key,
         at=time.time(),
-        error=Failure(error.code, told_as(error, task.job.photo.source).message, error.hint, error.exit_code),
+        error=Failure(error.code, error.message, error.hint, error.exit_code),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 from m3d_cli.errors import UsageError
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.remote import is_url
-from m3d_cli.pipeline.journal import Journal, Outcome
+from m3d_cli.pipeline.journal import Journal, Outcome, journal_of
 from m3d_cli.pipeline.plan import Job, plan
 from m3d_cli.pipeline.process_photo import DepthWork, LoneFile, lone_file
 from m3d_cli.pipeline.resume import Shared, Task, share_focal, tasks
@@ -102,7 +102,7 @@ class RunPlan:
                 yield outcomes
         finally:
             if self.remote is not None:
-                self.remote.upload_journals()
+                self.remote.upload_journal(journal_of(self.folder, self.shard))
 
     def _run(self, journal: Journal, late: Callable[[Outcome], object]) -> Generator[Outcome]:
         todo = tasks(self.jobs, self.settings, journal, self.shared_focal(), overwrite=self.overwrite)

@@ -19,6 +19,7 @@ from m3d_cli.models.onnx_file import check_backend
 from m3d_cli.models.registry import BUNDLED, ChosenWeights
 from m3d_cli.models.spec import LITE, ModelSpec
 from m3d_cli.photos.load import CameraSources
+from m3d_cli.photos.remote import GIGABYTE
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudStyle
 from m3d_cli.pipeline.plan import OutputFormat
 
@@ -27,7 +28,8 @@ from m3d_cli.pipeline.plan import OutputFormat
 class Settings:
     """Everything that decides what is written for a photo; ``max_depth`` in metres, None for no limit.
 
-    With ``stored``, a depth file or a folder of them, depth is read back from there and no network runs.
+    ``most_download`` is the largest photo, in bytes, that is fetched from a URL. With ``stored``, a depth file or a
+    folder of them, depth is read back from there and no network runs.
     """
 
     model: ModelSpec
@@ -41,6 +43,7 @@ class Settings:
     backend: str = "auto"
     camera: CameraSources = field(default_factory=CameraSources)
     stored: Path | None = None
+    most_download: int = GIGABYTE
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.png_scale) and self.png_scale > 0):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3d_cli.atomic import PART
+from m3d_cli.atomic import PART, write_bytes
 from m3d_cli.errors import CollisionError, OutputError, UsageError
 from m3d_cli.models.store import cache_folder
-from m3d_cli.photos.remote import ATOMIC_STORES, joined, open_store
-from m3d_cli.pipeline.journal import JOURNALS
+from m3d_cli.photos.remote import ATOMIC_STORES, joined, open_store, protocols
+from m3d_cli.pipeline.index import JOURNALS
+from m3d_cli.pipeline.locks import JOURNAL_FLAGS, folder_lock, lock, open_journal
 from m3d_cli.pipeline.plan import Job
 
 
@@ -53,9 +54,10 @@ class RemoteOut:
             store.invalidate_cache()
             found = store.find(root, detail=True) if store.exists(root) else {}
             sizes = {name[len(root) :].lstrip("/"): int(facts.get("size") or 0) for name, facts in found.items()}
-            for name, size in sizes.items():
-                if Path(name).match(JOURNALS) and "/" not in name:
-                    self._pull_journal(store, joined(root, name), self.local / name, size)
+            for name in filter(_is_journal, sizes):
+                # The run that writes it here found what is there.
+                with suppress(UsageError):
+                    _unite(store.cat_file(joined(root, name)), self.local / name)
         except Exception as error:
             raise UsageError(
                 f"{self.url}: cannot be used: {error}", hint="check the URL and your rights", code="NO_JOURNAL"
@@ -81,28 +83,62 @@ class RemoteOut:
                     f"{place}: cannot be uploaded: {error}", hint="check space, network and rights"
                 ) from error
 
-    def upload_journals(self) -> None:
-        """Copy the journals there, for runs on other machines."""
-        self.upload(sorted(self.local.glob(JOURNALS)))
+    def upload_journal(self, journal: Path) -> None:
+        """Copy a run's journal there, for runs on other machines, with the lines that are only there.
 
-    def replace_journals(self) -> None:
-        """Make the journals there those that are here, when one was made of many."""
-        self.upload_journals()
+        Journals of other parts are left alone: those here may be older than those there. Raises OutputError.
+        """
+        if not journal.exists():
+            return
         store, root = open_store(self.url)
-        for name in store.glob(joined(root, JOURNALS)):
-            if not (self.local / str(name).rpartition("/")[2]).exists():
-                store.rm_file(name)
+        place = joined(root, journal.name)
+        try:
+            store.invalidate_cache()
+            if store.exists(place):
+                _unite(store.cat_file(place), journal)
+        except UsageError:
+            return  # another run writes it here already, and uploads it at its end
+        except Exception as error:
+            raise OutputError(f"{joined(self.url, journal.name)}: cannot be read: {error}") from error
+        self.upload((journal,))
 
-    def _pull_journal(self, store: Any, path: str, local: Path, size: int) -> None:
-        # A journal only grows: the longer one is the later one.
-        if not local.exists() or local.stat().st_size < size:
-            store.get_file(path, str(local))
+    def replace_journals(self, merged: Path, seen: Mapping[str, int]) -> None:
+        """Make the journals ``seen`` there the one that was ``merged`` here of them. Raises OutputError.
+
+        One that has grown since, or came later, stays beside it.
+        """
+        self.upload((merged,))
+        store, root = open_store(self.url)
+        store.invalidate_cache()
+        for name in filter(_is_journal, seen):
+            place = joined(root, name)
+            if name != merged.name and store.exists(place) and store.info(place)["size"] == seen[name]:
+                store.rm_file(place)
+
+
+def _is_journal(name: str) -> bool:
+    return "/" not in name and Path(name).match(JOURNALS)
+
+
+def _unite(there: bytes, journal: Path) -> None:
+    """Give the local journal all lines that it has there or here: which of two counts, their times say.
+
+    Raises UsageError where a run is writing it.
+    """
+    with folder_lock(journal.parent), os.fdopen(open_journal(journal, JOURNAL_FLAGS), "a") as file:
+        lock(file, journal.parent)
+        here = journal.read_bytes()
+        if here.startswith(there):
+            return
+        known = set(there.splitlines())
+        added = [line for line in here.splitlines() if line not in known]
+        ending = b"" if there.endswith(b"\n") else b"\n"
+        write_bytes(journal, there, ending, *(line + b"\n" for line in added))
 
 
 def _put(store: Any, path: Path, target: str) -> None:
     store.makedirs(target.rpartition("/")[0], exist_ok=True)
-    protocols = {store.protocol} if isinstance(store.protocol, str) else set(store.protocol)
-    if protocols & ATOMIC_STORES:
+    if protocols(store) & ATOMIC_STORES:
         store.put_file(str(path), target)
         return
     store.put_file(str(path), target + PART)

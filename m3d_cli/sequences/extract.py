@@ -71,8 +71,8 @@ def extract(path: Path, folder: Path, sampling: Sampling, advance: Callable[[], 
     earlier = _manifest(folder)
     if earlier is not None and earlier.get("clip") != identity:
         raise UsageError(f"{folder} holds frames of another clip or sampling", hint="choose another --out")
-    if earlier is not None and "frames" in earlier:
-        return Extraction(int(earlier["frames"]), tuple(earlier["notes"]))
+    if earlier is not None and (done := _finished(earlier)) is not None:
+        return done
     _write_manifest(folder, {"clip": identity})
     lines: list[str] = []
     clip, last = Clip(path), 0.0
@@ -101,10 +101,18 @@ def _identity(path: Path, sampling: Sampling) -> dict[str, Any]:
     return {"name": path.name, "bytes": status.st_size, "modified": status.st_mtime_ns, **asdict(sampling)}
 
 
+def _finished(manifest: dict[str, Any]) -> Extraction | None:
+    """What an earlier run took, where it came to its end and its words are sound."""
+    frames, notes = manifest.get("frames"), manifest.get("notes")
+    if type(frames) is not int or not isinstance(notes, list):
+        return None
+    return Extraction(frames, tuple(map(str, notes)))
+
+
 def _manifest(folder: Path) -> dict[str, Any] | None:
     try:
         content = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None
 

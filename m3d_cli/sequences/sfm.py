@@ -25,12 +25,12 @@ def structure_from_motion(
 
     ``camera`` is that of all photos, where it is known and shared; else COLMAP finds the focal lengths, beginning with
     EXIF's. ``sequential`` matches neighbours only. A model found there already is taken as it is. Raises UsageError
-    without pycolmap and PoseError where no two photos belong together.
+    without pycolmap or where ``folder`` holds other files, and PoseError where no two photos belong together.
     """
     if (done := _largest(folder / MODELS)) is not None:
         return done
     colmap = _colmap()
-    shutil.rmtree(folder, ignore_errors=True)
+    _remove_unfinished(folder)
     (folder / MODELS).mkdir(parents=True)
     database = folder / DATABASE
     mode = colmap.CameraMode.AUTO if camera is None else colmap.CameraMode.SINGLE
@@ -45,6 +45,16 @@ def structure_from_motion(
             hint="photos must overlap and be taken from different places; m3d slam odometry needs less",
         )
     return found
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a run that was interrupted left; raises UsageError where anything else lies there."""
+    if not folder.exists():
+        return
+    own = (MODELS, DATABASE, f"{DATABASE}-shm", f"{DATABASE}-wal", f"{DATABASE}-journal")
+    if folder.is_symlink() or any(path.name not in own for path in folder.iterdir()):
+        raise UsageError(f"{folder}: holds files that are not of m3d slam sfm", hint="choose another --out")
+    shutil.rmtree(folder)
 
 
 def _colmap() -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from m3d_cli.atomic import atomic_write
 from m3d_cli.errors import UsageError, WeightsError
 
 
@@ -27,7 +27,7 @@ class RunState:
 
 
 def save_checkpoint(path: Path, step: int, state: RunState, digest: str) -> None:
-    """Write the state after ``step`` steps of the run called ``digest`` to ``path``, atomically."""
+    """Write the state after ``step`` steps of the run called ``digest`` to ``path``, atomically; raises OutputError."""
     content = {
         "step": step,
         "digest": digest,
@@ -37,12 +37,8 @@ def save_checkpoint(path: Path, step: int, state: RunState, digest: str) -> None
         "skipped": state.skipped,
         "best": state.best,
     }
-    part = path.with_suffix(".part")
-    with part.open("wb") as file:
+    with atomic_write(path) as file:
         torch.save(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    part.replace(path)
 
 
 def load_checkpoint(path: Path, state: RunState, digest: str) -> int:

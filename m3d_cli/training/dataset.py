@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.camera import Camera
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.errors import DatasetError, UsageError
@@ -156,9 +157,7 @@ def _write_store(
         "paths": paths,
     }
     # The index makes a store complete, so it comes last and whole.
-    part = folder / f"{INDEX}.part"
-    part.write_text(json.dumps(index), encoding="utf-8")
-    part.replace(folder / INDEX)
+    write_bytes(folder / INDEX, json.dumps(index).encode())
 
 
 def _views(sample: Sample, canvas: tuple[int, int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float16], Camera]]:

@@ -8,6 +8,9 @@ import pytest
 
 from m3d_cli.pipeline.journal import JOURNAL_NAME
 
+# What differs from run to run.
+CHANGING = ("at", "seq", "seconds", "mtimes_ns")
+
 
 @pytest.fixture
 def contents():
@@ -24,6 +27,6 @@ def facts():
     def read(out):
         lines = [json.loads(line) for line in (out / JOURNAL_NAME).read_text().splitlines()]
         ended = [line for line in lines if line["status"] != "started"]
-        return sorted(({k: v for k, v in line.items() if k not in ("at", "seconds")} for line in ended), key=str)
+        return sorted(({k: v for k, v in line.items() if k not in CHANGING} for line in ended), key=str)
 
     return read

@@ -10,6 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,10 @@ from PIL import Image
 
 from m3d_cli import atomic
 from m3d_cli.cli import app
+from m3d_cli.pipeline import journal as journal_module
+from m3d_cli.pipeline import merge as merging
 from m3d_cli.pipeline import process_photo as run_module
-from m3d_cli.pipeline.journal import JOURNAL_NAME, Journal
+from m3d_cli.pipeline.journal import JOURNAL_NAME, Journal, Outcome, Status
 from m3d_cli.pipeline.shard import Shard
 
 COUNT = 20
@@ -185,10 +189,17 @@ def test_an_output_that_was_cut_short_is_made_again(photos, undisturbed, tmp_pat
     assert contents(tmp_path) == undisturbed
 
 
-def test_a_full_disk_fails_the_photo_and_the_next_run_makes_it(photos, undisturbed, tmp_path, capsys):
-    (tmp_path / "sub").mkdir()
-    (tmp_path / "sub" / "7.npy.part").symlink_to("/dev/full")
+def test_a_full_disk_fails_the_photo_and_the_next_run_makes_it(photos, undisturbed, tmp_path, capsys, monkeypatch):
+    real = atomic._sync
+
+    def full(path):
+        if path.name == "7.npy.part":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path)
+
+    monkeypatch.setattr(atomic, "_sync", full)
     assert depth(photos, tmp_path) == 3
+    monkeypatch.undo()
     assert "7.npy: cannot be written (No space left on device)" in capsys.readouterr().err
     assert depth(photos, tmp_path) == 0
     assert contents(tmp_path) == undisturbed
@@ -223,7 +234,9 @@ def test_every_line_of_the_journal_is_json_with_a_status(photos, tmp_path):
 def facts(lines):
     """What a journal says, without times, the lines of what was begun, and where the photos were called from."""
     ended = [line for line in lines if line["status"] != "started"]
-    return sorted(({k: v for k, v in line.items() if k not in ("at", "seconds")} for line in ended), key=str)
+    return sorted(
+        ({k: v for k, v in line.items() if k not in ("at", "seq", "seconds", "mtimes_ns")} for line in ended), key=str
+    )
 
 
 def test_two_parts_and_a_merge_are_one_run(photos, undisturbed, tmp_path):
@@ -337,3 +350,95 @@ def test_a_run_stops_at_the_failures_it_was_allowed_and_goes_on_later(photos, tm
         assert depth(some, out) == 3
         assert len(contents(out)) == 3 * COUNT
         capsys.readouterr()
+
+
+def as_npy(photos, out, focal, *more):
+    """A run that gives several of the photos files of the same sizes for the focal lengths 2000 and 2500."""
+    return app.main(["depth", "-r", str(photos), "--out", str(out), *NPY, "--focal", focal, *more])
+
+
+NPY = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "npy", "-q"]
+
+
+def test_depth_of_another_focal_length_never_passes_as_done(photos, tmp_path):
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    for focal in ("2000", "2500"):
+        assert as_npy(photos, out, focal) == 0
+    assert app.main(["merge", str(out)]) == 0
+    for place in (out, fresh):
+        assert as_npy(photos, place, "2000") == 0
+    assert contents(out) == contents(fresh)
+
+
+def test_results_that_parts_replaced_are_not_done_whichever_journal_was_touched_last(photos, tmp_path):
+    out, fresh = tmp_path / "out", tmp_path / "fresh"
+    assert as_npy(photos, out, "2000") == 0
+    for part in ("1/2", "2/2"):
+        assert as_npy(photos, out, "2500", "--shard", part) == 0
+    os.utime(out / JOURNAL_NAME, (2e9, 2e9))
+    for place in (out, fresh):
+        assert as_npy(photos, place, "2000") == 0
+    assert contents(out) == contents(fresh)
+
+
+def test_an_output_of_equal_size_that_somebody_changed_is_made_again(photos, undisturbed, tmp_path):
+    assert depth(photos, tmp_path) == 0
+    (tmp_path / "0.npy").write_bytes(bytes(len(undisturbed["0.npy"])))
+    assert depth(photos, tmp_path) == 0
+    assert contents(tmp_path) == undisturbed
+
+
+def test_a_copied_folder_is_read_once_and_nothing_is_made_again(photos, tmp_path, capsys, monkeypatch):
+    assert depth(photos, tmp_path / "out") == 0
+    # Without the times of the files.
+    shutil.copytree(tmp_path / "out", tmp_path / "copy", copy_function=shutil.copyfile)
+    read: list[Path] = []
+    real = atomic.digest_of
+    monkeypatch.setattr(journal_module, "digest_of", lambda path: [read.append(path), real(path)][1])
+    for times in (1, 1):
+        assert depth(photos, tmp_path / "copy", "--json") == 0
+        assert {json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()} == {"skipped"}
+        assert len(read) == times * 3 * COUNT
+
+
+def test_a_merge_beside_a_starting_run_loses_no_line(photos, tmp_path, monkeypatch):
+    assert depth(photos, tmp_path, "--shard", "1/2") == 0
+    real, codes = journal_module.lock, []
+    merger = threading.Thread(target=lambda: codes.append(app.main(["merge", str(tmp_path)])))
+
+    def late(file, folder):
+        # The journal is open and not locked yet.
+        if threading.current_thread() is not merger and not codes and not merger.is_alive():
+            merger.start()
+            merger.join(2)
+        real(file, folder)
+
+    (tmp_path / JOURNAL_NAME).touch()
+    monkeypatch.setattr(journal_module, "lock", late)
+    with Journal(tmp_path) as journal:
+        journal.write(Outcome("in/a.jpg", Status.FAILED, "mine"))
+        merger.join()
+    assert "mine" in {row.get("key") for row in map(json.loads, (tmp_path / JOURNAL_NAME).read_text().splitlines())}
+
+
+def test_a_run_that_waited_for_a_merge_goes_on_in_the_merged_journal(photos, tmp_path, capsys, monkeypatch):
+    for part in ("1/2", "2/2"):
+        assert depth(photos, tmp_path, "--shard", part) == 0
+    real, inside, codes = merging.atomic_write, threading.Event(), []
+    running = threading.Thread(target=lambda: codes.append(depth(photos, tmp_path, "--json")))
+
+    def slow(path):
+        inside.set()
+        time.sleep(1)
+        return real(path)
+
+    monkeypatch.setattr(merging, "atomic_write", slow)
+    merger = threading.Thread(target=lambda: codes.append(app.main(["merge", str(tmp_path)])))
+    merger.start()
+    inside.wait()
+    running.start()
+    merger.join()
+    running.join()
+    assert codes == [0, 0]
+    assert {json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()} == {"skipped"}
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith((".m3d", "m3d"))] == [JOURNAL_NAME]

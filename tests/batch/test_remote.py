@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import functools
 import json
+import os
+import stat
+import subprocess
+import sys
+import tempfile
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -16,9 +21,10 @@ from PIL import Image
 from m3d_cli.cli import app
 from m3d_cli.errors import UsageError
 from m3d_cli.photos import remote
-from m3d_cli.photos.remote import find_remote, is_url, open_store
+from m3d_cli.photos.remote import GIGABYTE, RemoteFile, fetched, find_remote, is_url, open_store
 from m3d_cli.pipeline import upload as remote_out
 from m3d_cli.pipeline.journal import JOURNAL_NAME
+from m3d_cli.private_folder import PREFIX, _sweep_once
 
 COUNT = 6
 OPTIONS = ["--model", "m3d-test-lite", "--format", "png,npy", "-q"]
@@ -39,7 +45,7 @@ def photos(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("M3D_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(remote.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path / "cache"
 
 
@@ -176,14 +182,14 @@ def test_a_photo_that_vanished_is_named_by_its_url(photos, tmp_path, capsys, mon
     broken.write_bytes(b"\x89PNG\r\n\x1a\nbroken")
     real = remote._download
 
-    def vanishing(wanted):
+    def vanishing(*arguments):
         (place / "b.png").unlink(missing_ok=True)
-        real(wanted)
+        real(*arguments)
 
     monkeypatch.setattr(remote, "_download", vanishing)
     assert depth(f"file://{place}", tmp_path / "out") == 3
     told = capsys.readouterr().err
-    assert f"file://{place}/b.png: cannot be fetched" in told
+    assert f"file://{place}/b.png: there is no such file" in told
     assert f"file://{place}/c.png: the picture cannot be decoded" in told
     assert (tmp_path / "out" / "a.png").exists()
 
@@ -223,3 +229,161 @@ def test_without_the_package_of_a_store_its_name_is_told(monkeypatch):
 @pytest.mark.parametrize(("text", "told"), [("s3://b/a", True), ("a/b.png", False), ("C:\\a", False), ("://x", False)])
 def test_urls_are_told_from_paths(text, told):
     assert is_url(text) is told
+
+
+@pytest.fixture
+def own_file(tmp_path, monkeypatch):
+    """A file of the user in the current folder, which has the name of photos behind URLs."""
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "IMG_1.jpg").write_bytes(b"mine")
+    monkeypatch.chdir(folder)
+    return folder / "IMG_1.jpg"
+
+
+def test_a_url_without_a_file_leaves_the_file_of_that_name_here_alone(own_file, tmp_path, capsys):
+    for target in (str(tmp_path / "out"), "."):
+        assert depth("file:///nowhere/IMG_1.jpg", target) == 3
+        told = capsys.readouterr().err
+        assert "file:///nowhere/IMG_1.jpg: there is no such file" in told
+        assert told.count("nowhere") == 1
+    assert own_file.read_bytes() == b"mine"
+
+
+def test_a_page_that_is_not_there_is_named_once_and_nothing_here_is_touched(own_file, tmp_path, capsys):
+    pytest.importorskip("aiohttp", reason="the remote extra is not installed")
+    handler = functools.partial(Quiet, directory=str(tmp_path))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{server.server_address[1]}/IMG_1.jpg"
+        assert depth(url, tmp_path / "out") == 3
+        server.shutdown()
+    assert capsys.readouterr().err.count(url) == 1
+    assert own_file.read_bytes() == b"mine"
+
+
+def test_copies_lie_in_a_folder_of_mode_0700_that_nobody_can_guess(photos, tmp_path):
+    found = RemoteFile(f"file://{photos}/IMG 0.png")
+    with fetched(found, GIGABYTE) as one, fetched(found, GIGABYTE) as two:
+        assert one.parent != two.parent
+        assert one.name == two.name == "IMG 0.png"
+        assert stat.S_IMODE(one.parent.stat().st_mode) == 0o700
+    assert not list(tmp_path.glob("m3d-*"))
+
+
+FETCHING = """
+import sys, time
+from m3d_cli.photos.remote import GIGABYTE, RemoteFile, fetched
+with fetched(RemoteFile(sys.argv[1]), GIGABYTE) as copy:
+    print(copy, flush=True)
+    time.sleep(60)
+"""
+
+
+def test_copies_of_a_killed_run_go_with_the_next_and_those_of_a_living_one_stay(photos, tmp_path):
+    url = f"file://{photos}/IMG 0.png"
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-c", FETCHING, url]
+    foreign = tmp_path / f"{PREFIX}link"
+    foreign.symlink_to(photos)
+    with (
+        subprocess.Popen(command, stdout=-1, text=True, env=environment) as killed,
+        subprocess.Popen(command, stdout=-1, text=True, env=environment) as living,
+    ):
+        assert killed.stdout
+        assert living.stdout
+        left, kept = (Path(process.stdout.readline().rstrip()) for process in (killed, living))
+        killed.kill()
+        killed.wait()
+        assert left.exists()
+        _sweep_once.cache_clear()
+        with fetched(RemoteFile(url), GIGABYTE):
+            assert not left.parent.exists()
+            assert kept.exists()
+        living.kill()
+    assert foreign.is_symlink()
+    assert (photos / "IMG 0.png").exists()
+
+
+def test_a_download_has_a_limit_wherever_it_comes_from(photos, tmp_path, capsys):
+    pytest.importorskip("aiohttp", reason="the remote extra is not installed")
+    (tmp_path / "big").mkdir()
+    (tmp_path / "big" / "big.png").write_bytes(bytes(3_000_000))
+    store = fsspec.filesystem("memory")
+    store.pipe_file("/limit/big.png", bytes(3_000_000))
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Endless) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        urls = (f"file://{tmp_path}/big", "memory://limit", f"http://127.0.0.1:{server.server_address[1]}/big.png")
+        for number, url in enumerate(urls):
+            assert depth(url, tmp_path / f"out{number}", "--max-download", "0.002") == 3
+            assert "TOO_LARGE" in capsys.readouterr().err
+        server.shutdown()
+    store.rm("/limit", recursive=True)
+    assert depth(f"file://{photos}", tmp_path / "out", "--max-download", "0.002") == 0
+
+
+class Endless(Quiet):
+    """Sends without saying how much, and without end."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        try:
+            while self.command == "GET":
+                self.wfile.write(bytes(100_000))
+        except OSError:
+            self.close_connection = True
+
+    do_HEAD = do_GET
+
+
+def test_a_pipe_behind_a_url_is_not_waited_for(tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    os.mkfifo(tmp_path / "in" / "a.jpg")
+    assert depth(f"file://{tmp_path}/in/a.jpg", tmp_path / "out") == 3
+    assert "not a regular file" in capsys.readouterr().err
+
+
+def test_a_remote_photo_goes_to_standard_output_too(photos, plain, capfdbinary):
+    url = f"file://{photos}/IMG 0.png"
+    assert app.main(["depth", url, "--out", "-", "--model", "m3d-test-lite", "--device", "cpu", "-q"]) == 0
+    assert capfdbinary.readouterr().out == plain["IMG 0.png"]
+
+
+def test_a_machine_whose_journal_is_longer_and_older_learns_what_others_did(photos, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    on = functools.partial(monkeypatch.setenv, "M3D_CACHE")
+    on(str(tmp_path / "first"))
+    for _ in range(5):
+        assert depth(f"file://{photos}", f"file://{out}", "--include", "*1.png", "--overwrite") == 0
+    on(str(tmp_path / "second"))
+    assert depth(f"file://{photos}", f"file://{out}") == 0
+    assert app.main(["merge", f"file://{out}"]) == 0
+    for machine in ("first", "third"):
+        on(str(tmp_path / machine))
+        capsys.readouterr()
+        assert depth(f"file://{photos}", f"file://{out}", "--json") == 0
+        assert {line["status"] for line in lines(capsys)} == {"skipped"}
+
+
+def test_a_run_does_not_put_its_old_copy_over_the_journal_of_another_part(photos, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "second"))
+    assert depth(f"file://{photos}", f"file://{out}", "--shard", "2/2") == 0
+    grown = out / "m3d-run.2-of-2.jsonl"
+    real = remote_out.RemoteOut.begin
+
+    def begin(self):
+        sizes = real(self)
+        # Meanwhile the other machine goes on.
+        grown.write_bytes(grown.read_bytes() + b'{"path": "later", "status": "error", "key": "later"}\n')
+        return sizes
+
+    monkeypatch.setattr(remote_out.RemoteOut, "begin", begin)
+    monkeypatch.setenv("M3D_CACHE", str(tmp_path / "first"))
+    assert depth(f"file://{photos}", f"file://{out}", "--shard", "1/2") == 0
+    assert '"later"' in grown.read_text()
+    # Nor does a merge remove what it has not seen.
+    assert app.main(["merge", f"file://{out}"]) == 0
+    assert '"later"' in grown.read_text()

@@ -156,3 +156,12 @@ def test_an_interrupted_writing_leaves_no_folder(tmp_path: Path) -> None:
 def test_a_sample_refuses_depth_that_is_not_positive() -> None:
     with pytest.raises(DatasetError, match="positive"):
         make_sample(np.zeros((24, 32)))
+
+
+def test_other_files_in_place_of_an_unfinished_folder_are_kept(tmp_path: Path) -> None:
+    own = tmp_path / "out.part" / "notes.txt"
+    own.parent.mkdir()
+    own.write_text("mine")
+    with pytest.raises(DatasetError, match=r"out\.part: holds files that m3d did not write"):
+        write_rgbd([make_sample(make_depth())], tmp_path / "out")
+    assert own.read_text() == "mine"

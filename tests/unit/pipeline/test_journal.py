@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.errors import UsageError
-from m3d_cli.pipeline.journal import JOURNAL_NAME, Failure, Journal, JournalError, Outcome, Status
+from m3d_cli.pipeline import journal as journal_module
+from m3d_cli.pipeline.journal import JOURNAL_NAME, Failure, Journal, JournalError, Outcome, Status, sizes_and_times
+from m3d_cli.pipeline.merge import merge
+from m3d_cli.pipeline.shard import Shard
 
 
 def done(key="k", outputs=("a.png",), sizes=(3,), path="in/a.jpg"):
@@ -208,3 +213,192 @@ def test_a_line_is_one_line_of_json():
     assert read["status"] == "error"
     assert read["error"] == {"code": "BAD_PHOTO", "message": "broken", "hint": "copy it"}
     assert Path(read["path"]) == Path("two\nlines")
+
+
+def overlapping(folder, first, second):
+    """Two keys that wrote one file of one size, each in a run of its own; the second's content is there."""
+    for key, shard, content in ((*first, b"old"), (*second, b"new")):
+        with Journal(folder, shard) as journal:
+            journal.started("in/a.jpg", key, [folder / "a.png"])
+            (folder / "a.png").write_bytes(content)
+            journal.write(done(key))
+
+
+@pytest.mark.parametrize(("first", "second"), [("z", "a"), ("a", "z")])
+def test_after_a_merge_the_run_that_wrote_last_counts_whatever_its_key(tmp_path, first, second):
+    overlapping(tmp_path, (first, None), (second, None))
+    merge(tmp_path)
+    assert reread(tmp_path, first) is None
+    assert reread(tmp_path, second) is not None
+
+
+def test_the_run_that_wrote_last_counts_whichever_journal_was_touched_last(tmp_path):
+    overlapping(tmp_path, ("k", None), ("newer", Shard(1, 2)))
+    os.utime(tmp_path / JOURNAL_NAME, (2e9, 2e9))
+    assert reread(tmp_path) is None
+    assert reread(tmp_path, "newer") is not None
+
+
+def test_a_clock_that_goes_back_does_not_bring_an_older_run_to_the_front(tmp_path, monkeypatch):
+    monkeypatch.setattr(time, "time", lambda: 2e9)
+    overlapping(tmp_path, ("k", None), ("newer", Shard(2, 2)))
+    monkeypatch.setattr(time, "time", lambda: 1e9)
+    with Journal(tmp_path, Shard(1, 2)) as journal:
+        journal.write(done("newest"))
+    assert reread(tmp_path, "newer") is None
+    assert reread(tmp_path, "newest") is not None
+
+
+def test_a_merge_keeps_who_began_to_write_a_file_also_where_that_failed_later(tmp_path):
+    with Journal(tmp_path) as journal:
+        journal.write(done("old"))
+        journal.started("in/a.jpg", "k", [tmp_path / "a.png"])
+        journal.write(Outcome("in/a.jpg", Status.FAILED, "k", error=Failure("BAD", "broken", "", 3)))
+    (tmp_path / "a.png").write_bytes(b"abc")
+    assert merge(tmp_path) == 2
+    assert reread(tmp_path, "old") is None
+
+
+def recorded(folder, content=b"abc"):
+    """One photo done, as a run of today notes it."""
+    digest = write_bytes(folder / "a.png", content)
+    sizes, times = sizes_and_times([folder / "a.png"])
+    with Journal(folder) as journal:
+        journal.write(replace(done(), sizes=sizes, mtimes_ns=times, digests=(digest,)))
+
+
+def test_a_file_of_the_same_size_and_another_content_is_not_done(tmp_path):
+    recorded(tmp_path)
+    assert reread(tmp_path) is not None
+    (tmp_path / "a.png").write_bytes(b"abd")
+    assert reread(tmp_path) is None
+
+
+def test_a_touched_file_is_read_once_and_its_new_time_noted(tmp_path, monkeypatch):
+    recorded(tmp_path)
+    os.utime(tmp_path / "a.png", (1e9, 1e9))
+    assert Journal.peek(tmp_path).finished("k", "now/a.jpg") is not None
+    assert reread(tmp_path) is not None
+    monkeypatch.setattr(journal_module, "digest_of", pytest.fail)
+    assert reread(tmp_path) is not None
+    lines = [json.loads(line) for line in (tmp_path / JOURNAL_NAME).read_text().splitlines()]
+    assert [line["path"] for line in lines] == ["in/a.jpg"] * 2
+
+
+def test_a_file_that_became_a_pipe_is_not_waited_for(tmp_path):
+    recorded(tmp_path, b"")
+    (tmp_path / "a.png").unlink()
+    os.mkfifo(tmp_path / "a.png")
+    assert reread(tmp_path) is None
+
+
+def test_journals_of_older_versions_are_taken_at_their_sizes(tmp_path):
+    (tmp_path / "a.png").write_bytes(b"abc")
+    (tmp_path / JOURNAL_NAME).write_text(replace(done(), at=1e9).line() + "\n")
+    line = json.loads((tmp_path / JOURNAL_NAME).read_text())
+    old = {name: value for name, value in line.items() if name not in ("seq", "digests", "mtimes_ns")}
+    (tmp_path / JOURNAL_NAME).write_text(json.dumps(old) + "\n")
+    assert reread(tmp_path) == skipped(done())
+    (tmp_path / "a.png").write_bytes(b"ab")
+    assert reread(tmp_path) is None
+
+
+NO_NAMES = ["", ".", "./", "a/..", "a\0b", "\ud800", "../x", "/x", "sub//x", "a/", "x" * 5000, 7, None, ["a"]]
+
+
+@pytest.mark.parametrize("name", NO_NAMES, ids=repr)
+@pytest.mark.parametrize("status", ["started", "done"])
+def test_names_that_are_none_crash_no_run_and_remove_nothing(tmp_path, name, status):
+    out = tmp_path / "out"
+    out.mkdir()
+    around = [tmp_path / "out.part", tmp_path / "x.part"]
+    for path in around:
+        path.write_bytes(b"mine")
+    line = {"path": "p", "status": status, "key": "k", "outputs": [name], "sizes": [3], "at": 1.0}
+    (out / JOURNAL_NAME).write_text(json.dumps(line) + "\n")
+    for _ in range(2):
+        assert reread(out) is None
+    assert merge(out) <= 1
+    assert [path.read_bytes() for path in around] == [b"mine", b"mine"]
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        '"sizes": [Infinity]',
+        '"sizes": [1e999]',
+        '"sizes": [NaN]',
+        '"sizes": [-1]',
+        '"sizes": [true]',
+        '"sizes": ["3"]',
+        '"sizes": {"a": 1}',
+        '"sizes": [1000000000000000000000000000000]',
+        '"at": NaN',
+        '"at": 1e300',
+        '"at": "now"',
+        '"seq": 1e5',
+        '"seq": -1',
+        '"digests": [7]',
+        '"digests": ["d"], "mtimes_ns": []',
+        '"mtimes_ns": [0.5]',
+        '"outputs": "a.png"',
+        '"key": null',
+        '"path": 7',
+        '"status": ["done"]',
+        '"status": "skipped"',
+        '"focal_px": Infinity',
+        '"focal_px": 1e999',
+        '"width": "wide"',
+        '"model": "\\ud800"',
+        '"warnings": "w"',
+        '"warnings": [1]',
+    ],
+)
+def test_a_line_that_no_run_writes_is_ignored(written, field):
+    path = written / JOURNAL_NAME
+    line = path.read_text().rstrip("\n").removesuffix("}")
+    # Of two fields of one name JSON takes the last.
+    path.write_text(f"{line}, {field}}}\n")
+    assert reread(written) is None
+    assert reread(written, "None") is None
+    with Journal(written) as journal:
+        journal.write(done())
+    assert reread(written) == skipped(done())
+
+
+def test_lines_that_are_ignored_are_one_warning(written, caplog):
+    path = written / JOURNAL_NAME
+    path.write_bytes(b"[]\n\n7\n" + path.read_bytes() + b'{"path": ')
+    assert reread(written) is not None
+    (record,) = caplog.records
+    assert record.getMessage() == f"{written}: 3 damaged lines of the journal are ignored"
+
+
+def test_halves_behind_a_link_out_of_the_folder_are_left_alone(tmp_path):
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    out.mkdir()
+    elsewhere.mkdir()
+    (elsewhere / "a.png.part").touch()
+    (out / "link").symlink_to(elsewhere)
+    with Journal(out) as journal:
+        journal.started("in/a.jpg", "k", [out / "link" / "a.png"])
+    reread(out)
+    assert (elsewhere / "a.png.part").exists()
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+@pytest.mark.parametrize("name", [JOURNAL_NAME, "m3d-run.1-of-2.jsonl"])
+def test_a_journal_that_is_no_file_of_its_own_is_refused(tmp_path, kind, name):
+    out, victim = tmp_path / "out", tmp_path / "mine"
+    out.mkdir()
+    victim.write_bytes(b"mine")
+    if kind == "pipe":
+        os.mkfifo(out / name)
+    elif kind == "link":
+        (out / name).symlink_to(victim)
+    else:
+        (out / name).mkdir()
+    for use in (reread, merge, Journal.peek):
+        with pytest.raises(UsageError, match=name):
+            use(out)
+    assert victim.read_bytes() == b"mine"
