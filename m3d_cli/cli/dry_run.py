@@ -11,7 +11,6 @@ import typer
 
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.streams import one_line, write_line
-from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError
 
 if TYPE_CHECKING:
@@ -39,6 +38,7 @@ def show_plan(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
     """One line per photo on standard output; exits with the code of the run, as far as headers predict it."""
     from m3d_cli.pipeline.journal import Journal
     from m3d_cli.pipeline.resume import tasks
+    from m3d_cli.pipeline.tally import exit_code_of
 
     found: Counter[str] = Counter()
     errors: list[M3dError] = []

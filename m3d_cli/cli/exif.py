@@ -14,7 +14,6 @@ from m3d_cli.cli.console import Messages
 from m3d_cli.cli.grouping import grouped
 from m3d_cli.cli.option_groups import CameraOptions, InputOptions, ReportOptions
 from m3d_cli.cli.streams import one_line, write_line
-from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError
 
 if TYPE_CHECKING:
@@ -55,6 +54,8 @@ def exif(
 
 def _finish(listing: Listing, rows: Iterator[CameraRow], messages: Messages, *, as_json: bool) -> None:
     """Print every row as it comes, then the summary; leave with 3 if photos failed, 7 if only focal lengths lacked."""
+    from m3d_cli.pipeline.tally import exit_code_of
+
     width = min(_WIDEST_PATH, max(len(str(photo.path)) for photo in listing.photos))
     sources: Counter[str] = Counter()
     errors: list[M3dError] = []

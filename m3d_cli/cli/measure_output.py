@@ -13,7 +13,6 @@ import typer
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.progress import progress
 from m3d_cli.cli.streams import is_a_terminal, one_line, write_line
-from m3d_cli.cli.tally import exit_code_of
 from m3d_cli.errors import M3dError, PhotoError, UsageError
 
 if TYPE_CHECKING:
@@ -101,6 +100,8 @@ def serve_page(session: PickSession, messages: Messages, *, opens_browser: bool)
 
 def exit_with_failures(ended: Iterable[Ended]) -> None:
     """Exit with 7 where only focal lengths lacked, with 3 for other failures."""
+    from m3d_cli.pipeline.tally import exit_code_of
+
     codes = []
     for report, error in ended:
         if error is not None:

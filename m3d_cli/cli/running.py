@@ -21,7 +21,6 @@ from m3d_cli.cli.option_groups import (
 )
 from m3d_cli.cli.progress import progress
 from m3d_cli.cli.streams import is_a_terminal, write_bytes, write_line
-from m3d_cli.cli.tally import Tally
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from m3d_cli.pipeline.journal import Outcome
     from m3d_cli.pipeline.run_plan import RunPlan
     from m3d_cli.pipeline.settings import Settings
+    from m3d_cli.pipeline.tally import Tally
     from m3d_cli.pipeline.workers import Workers
 
 STDOUT = "-"
@@ -91,6 +91,8 @@ def run_into_folder(
     plan: RunPlan, messages: Messages, *, most_failures: int | None = None, as_json: bool = False
 ) -> int:
     """Process every photo that is not done yet and report it; the exit code of the run."""
+    from m3d_cli.pipeline.tally import Tally
+
     tally = Tally(len(plan.jobs))
     try:
         with plan.started(tally.add) as outcomes:

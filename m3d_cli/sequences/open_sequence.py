@@ -19,6 +19,7 @@ from m3d_cli.photos.load import CameraSources
 from m3d_cli.pipeline.plan import parse_formats
 from m3d_cli.pipeline.run_plan import RunPlan
 from m3d_cli.pipeline.settings import Settings
+from m3d_cli.pipeline.tally import Tally
 from m3d_cli.pipeline.workers import Workers
 from m3d_cli.reporter import Reporter
 from m3d_cli.sequences.frames import SequenceFrame, layout_frames, open_frames
@@ -94,15 +95,16 @@ class SequenceSource:
             camera=self.camera,
         )
         plan = RunPlan.of(photos, str(out), settings, network.workers, same_camera=self.same_camera)
-        codes = set()
-        with report.progress(len(photos)) as advance, plan.started(lambda outcome: None) as outcomes:
+        tally = Tally(len(photos))
+        with report.progress(len(photos)) as advance, plan.started(tally.add) as outcomes:
             for outcome in outcomes:
+                tally.add(outcome)
                 if outcome.error is not None:
-                    codes.add(outcome.error.exit_code)
                     report.error(f"{outcome.error.code}: {outcome.error.message}")
                 advance(worked=str(outcome.status) != "skipped")
-        # Photos that failed are left out later.
-        if codes == {FocalError.exit_code}:
+        tally.report(report)
+        # Other photos that failed are left out later.
+        if tally.exit_code == FocalError.exit_code:
             raise FocalError("photos without a known focal length have no depth", hint="give --focal or --intrinsics")
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from m3d_cli import __version__
-from m3d_cli.cli import app, exif
+from m3d_cli.cli import app
 from m3d_cli.errors import WeightsError
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
@@ -150,7 +150,7 @@ def test_an_error_raised_on_purpose_is_one_line_and_its_exit_code(capsys, monkey
     def fail(*_, **__):
         raise WeightsError("lost", hint="find them")
 
-    monkeypatch.setattr(exif.options, "find_photos", fail)
+    monkeypatch.setattr("m3d_cli.photos.discover.find_photos", fail)
     assert app.main(["exif", "x.jpg"]) == 5
     assert capsys.readouterr().err == "error: BAD_WEIGHTS: lost. hint: find them\n"
 
@@ -160,7 +160,7 @@ def test_an_unexpected_error_is_one_line_and_a_traceback_only_on_demand(capsys, 
         raise ZeroDivisionError("oops")
 
     monkeypatch.delenv("M3D_DEBUG", raising=False)
-    monkeypatch.setattr(exif.options, "find_photos", fail)
+    monkeypatch.setattr("m3d_cli.photos.discover.find_photos", fail)
     assert app.main(["exif", "x.jpg"]) == 1
     error = capsys.readouterr().err
     assert error.startswith("error: UNEXPECTED: ZeroDivisionError: oops.")
@@ -181,7 +181,7 @@ def test_ctrl_c_is_exit_code_130(monkeypatch, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(exif.options, "find_photos", interrupted)
+    monkeypatch.setattr("m3d_cli.photos.discover.find_photos", interrupted)
     assert app.main(["exif", "x.jpg"]) == 130
 
 

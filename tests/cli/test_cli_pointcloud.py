@@ -119,8 +119,8 @@ def test_one_ply_goes_into_a_pipe(photos, tmp_path):
         (("pointcloud", "a.png", "--out", "x", "--axes", "yup"), 2, "--axes yup is unknown"),
         (("pointcloud", "a.png", "--out", "x", "--voxel", "-1"), 2, "--voxel -1"),
         (("pointcloud", "a.png", "--out", "x", "--min-confidence", "7"), 2, "not between 0 and 1"),
-        (("pointcloud", "a.png", "--depth", ".", "--out", "x", "--focal", "9"), 2, "knows its focal length"),
-        (("pointcloud", "a.png", "--depth", ".", "--out", "x", "--model", "lite"), 2, "no network runs"),
+        (("pointcloud", "a.png", "--depth", ".", "--out", "x", "--focal", "9"), 2, "has its own focal length"),
+        (("pointcloud", "a.png", "--depth", ".", "--out", "x", "--model", "lite"), 2, "existing depth maps"),
         (("pointcloud", "--depth", ".", "--out", "x"), 4, "no depth in it"),
         (("pointcloud", "--depth", "gone.npz", "--out", "x"), 3, "gone"),
         (("pointcloud", "a.png", "--depth", ".", "--out", "x"), 3, "no depth of a.png"),
@@ -185,4 +185,4 @@ def test_an_empty_cloud_in_a_pipe_is_told(photos):
 
 def test_help_names_what_goes_into_the_pipe(capsys):
     assert main(["pointcloud", "--help"]) == 0
-    assert "one photo's PLY" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "one photo's file" in " ".join(capsys.readouterr().out.replace("│", " ").split())

@@ -180,7 +180,7 @@ def test_a_focal_length_that_nobody_told_is_never_silent(save_walk, capsys: pyte
     folder, _ = save_walk(4, length=0.3)
     call = ["slam", "odometry", str(folder / "photos"), "--depth", str(folder / "depth"), "--out", str(folder / "out")]
     assert main(call) == 0
-    assert "4 of 4 frames: no focal length was told" in capsys.readouterr().err
+    assert "4 of 4 frames: focal length unknown" in capsys.readouterr().err
     assert main([*call, "--intrinsics", str(folder / "camera.json")]) == 0
     assert "no focal length" not in capsys.readouterr().err
 

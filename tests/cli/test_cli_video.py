@@ -139,4 +139,4 @@ def test_a_folder_of_frames_is_a_clip_too(tmp_path: Path, capsys: pytest.Capture
     assert json.loads((tmp_path / "out" / "video.json").read_text())["filtered_flicker"] is None
     shutil.rmtree(tmp_path / "out")
     assert main([*call, "--every", "2"]) == 2
-    assert "taken as it is" in capsys.readouterr().err
+    assert "used as it is" in capsys.readouterr().err

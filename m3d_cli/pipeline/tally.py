@@ -5,13 +5,10 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from m3d_cli.cli.console import Messages
 from m3d_cli.errors import FocalError, PhotoError
-
-if TYPE_CHECKING:
-    from m3d_cli.pipeline.journal import Outcome
+from m3d_cli.pipeline.journal import Outcome
+from m3d_cli.reporter import Reporter
 
 
 def exit_code_of(failures: Iterable[int]) -> int:
@@ -59,20 +56,20 @@ class Tally:
         """0, or that of the failures."""
         return exit_code_of(self._failures)
 
-    def report(self, messages: Messages) -> None:
+    def report(self, reporter: Reporter) -> None:
         """One warning about unknown focal lengths, one about empty clouds, one about the rest, and the summary."""
         if self._assumed:
             share = f"{self._assumed} of {self.planned} photos"
-            messages.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
+            reporter.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
         if self._estimated:
             share = f"{self._estimated} of {self.planned} photos"
-            messages.warn(f"{share}: focal length told by the picture alone, see focal_rel_sigma in the sidecars")
+            reporter.warn(f"{share}: focal length told by the picture alone, see focal_rel_sigma in the sidecars")
         if self._empty:
             share = f"{self._empty} of {self.planned} photos"
-            messages.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence, --stride and --keep-edges")
+            reporter.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence, --stride and --keep-edges")
         if self._warned:
-            messages.say(f"{self._warned} photo{_s(self._warned)} with remarks: see the sidecars, or run with -v")
-        messages.say(self.summary())
+            reporter.say(f"{self._warned} photo{_s(self._warned)} with remarks: see the sidecars, or run with -v")
+        reporter.say(self.summary())
 
     def summary(self) -> str:
         """For example ``20 photos: 17 done, 2 already done, 1 failed in 12.3 s (1.4 photos/s)``."""
