@@ -65,7 +65,7 @@ def photos(root: Path) -> Iterator[tuple[Picture, float]]:
             image = decode(photo.path).image
         except M3dError:
             continue
-        tags = [one for one in facts.estimate.candidates if one.source is FocalSource.EXIF_35MM]
+        tags = [one for one in facts.camera.candidates if one.source is FocalSource.EXIF_35MM]
         if tags and PLAUSIBLE[0] <= (facts.exif.focal_35mm or 0) <= PLAUSIBLE[1]:
             yield image, tags[0].focal
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 import numpy as np
@@ -57,10 +57,36 @@ class Distortion:
 
 
 @dataclass(frozen=True, slots=True)
-class Camera:
-    """Intrinsics of one photo: size and focal lengths in pixels, and how far the focal length can be trusted.
+class FocalCandidate:
+    """One possible focal length in pixels of the upright photo, and how it was derived."""
 
-    ``focal_rel_sigma`` is the relative standard deviation of the focal length.
+    fx: float
+    fy: float
+    source: FocalSource
+    rel_sigma: float
+    note: str
+
+    @property
+    def focal(self) -> float:
+        """(fx + fy) / 2 in pixels."""
+        return (self.fx + self.fy) / 2
+
+    def widened(self, *sigmas: float) -> FocalCandidate:
+        """The same with independent relative sigmas added."""
+        return dataclasses.replace(self, rel_sigma=math.hypot(self.rel_sigma, *sigmas))
+
+    def zoomed(self, factor: float) -> FocalCandidate:
+        """The same seen through a digital zoom."""
+        return dataclasses.replace(self, fx=self.fx * factor, fy=self.fy * factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """Intrinsics of one photo in pixels, and how far the focal length can be trusted.
+
+    ``focal_rel_sigma`` is the relative standard deviation of the focal length. ``derivation`` says how the focal length
+    follows from what is known of the photo, ``candidates`` are all that were found, in pixels of the full photo; they
+    and ``warnings`` are no part of a camera's identity.
     """
 
     width: int
@@ -72,6 +98,9 @@ class Camera:
     focal_source: FocalSource = FocalSource.ASSUMED
     focal_rel_sigma: float = 0.25
     distortion: Distortion | None = None
+    derivation: str = field(default="", compare=False, repr=False)
+    candidates: tuple[FocalCandidate, ...] = field(default=(), compare=False, repr=False)
+    warnings: tuple[str, ...] = field(default=(), compare=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
@@ -125,6 +154,15 @@ class Camera:
         """Horizontal angle of view in degrees."""
         left, right = self.cx / self.fx, (self.width - self.cx) / self.fx
         return math.degrees(math.atan(left) + math.atan(right))
+
+    @property
+    def is_assumed(self) -> bool:
+        """Whether nothing is known of the focal length."""
+        return self.focal_source is FocalSource.ASSUMED
+
+    def with_warnings(self, *warnings: str) -> Camera:
+        """The same with more warnings."""
+        return dataclasses.replace(self, warnings=(*self.warnings, *warnings))
 
     def with_focal(self, focal: float, source: FocalSource, rel_sigma: float) -> Camera:
         """The same picture seen with another focal length (pixels)."""

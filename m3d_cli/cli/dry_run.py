@@ -14,7 +14,7 @@ from m3d_cli.cli.streams import one_line, write_line
 from m3d_cli.errors import M3dError
 
 if TYPE_CHECKING:
-    from m3d_cli.intrinsics.ladder import FocalEstimate
+    from m3d_cli.camera import Camera
     from m3d_cli.pipeline.resume import Task
     from m3d_cli.pipeline.run_plan import RunPlan
     from m3d_cli.pipeline.settings import Settings
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 class _Prospect:
     """A photo, its focal length or the error in its way, and what a run would do: ``todo``, ``done`` or ``error``.
 
-    ``asks_picture`` tells that a run would ask the picture for its focal length, which takes the pixels.
+    ``estimates``: a run would estimate the focal length from the image, which takes the pixels.
     """
 
     task: Task
     status: str
-    estimate: FocalEstimate | None = None
+    camera: Camera | None = None
     error: M3dError | None = None
-    asks_picture: bool = False
+    estimates: bool = False
 
 
 def show_plan(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
@@ -58,42 +58,42 @@ def show_plan(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
 
 
 def _prospect(task: Task, settings: Settings) -> _Prospect:
-    from m3d_cli.pipeline.resume import focal_of
+    from m3d_cli.pipeline.resume import camera_of
 
     try:
-        estimate = focal_of(task.job.photo, task.shared, settings.camera)
+        camera = camera_of(task.job.photo, task.shared, settings.camera)
     except M3dError as error:
         return _Prospect(task, "error", error=error)
-    asks = settings.asks_picture(estimate, is_shared=task.shared is not None)
-    return _Prospect(task, "todo" if task.earlier is None else "done", estimate, asks_picture=asks)
+    asks = settings.estimates_focal(camera, is_shared=task.shared is not None)
+    return _Prospect(task, "todo" if task.earlier is None else "done", camera, estimates=asks)
 
 
 def _text(prospect: _Prospect) -> str:
     path = one_line(str(prospect.task.job.photo.path))
-    if prospect.estimate is None:
+    if prospect.camera is None:
         reason = prospect.error.message if prospect.error else "unknown"
         return f"error  {path}  {one_line(reason)}"
-    focal = prospect.estimate
+    focal = prospect.camera
     outputs = " ".join(one_line(str(output)) for output in prospect.task.job.outputs)
-    told = f"{focal.focal:.1f} px {focal.source} +- {focal.rel_sigma:.1%}"
-    if prospect.asks_picture:
-        told = "focal length from the picture"
+    told = f"{focal.focal:.1f} px {focal.focal_source} +- {focal.focal_rel_sigma:.1%}"
+    if prospect.estimates:
+        told = "focal length estimated from the image"
     return f"{prospect.status:5}  {path} -> {outputs}  {told}"
 
 
 def _json(prospect: _Prospect) -> str:
     job = prospect.task.job
     fields: dict[str, object] = {"path": str(job.photo.path), "status": prospect.status}
-    if prospect.estimate is not None:
-        focal = prospect.estimate
+    if prospect.camera is not None:
+        focal = prospect.camera
         fields |= {
             "outputs": [str(output) for output in job.outputs],
             "width": focal.width,
             "height": focal.height,
             "focal_px": focal.focal,
-            "focal_source": str(focal.source),
-            "focal_rel_sigma": focal.rel_sigma,
-            "asks_picture": prospect.asks_picture,
+            "focal_source": str(focal.focal_source),
+            "focal_rel_sigma": focal.focal_rel_sigma,
+            "asks_picture": prospect.estimates,
         }
     if prospect.error is not None:
         error = prospect.error

@@ -17,8 +17,7 @@ from m3d_cli.cli.streams import one_line, write_line
 from m3d_cli.errors import M3dError
 
 if TYPE_CHECKING:
-    from m3d_cli.intrinsics.exif_focal import FocalCandidate
-    from m3d_cli.intrinsics.ladder import FocalEstimate
+    from m3d_cli.camera import Camera, FocalCandidate
     from m3d_cli.photos.discover import Listing
     from m3d_cli.pipeline.camera_rows import CameraRow
 
@@ -66,9 +65,9 @@ def _finish(listing: Listing, rows: Iterator[CameraRow], messages: Messages, *, 
         if row.error is not None:
             errors.append(row.error)
             messages.error(str(row.error))
-        if row.estimate is not None:
-            sources[str(row.estimate.source)] += 1
-            _show_candidates(row, row.estimate, messages)
+        if row.camera is not None:
+            sources[str(row.camera.focal_source)] += 1
+            _show_candidates(row, row.camera, messages)
     if sources["assumed"]:
         share = f"{sources['assumed']} of {len(listing.photos)} photos"
         messages.warn(f"focal length assumed for {share}: lengths may be off by 25 %")
@@ -84,8 +83,8 @@ def _summary(listing: Listing, sources: Counter[str], failed: int) -> str:
     return f"{listing.summary()}: {', '.join(parts)}"
 
 
-def _show_candidates(row: CameraRow, estimate: FocalEstimate, messages: Messages) -> None:
-    for one in estimate.candidates:
+def _show_candidates(row: CameraRow, camera: Camera, messages: Messages) -> None:
+    for one in camera.candidates:
         messages.detail(f"{row.photo.path}: {one.source} {one.focal:.1f} px +- {one.rel_sigma:.1%}, {one.note}")
 
 
@@ -96,20 +95,20 @@ def _line(path: str, width: int, cells: list[str], last: str) -> str:
 
 def _text(row: CameraRow, width: int) -> str:
     path = one_line(str(row.photo.path))
-    if row.estimate is None or row.facts is None:
+    if row.camera is None or row.facts is None:
         reason = row.error.message if row.error else "unknown"
         return _line(path, width, ["-"] * len(_COLUMNS), f"failed: {one_line(reason)}")
-    found, exif_facts = row.estimate, row.facts.exif
+    found, exif_facts = row.camera, row.facts.exif
     camera = _camera_name(exif_facts.make, exif_facts.model)[: _COLUMNS[1][1]]
     cells = [
         f"{found.width}x{found.height}",
         camera or "-",
         f"{found.focal:.1f}",
-        str(found.source),
-        f"{found.rel_sigma:.1%}",
-        f"{found.camera.horizontal_fov:.1f}",
+        str(found.focal_source),
+        f"{found.focal_rel_sigma:.1%}",
+        f"{found.horizontal_fov:.1f}",
     ]
-    told = [] if row.picture is None else [f"picture: {row.picture.focal:.0f} px +- {row.picture.rel_sigma:.0%}"]
+    told = [] if row.from_image is None else [f"image: {row.from_image.focal:.0f} px +- {row.from_image.rel_sigma:.0%}"]
     return _line(path, width, cells, one_line("; ".join([found.derivation, *told, *found.warnings])))
 
 
@@ -119,7 +118,7 @@ def _camera_name(make: str, model: str) -> str:
 
 
 def _json(row: CameraRow) -> str:
-    found, facts = row.estimate, row.facts
+    found, facts = row.camera, row.facts
     fields: dict[str, object] = {"path": str(row.photo.path), "status": "error" if found is None else "ok"}
     if facts is not None:
         fields |= {
@@ -135,24 +134,24 @@ def _json(row: CameraRow) -> str:
         }
     if found is not None:
         fields |= _focal_fields(found)
-    if row.picture is not None:
-        fields["picture"] = _candidate_fields(row.picture)
+    if row.from_image is not None:
+        fields["picture"] = _candidate_fields(row.from_image)
     if row.error is not None:
         error = row.error
         fields["error"] = {"code": error.code, "message": error.message, "hint": error.hint}
     return json.dumps(fields)
 
 
-def _focal_fields(found: FocalEstimate) -> dict[str, object]:
+def _focal_fields(found: Camera) -> dict[str, object]:
     return {
         "focal_px": found.focal,
         "fx": found.fx,
         "fy": found.fy,
         "cx": found.cx,
         "cy": found.cy,
-        "focal_source": str(found.source),
-        "focal_rel_sigma": found.rel_sigma,
-        "hfov": found.camera.horizontal_fov,
+        "focal_source": str(found.focal_source),
+        "focal_rel_sigma": found.focal_rel_sigma,
+        "hfov": found.horizontal_fov,
         "derivation": found.derivation,
         "candidates": [_candidate_fields(one) for one in found.candidates],
         "warnings": list(found.warnings),

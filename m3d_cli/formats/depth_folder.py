@@ -18,13 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from m3d_cli.camera import Camera, FocalSource
+from m3d_cli.camera import Camera
 from m3d_cli.depthmap import LARGEST_STEP, DepthMap
 from m3d_cli.errors import M3dError, OutputError
 from m3d_cli.formats.depth_png import read_depth_png
 from m3d_cli.formats.npy import read_npy, read_npz
 from m3d_cli.formats.png16 import decode_png16
-from m3d_cli.formats.sidecar import ERROR_FIELDS, CameraRecord, ModelRecord, Sidecar
+from m3d_cli.formats.sidecar import ERROR_FIELDS, CameraRecord, ModelRecord, Sidecar, recorded_camera
 
 SIDECAR_SUFFIX = ".json"
 # Formats that can be read back, best first.
@@ -60,9 +60,9 @@ class StoredDepth:
         return self.sidecar.photo
 
     @property
-    def camera(self) -> CameraRecord:
-        """What was said of the camera, and why."""
-        return self.sidecar.camera
+    def camera(self) -> Camera:
+        """The camera, and why it is this one."""
+        return self.depth.camera
 
     @property
     def model(self) -> ModelRecord:
@@ -231,18 +231,8 @@ def _metres(depth: Array) -> Array:
 
 
 def _camera(path: Path, record: CameraRecord) -> Camera:
-    shift = 0.5 - record.pixel_centre
     try:
-        camera = Camera(
-            width=record.width,
-            height=record.height,
-            fx=record.fx,
-            fy=record.fy,
-            cx=record.cx + shift,
-            cy=record.cy + shift,
-            focal_source=FocalSource(record.focal_source),
-            focal_rel_sigma=record.focal_rel_sigma,
-        )
+        camera = recorded_camera(record)
     except (ValueError, M3dError) as error:
         raise OutputError(f"{path}: its camera is impossible ({error})", hint=_HOW) from error
     size = max(camera.width, camera.height)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
-from m3d_cli.camera import Camera
+from m3d_cli.camera import Camera, FocalCandidate, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthSummary
 
 PERCENTILES = (1, 50, 99)
@@ -110,6 +110,47 @@ def scale_trust(camera: Camera) -> str:
     if camera.focal_rel_sigma <= 0.05:
         return "high"
     return "medium" if camera.focal_rel_sigma < 0.2 else "low"
+
+
+def camera_record(camera: Camera) -> CameraRecord:
+    """What a sidecar says of a camera."""
+    return CameraRecord(
+        width=camera.width,
+        height=camera.height,
+        fx=camera.fx,
+        fy=camera.fy,
+        cx=camera.cx,
+        cy=camera.cy,
+        focal_px=camera.focal,
+        focal_source=str(camera.focal_source),
+        focal_rel_sigma=camera.focal_rel_sigma,
+        horizontal_fov_deg=round(camera.horizontal_fov, 3),
+        scale_trust=scale_trust(camera),
+        derivation=camera.derivation,
+        candidates=tuple(CandidateRecord(one.focal, str(one.source), one.rel_sigma) for one in camera.candidates),
+        warnings=camera.warnings,
+    )
+
+
+def recorded_camera(record: CameraRecord) -> Camera:
+    """The camera that a sidecar describes; raises ValueError or CalibrationError for an impossible one."""
+    shift = 0.5 - record.pixel_centre
+    return Camera(
+        width=record.width,
+        height=record.height,
+        fx=record.fx,
+        fy=record.fy,
+        cx=record.cx + shift,
+        cy=record.cy + shift,
+        focal_source=FocalSource(record.focal_source),
+        focal_rel_sigma=record.focal_rel_sigma,
+        derivation=record.derivation,
+        candidates=tuple(
+            FocalCandidate(one.focal_px, one.focal_px, FocalSource(one.source), one.rel_sigma, "")
+            for one in record.candidates
+        ),
+        warnings=record.warnings,
+    )
 
 
 def depth_record(summary: DepthSummary, clipped: int) -> DepthRecord:

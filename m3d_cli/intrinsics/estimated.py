@@ -13,9 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.camera import FocalSource
-from m3d_cli.intrinsics.exif_focal import FocalCandidate
-from m3d_cli.intrinsics.ladder import FocalEstimate
+from m3d_cli.camera import Camera, FocalCandidate, FocalSource
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL
 from m3d_cli.intrinsics.vanishing_points import LineFocal
 
@@ -25,7 +23,7 @@ CONTRADICTION = 3.0
 
 @dataclass(frozen=True, slots=True)
 class FocalOpinion:
-    """Focal length over the diagonal of the picture, the standard deviation of its logarithm, and what told it."""
+    """Focal length over the diagonal of the picture, the standard deviation of its logarithm, and how it was found."""
 
     ratio: float
     sigma: float
@@ -42,7 +40,7 @@ def opinion_of_distribution(log_ratios: NDArray[np.float64], probability: NDArra
     probability = probability / probability.sum()
     mean = float((probability * log_ratios).sum())
     spread = math.sqrt(float((probability * (log_ratios - mean) ** 2).sum()))
-    return FocalOpinion(math.exp(mean), spread, "told by the picture")
+    return FocalOpinion(math.exp(mean), spread, "estimated from the image")
 
 
 def fused(seen: FocalOpinion, lines: LineFocal | None) -> FocalOpinion:
@@ -55,43 +53,43 @@ def fused(seen: FocalOpinion, lines: LineFocal | None) -> FocalOpinion:
     ours, theirs = 1 / seen.sigma**2, 1 / lines.sigma**2
     mean = (ours * math.log(seen.ratio) + theirs * math.log(lines.ratio)) / (ours + theirs)
     sigma = 1 / math.sqrt(ours + theirs)
-    return FocalOpinion(math.exp(mean), sigma, f"told by the picture and {lines.lines} of its lines")
+    return FocalOpinion(math.exp(mean), sigma, f"estimated from the image and {lines.lines} of its lines")
 
 
-def told_by_picture(estimate: FocalEstimate, opinion: FocalOpinion) -> FocalEstimate:
-    """``estimate`` with the focal length of ``opinion``; other candidates stay beside it."""
-    candidate = candidate_of(estimate, opinion)
+def estimated_from_image(camera: Camera, opinion: FocalOpinion) -> Camera:
+    """``camera`` with the focal length of ``opinion``; other candidates stay beside it."""
+    candidate = candidate_of(camera, opinion)
     warning = (
-        f"focal length told by the picture alone: {opinion.equivalent:.0f} mm (35 mm equivalent) within "
+        f"focal length estimated from the image alone: {opinion.equivalent:.0f} mm (35 mm equivalent) within "
         f"{opinion.sigma:.0%}; lengths along the view share that (pass --focal or --focal-35mm)"
     )
-    kept = () if estimate.is_assumed else estimate.warnings
+    kept = () if camera.is_assumed else camera.warnings
     return dataclasses.replace(
-        estimate,
+        camera,
         fx=candidate.fx,
         fy=candidate.fy,
-        source=candidate.source,
-        rel_sigma=candidate.rel_sigma,
+        focal_source=candidate.source,
+        focal_rel_sigma=candidate.rel_sigma,
         derivation=candidate.note,
-        candidates=(candidate, *estimate.candidates),
+        candidates=(candidate, *camera.candidates),
         warnings=(*kept, warning),
     )
 
 
-def candidate_of(estimate: FocalEstimate, opinion: FocalOpinion) -> FocalCandidate:
-    """The opinion in pixels of the estimate's picture."""
-    focal = opinion.ratio * math.hypot(estimate.width, estimate.height)
+def candidate_of(camera: Camera, opinion: FocalOpinion) -> FocalCandidate:
+    """The opinion in pixels of the camera's picture."""
+    focal = opinion.ratio * math.hypot(camera.width, camera.height)
     note = f"{opinion.note}: {opinion.equivalent:.0f} mm (35 mm equivalent)"
     return FocalCandidate(focal, focal, FocalSource.ESTIMATED, opinion.sigma, note)
 
 
-def contradiction(estimate: FocalEstimate, opinion: FocalOpinion) -> str | None:
-    """A warning where ``estimate`` and the picture differ beyond doubt: a crop, or a wrong tag."""
-    told = candidate_of(estimate, opinion)
-    apart = abs(math.log(told.focal / estimate.focal))
-    if estimate.is_assumed or apart <= CONTRADICTION * math.hypot(estimate.rel_sigma, opinion.sigma):
+def contradiction(camera: Camera, opinion: FocalOpinion) -> str | None:
+    """A warning where ``camera`` and the picture differ beyond doubt: a crop, or a wrong tag."""
+    told = candidate_of(camera, opinion)
+    apart = abs(math.log(told.focal / camera.focal))
+    if camera.is_assumed or apart <= CONTRADICTION * math.hypot(camera.focal_rel_sigma, opinion.sigma):
         return None
     return (
-        f"the picture looks like {told.focal:.0f} px (within {opinion.sigma:.0%}), {estimate.source} says "
-        f"{estimate.focal:.0f} px: a crop, or a wrong tag?"
+        f"the picture looks like {told.focal:.0f} px (within {opinion.sigma:.0%}), {camera.focal_source} says "
+        f"{camera.focal:.0f} px: a crop, or a wrong tag?"
     )

@@ -5,11 +5,10 @@ Every rule gives a candidate with its own sigma, already checked against what op
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
-from m3d_cli.camera import FocalSource
+from m3d_cli.camera import FocalCandidate, FocalSource
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.original_size import IN_CAMERA_CROP_SIGMA, Frame
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, LARGEST_SENSOR, SMALLEST_SENSOR, Sensor, normalised_make
@@ -36,30 +35,6 @@ ZOOM_TOLERANCE = 0.12
 # Makers known to count the digital zoom in the 35 mm equivalent (an iPhone of 29 mm writes 57 mm at zoom 1.97).
 ZOOM_INCLUDED_MAKES = frozenset(("apple",))
 FISHEYE_SIGMA = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class FocalCandidate:
-    """One possible focal length in pixels of the upright picture, and how it was derived."""
-
-    fx: float
-    fy: float
-    source: FocalSource
-    rel_sigma: float
-    note: str
-
-    @property
-    def focal(self) -> float:
-        """(fx + fy) / 2 in pixels."""
-        return (self.fx + self.fy) / 2
-
-    def widened(self, *sigmas: float) -> FocalCandidate:
-        """The same with independent relative sigmas added."""
-        return dataclasses.replace(self, rel_sigma=math.hypot(self.rel_sigma, *sigmas))
-
-    def zoomed(self, factor: float) -> FocalCandidate:
-        """The same seen through a digital zoom."""
-        return dataclasses.replace(self, fx=self.fx * factor, fy=self.fy * factor)
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""The focal length of a photo in pixels: one pure function from facts to an estimate with source and uncertainty.
+"""The focal length of a photo in pixels: one pure function from facts to a camera with source and uncertainty.
 
 The ladder, most trusted first: the user's word, a calibration file, the 35 mm equivalent, the focal plane resolution,
 the sensor size, an assumption. Rules of EXIF are checked against each other; what makes no sense is dropped with a
@@ -11,10 +11,10 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
-from m3d_cli.camera import Camera, Distortion, FocalSource
+from m3d_cli.camera import Camera, FocalCandidate, FocalSource
 from m3d_cli.errors import UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
-from m3d_cli.intrinsics.exif_focal import FocalCandidate, exif_candidates
+from m3d_cli.intrinsics.exif_focal import exif_candidates
 from m3d_cli.intrinsics.original_size import Frame
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, Sensor
 
@@ -87,57 +87,7 @@ class FocalFacts:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class FocalEstimate:
-    """The answer: intrinsics in pixels of the full upright picture, where they came from and how sure they are.
-
-    ``derivation`` says in words how the focal length follows from what was known.
-    """
-
-    width: int
-    height: int
-    fx: float
-    fy: float
-    cx: float
-    cy: float
-    source: FocalSource
-    rel_sigma: float
-    derivation: str = ""
-    candidates: tuple[FocalCandidate, ...] = ()
-    warnings: tuple[str, ...] = ()
-    distortion: Distortion | None = None
-
-    @property
-    def focal(self) -> float:
-        """(fx + fy) / 2 in pixels."""
-        return (self.fx + self.fy) / 2
-
-    @property
-    def is_assumed(self) -> bool:
-        """Whether nothing was known about the focal length."""
-        return self.source is FocalSource.ASSUMED
-
-    @property
-    def camera(self) -> Camera:
-        """The camera of the full upright picture."""
-        return Camera(
-            width=self.width,
-            height=self.height,
-            fx=self.fx,
-            fy=self.fy,
-            cx=self.cx,
-            cy=self.cy,
-            focal_source=self.source,
-            focal_rel_sigma=self.rel_sigma,
-            distortion=self.distortion,
-        )
-
-    def with_warning(self, *warnings: str) -> FocalEstimate:
-        """The same with more warnings."""
-        return dataclasses.replace(self, warnings=(*self.warnings, *warnings))
-
-
-def recover_focal(facts: FocalFacts) -> FocalEstimate:
+def recover_focal(facts: FocalFacts) -> Camera:
     """Best estimate of the focal length from ``facts``; never fails, the last resort is an assumption."""
     found, warnings = exif_candidates(
         Frame.of(facts.width, facts.height, facts.exif.width, facts.exif.height, is_turned=facts.is_turned),
@@ -188,23 +138,23 @@ def _differ(one: FocalCandidate, other: FocalCandidate) -> bool:
 
 def _estimate(
     facts: FocalFacts, chosen: FocalCandidate, found: tuple[FocalCandidate, ...], warnings: tuple[str, ...]
-) -> FocalEstimate:
-    return FocalEstimate(
+) -> Camera:
+    return Camera(
         width=facts.width,
         height=facts.height,
         fx=chosen.fx,
         fy=chosen.fy,
         cx=facts.width / 2,
         cy=facts.height / 2,
-        source=chosen.source,
-        rel_sigma=chosen.rel_sigma,
+        focal_source=chosen.source,
+        focal_rel_sigma=chosen.rel_sigma,
         derivation=chosen.note,
         candidates=found,
         warnings=warnings,
     )
 
 
-def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> FocalEstimate:
+def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> Camera:
     focal = ASSUMED_FOCAL_RATIO * max(facts.width, facts.height)
     note = "69.4 degrees over the long side"
     chosen = FocalCandidate(focal, focal, FocalSource.ASSUMED, ASSUMED_SIGMA, note)
@@ -212,7 +162,7 @@ def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> FocalEstimate:
     return _estimate(facts, chosen, (), (*warnings, warning))
 
 
-def _from_user(facts: FocalFacts) -> FocalEstimate:
+def _from_user(facts: FocalFacts) -> Camera:
     focal, sigma, note = _user_focal(facts)
     chosen = FocalCandidate(focal, focal, FocalSource.USER, sigma, note)
     return _estimate(facts, chosen, (chosen,), ())
@@ -234,17 +184,17 @@ def _user_focal(facts: FocalFacts) -> tuple[float, float, str]:
     return focal, MILLIMETRE_FLAG_SIGMA, f"--focal-mm {millimetres:g} mm on a sensor {width:g} mm wide"
 
 
-def _from_intrinsics(facts: FocalFacts, camera: Camera) -> FocalEstimate:
+def _from_intrinsics(facts: FocalFacts, camera: Camera) -> Camera:
     chosen = FocalCandidate(camera.fx, camera.fy, FocalSource.CALIBRATION, camera.focal_rel_sigma, "calibration file")
     estimate = _estimate(facts, chosen, (chosen,), facts.notes)
     return dataclasses.replace(estimate, cx=camera.cx, cy=camera.cy, distortion=camera.distortion)
 
 
-def _checked(estimate: FocalEstimate, found: tuple[FocalCandidate, ...]) -> FocalEstimate:
+def _checked(estimate: Camera, found: tuple[FocalCandidate, ...]) -> Camera:
     """``estimate`` with EXIF's candidates beside it, and a warning when they are far off."""
     estimate = dataclasses.replace(estimate, candidates=(*estimate.candidates, *found))
     if found and abs(math.log(estimate.focal / found[0].focal)) > math.log(SUSPICIOUS_FACTOR):
-        return estimate.with_warning(
+        return estimate.with_warnings(
             f"the focal length given is {estimate.focal:.0f} px, the photo's own data say {found[0].focal:.0f} px "
             f"({found[0].note}); focal lengths are in pixels of the upright file"
         )

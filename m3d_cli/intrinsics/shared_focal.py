@@ -10,9 +10,8 @@ import dataclasses
 import math
 from collections.abc import Sequence
 
-from m3d_cli.camera import FocalSource
-from m3d_cli.intrinsics.exif_focal import FocalCandidate
-from m3d_cli.intrinsics.ladder import AGREEMENT, FocalEstimate
+from m3d_cli.camera import Camera, FocalCandidate, FocalSource
+from m3d_cli.intrinsics.ladder import AGREEMENT
 from m3d_cli.intrinsics.original_size import ASPECT_TOLERANCE, CROP_SIGMA
 
 # Below this share of photos near the middle, the photos are not from one camera at one zoom.
@@ -25,41 +24,41 @@ BORROWED_CALIBRATION_SIGMA = 0.03
 _FIXED = (FocalSource.USER, FocalSource.CALIBRATION)
 
 
-def consensus(estimates: Sequence[FocalEstimate]) -> tuple[FocalEstimate, ...]:
-    """``estimates`` in the same order, with the common focal length; unchanged but for a warning when there is none."""
-    known = [estimate for estimate in estimates if not estimate.is_assumed]
+def consensus(cameras: Sequence[Camera]) -> tuple[Camera, ...]:
+    """``cameras`` in the same order, with the common focal length; unchanged but for a warning when there is none."""
+    known = [camera for camera in cameras if not camera.is_assumed]
     if not known:
-        return tuple(estimates)
-    middle = _weighted_median([(_ratio(one), 1 / one.rel_sigma**2) for one in known])
+        return tuple(cameras)
+    middle = _weighted_median([(_ratio(one), 1 / one.focal_rel_sigma**2) for one in known])
     near = [one for one in known if abs(_ratio(one) / middle - 1) <= AGREEMENT]
     if len(near) < NEEDED_SHARE * len(known):
         warning = (
             "--same-camera: the focal lengths differ too much for one camera at one zoom; each photo keeps its own"
         )
-        return tuple(estimate.with_warning(warning) for estimate in estimates)
+        return tuple(camera.with_warnings(warning) for camera in cameras)
     best = _best(near)
-    return tuple(_shared(one, middle, best, len(near)) for one in estimates)
+    return tuple(_shared(one, middle, best, len(near)) for one in cameras)
 
 
-def _best(near: Sequence[FocalEstimate]) -> FocalEstimate:
+def _best(near: Sequence[Camera]) -> Camera:
     """The photo whose source and sigma the others take over; a calibrated one only if there is no other.
 
     What a calibration says about the lens stays with the photos it names, so others have less than a calibration.
     """
-    others = [one for one in near if one.source is not FocalSource.CALIBRATION]
-    best = min(others or near, key=lambda one: one.rel_sigma)
+    others = [one for one in near if one.focal_source is not FocalSource.CALIBRATION]
+    best = min(others or near, key=lambda one: one.focal_rel_sigma)
     if others:
         return best
-    sigma = math.hypot(best.rel_sigma, BORROWED_CALIBRATION_SIGMA)
-    return dataclasses.replace(best, source=FocalSource.ESTIMATED, rel_sigma=sigma)
+    sigma = math.hypot(best.focal_rel_sigma, BORROWED_CALIBRATION_SIGMA)
+    return dataclasses.replace(best, focal_source=FocalSource.ESTIMATED, focal_rel_sigma=sigma)
 
 
-def _ratio(estimate: FocalEstimate) -> float:
-    return estimate.focal / max(estimate.width, estimate.height)
+def _ratio(camera: Camera) -> float:
+    return camera.focal / max(camera.width, camera.height)
 
 
-def _aspect(estimate: FocalEstimate) -> float:
-    return max(estimate.width, estimate.height) / min(estimate.width, estimate.height)
+def _aspect(camera: Camera) -> float:
+    return max(camera.width, camera.height) / min(camera.width, camera.height)
 
 
 def _weighted_median(pairs: list[tuple[float, float]]) -> float:
@@ -73,31 +72,31 @@ def _weighted_median(pairs: list[tuple[float, float]]) -> float:
     raise ValueError("no values")
 
 
-def _shared(estimate: FocalEstimate, ratio: float, best: FocalEstimate, count: int) -> FocalEstimate:
-    if estimate.source in _FIXED:
-        return estimate
-    focal = ratio * max(estimate.width, estimate.height)
+def _shared(camera: Camera, ratio: float, best: Camera, count: int) -> Camera:
+    if camera.focal_source in _FIXED:
+        return camera
+    focal = ratio * max(camera.width, camera.height)
     # All photos share the rounding of one tag, so numbers do not shrink the error below that of the best photo.
-    sigma = best.rel_sigma
-    if abs(_aspect(estimate) / _aspect(best) - 1) > ASPECT_TOLERANCE:
+    sigma = best.focal_rel_sigma
+    if abs(_aspect(camera) / _aspect(best) - 1) > ASPECT_TOLERANCE:
         sigma = math.hypot(sigma, CROP_SIGMA)
     note = f"consensus of {count} photo{'' if count == 1 else 's'} of the same camera"
-    shared = FocalCandidate(focal, focal, best.source, sigma, note)
-    warnings = () if estimate.is_assumed else estimate.warnings
-    if not estimate.is_assumed and abs(estimate.focal / focal - 1) > AGREEMENT:
+    shared = FocalCandidate(focal, focal, best.focal_source, sigma, note)
+    warnings = () if camera.is_assumed else camera.warnings
+    if not camera.is_assumed and abs(camera.focal / focal - 1) > AGREEMENT:
         warnings = (
             *warnings,
-            f"--same-camera: {estimate.focal:.0f} px of this photo gave way to the common {focal:.0f} px",
+            f"--same-camera: {camera.focal:.0f} px of this photo gave way to the common {focal:.0f} px",
         )
-    if estimate.is_assumed:
+    if camera.is_assumed:
         warnings = (f"focal length taken from the other photos of the same camera ({note})",)
     return dataclasses.replace(
-        estimate,
+        camera,
         fx=focal,
         fy=focal,
-        source=best.source,
-        rel_sigma=sigma,
+        focal_source=best.focal_source,
+        focal_rel_sigma=sigma,
         derivation=note,
-        candidates=(shared, *estimate.candidates),
+        candidates=(shared, *camera.candidates),
         warnings=warnings,
     )

@@ -15,7 +15,7 @@ from m3d_cli.intrinsics.calibration.match import Calibration, fit_to_photo
 from m3d_cli.intrinsics.calibration.read import read_calibration
 from m3d_cli.intrinsics.exif import ExifFacts, read_exif
 from m3d_cli.intrinsics.exif_sidecar import ExifSidecar, read_exif_sidecar
-from m3d_cli.intrinsics.ladder import FocalEstimate, FocalFacts, UserFocal, recover_focal
+from m3d_cli.intrinsics.ladder import FocalFacts, UserFocal, recover_focal
 from m3d_cli.intrinsics.sensors import SensorTable, read_sensor_table
 from m3d_cli.photo import Photo
 from m3d_cli.photos.decode import decode, read_info
@@ -80,7 +80,7 @@ class PhotoFacts:
 
     info: PictureInfo
     exif: ExifFacts
-    estimate: FocalEstimate
+    camera: Camera
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,13 +88,13 @@ class LoadedPhoto:
     """Pixels for the network and the camera of the full picture.
 
     ``image`` is uint8 (H, W, 3), upright sRGB, undistorted; it may be a reduced copy. ``camera`` always is of the full
-    size, without distortion.
+    size, without distortion; ``distorted`` is the one that took the photo.
     """
 
     path: Path
     image: NDArray[np.uint8]
     camera: Camera
-    estimate: FocalEstimate
+    distorted: Camera
     notes: tuple[str, ...] = ()
 
 
@@ -107,10 +107,10 @@ def read_facts(path: Path, options: CameraSources | None = None, relative: PureP
     options = options or CameraSources()
     info = read_info(path)
     exif = _exif(path, relative, options.sidecar)
-    estimate = recover_focal(_focal_facts(path, relative, options, info, exif))
-    if options.require_focal and estimate.is_assumed and not options.from_image:
+    camera = recover_focal(_focal_facts(path, relative, options, info, exif))
+    if options.require_focal and camera.is_assumed and not options.from_image:
         raise focal_required(path)
-    return PhotoFacts(info, exif, estimate.with_warning(*_lens_warnings(path, estimate.camera)))
+    return PhotoFacts(info, exif, camera.with_warnings(*_lens_warnings(path, camera)))
 
 
 def focal_required(path: Path) -> FocalError:
@@ -121,12 +121,9 @@ def focal_required(path: Path) -> FocalError:
     )
 
 
-def read_camera(
-    path: Path, options: CameraSources | None = None, relative: PurePath | None = None
-) -> tuple[Camera, FocalEstimate]:
-    """Camera of the full upright picture (with its lens distortion), and how its focal length was found."""
-    estimate = read_facts(path, options, relative).estimate
-    return estimate.camera, estimate
+def read_camera(path: Path, options: CameraSources | None = None, relative: PurePath | None = None) -> Camera:
+    """Camera of the full upright photo, with its lens distortion."""
+    return read_facts(path, options, relative).camera
 
 
 def load(
@@ -134,19 +131,18 @@ def load(
     options: CameraSources | None = None,
     *,
     relative: PurePath | None = None,
-    estimate: FocalEstimate | None = None,
+    camera: Camera | None = None,
     at_least: tuple[int, int] | None = None,
 ) -> LoadedPhoto:
-    """Pixels and camera; ``estimate`` saves reading the header again, ``at_least`` allows a reduced copy."""
+    """Pixels and camera; a known ``camera`` saves reading the header again, ``at_least`` allows a reduced copy."""
     from m3d_cli.photos.undistort import straightened, undistort
 
-    estimate = estimate or read_facts(path, options, relative).estimate
+    camera = camera or read_camera(path, options, relative)
     decoded = decode(path, at_least)
-    camera = estimate.camera
     if camera.distortion is None:
-        return LoadedPhoto(path, decoded.image, camera, estimate)
+        return LoadedPhoto(path, decoded.image, camera, camera)
     image = undistort(decoded.image, camera)
-    return LoadedPhoto(path, image, straightened(camera), estimate, (UNDISTORTED,))
+    return LoadedPhoto(path, image, straightened(camera), camera, (UNDISTORTED,))
 
 
 def load_photo(
@@ -154,10 +150,10 @@ def load_photo(
     options: CameraSources | None = None,
     *,
     relative: PurePath | None = None,
-    estimate: FocalEstimate | None = None,
+    camera: Camera | None = None,
 ) -> Photo:
     """The full photo with the camera of exactly its pixels."""
-    loaded = load(path, options, relative=relative, estimate=estimate)
+    loaded = load(path, options, relative=relative, camera=camera)
     return Photo(path, loaded.image, loaded.camera)
 
 

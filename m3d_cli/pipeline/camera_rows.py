@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from m3d_cli.camera import Camera, FocalCandidate
 from m3d_cli.errors import M3dError, PhotoError
-from m3d_cli.intrinsics.estimated import candidate_of, contradiction, told_by_picture
-from m3d_cli.intrinsics.exif_focal import FocalCandidate
-from m3d_cli.intrinsics.ladder import FocalEstimate
+from m3d_cli.intrinsics.estimated import candidate_of, contradiction, estimated_from_image
 from m3d_cli.intrinsics.shared_focal import consensus
 from m3d_cli.photos.decode import decode
 from m3d_cli.photos.discover import Listing, PhotoFile
@@ -20,26 +19,26 @@ _ENOUGH = (960, 720)
 
 @dataclass(frozen=True, slots=True)
 class CameraRow:
-    """One photo and its facts, or the error that ended it; ``picture`` is what the picture itself says."""
+    """One photo and its facts, or the error that ended it; ``from_image`` is the estimate from the image."""
 
     photo: PhotoFile
     facts: PhotoFacts | None
-    estimate: FocalEstimate | None
+    camera: Camera | None
     error: M3dError | None = None
-    picture: FocalCandidate | None = None
+    from_image: FocalCandidate | None = None
 
 
-def camera_rows(listing: Listing, camera: CameraSources) -> Iterator[CameraRow]:
+def camera_rows(listing: Listing, sources: CameraSources) -> Iterator[CameraRow]:
     """Headers of all photos, each with its focal length or its error."""
     for photo in listing.photos:
         try:
             if photo.problem:
                 raise PhotoError(f"{photo.path}: {photo.problem}")
-            facts = read_facts(photo.path, camera, photo.relative)
+            facts = read_facts(photo.path, sources, photo.relative)
         except M3dError as error:
             yield CameraRow(photo, None, None, error)
         else:
-            yield CameraRow(photo, facts, facts.estimate)
+            yield CameraRow(photo, facts, facts.camera)
 
 
 def with_estimates(rows: Iterator[CameraRow]) -> Iterator[CameraRow]:
@@ -47,32 +46,34 @@ def with_estimates(rows: Iterator[CameraRow]) -> Iterator[CameraRow]:
     from m3d_cli.inference.device import choose_compute
     from m3d_cli.inference.picture_focal import PictureFocal
 
-    teller = PictureFocal.bundled(choose_compute("cpu", "fp32").device)
+    estimator = PictureFocal.bundled(choose_compute("cpu", "fp32").device)
     for row in rows:
-        found = row.estimate
+        found = row.camera
         if found is None:
             yield row
             continue
         try:
             image = decode(row.photo.path, _ENOUGH).image
         except M3dError as error:
-            yield replace(row, estimate=None, error=error)
+            yield replace(row, camera=None, error=error)
             continue
-        opinion = teller.opinion(image, found.width, found.height)
+        opinion = estimator.opinion(image, found.width, found.height)
         warning = contradiction(found, opinion)
-        told = told_by_picture(found, opinion) if found.is_assumed else found.with_warning(*filter(None, [warning]))
-        yield replace(row, estimate=told, picture=candidate_of(found, opinion))
+        camera = (
+            estimated_from_image(found, opinion) if found.is_assumed else found.with_warnings(*filter(None, [warning]))
+        )
+        yield replace(row, camera=camera, from_image=candidate_of(found, opinion))
 
 
 def with_consensus(rows: list[CameraRow]) -> Iterator[CameraRow]:
-
-    shared = iter(consensus([row.estimate for row in rows if row.estimate is not None]))
+    """Rows with the common focal length of one camera."""
+    shared = iter(consensus([row.camera for row in rows if row.camera is not None]))
     for row in rows:
-        yield row if row.estimate is None else replace(row, estimate=next(shared))
+        yield row if row.camera is None else replace(row, camera=next(shared))
 
 
 def requiring_focal(row: CameraRow) -> CameraRow:
-
-    if row.estimate is None or not row.estimate.is_assumed:
+    """The row, as an error where its focal length is assumed."""
+    if row.camera is None or not row.camera.is_assumed:
         return row
-    return replace(row, estimate=None, error=focal_required(row.photo.path))
+    return replace(row, camera=None, error=focal_required(row.photo.path))

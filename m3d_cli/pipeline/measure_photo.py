@@ -17,6 +17,7 @@ from m3d_cli.atomic import write_bytes
 from m3d_cli.depthmap import DepthErrorModel
 from m3d_cli.errors import M3dError, OutputError
 from m3d_cli.formats.previews import PreviewStyle, render_preview
+from m3d_cli.formats.sidecar import scale_trust
 from m3d_cli.metrology.lens import Lens
 from m3d_cli.metrology.report.content import CameraNote, ModelNote, PhotoReport, Row, answer, encode_report
 from m3d_cli.metrology.report.drawing import LONGEST, annotated, jpeg_of
@@ -138,7 +139,7 @@ def look(
     made = engine.get().compute(canonical, settings.wanted)
     finished = Finished.computed(name, settings, loaded, canonical, made)
     at_least = None if whole else _shown_size(loaded.camera.width, loaded.camera.height)
-    return Sight(name, finished, decode(photo.path, at_least).image, lens=Lens.of(loaded.estimate.camera))
+    return Sight(name, finished, decode(photo.path, at_least).image, lens=Lens.of(loaded.distorted))
 
 
 def _look_back(photo: PhotoFile, settings: Settings) -> Sight:
@@ -150,7 +151,7 @@ def _look_back(photo: PhotoFile, settings: Settings) -> Sight:
     notes, name = _size_notes(image, finished), str(photo.relative)
     if UNDISTORTED not in finished.notes:
         return Sight(name, finished, image, notes)
-    camera, _ = read_camera(photo.path, settings.camera, photo.relative)
+    camera = read_camera(photo.path, settings.camera, photo.relative)
     lens = Lens.of(camera.resized(finished.camera.width, finished.camera.height))
     if lens is None or not lens.fits(finished.metres.camera):
         raise OutputError(
@@ -205,10 +206,10 @@ def measured_outcome(
         digests=digests,
         width=camera.width,
         height=camera.height,
-        focal_px=camera.focal_px,
-        focal_source=camera.focal_source,
+        focal_px=camera.focal,
+        focal_source=str(camera.focal_source),
         focal_rel_sigma=camera.focal_rel_sigma,
-        scale_trust=camera.scale_trust,
+        scale_trust=scale_trust(camera),
         model=sight.finished.model.name,
         warnings=report.notes,
         at=time.time(),
@@ -255,7 +256,7 @@ def _camera_note(finished: Finished) -> CameraNote:
         fy=camera.fy,
         cx=camera.cx,
         cy=camera.cy,
-        focal_source=camera.focal_source,
+        focal_source=str(camera.focal_source),
         focal_rel_sigma=camera.focal_rel_sigma,
         derivation=camera.derivation,
     )

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import LARGEST_STEP
+from m3d_cli.formats.sidecar import scale_trust
 from m3d_cli.inference.photo import CanonicalPhoto, canonical_transform, to_canonical
-from m3d_cli.intrinsics.estimated import told_by_picture
+from m3d_cli.intrinsics.estimated import estimated_from_image
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import LoadedPhoto, load
@@ -18,7 +19,7 @@ from m3d_cli.pipeline.clouds import CLOUD_FORMATS
 from m3d_cli.pipeline.existing_depth import read_back
 from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
 from m3d_cli.pipeline.products import Finished, Products, cloud_maker, depth_png, write_products
-from m3d_cli.pipeline.resume import Shared, Task, at_hand, focal_of
+from m3d_cli.pipeline.resume import Shared, Task, at_hand, camera_of
 from m3d_cli.pipeline.run_context import Ledger, check_stop
 from m3d_cli.pipeline.settings import Settings
 from m3d_cli.pipeline.shared_engine import SharedEngine
@@ -75,10 +76,10 @@ class DepthWork:
             digests=products.digests,
             width=camera.width,
             height=camera.height,
-            focal_px=camera.focal_px,
-            focal_source=camera.focal_source,
+            focal_px=camera.focal,
+            focal_source=str(camera.focal_source),
             focal_rel_sigma=camera.focal_rel_sigma,
-            scale_trust=camera.scale_trust,
+            scale_trust=scale_trust(camera),
             median_m=products.record.median_m,
             model=finished.model.name,
             points=products.points,
@@ -94,19 +95,19 @@ class DepthWork:
 
 def read_photo(photo: PhotoFile, shared: Shared | None, settings: Settings) -> LoadedPhoto:
     """A photo, decoded no larger than the network needs unless its colours are wanted."""
-    estimate = focal_of(photo, shared, settings.camera)
-    at_least = None if settings.wants_clouds else _needed_size(estimate.camera, settings.model)
-    return load(photo.path, settings.camera, relative=photo.relative, estimate=estimate, at_least=at_least)
+    camera = camera_of(photo, shared, settings.camera)
+    at_least = None if settings.wants_clouds else _needed_size(camera, settings.model)
+    return load(photo.path, settings.camera, relative=photo.relative, camera=camera, at_least=at_least)
 
 
 def prepared(
     photo: LoadedPhoto, settings: Settings, engine: SharedEngine, *, is_shared: bool
 ) -> tuple[LoadedPhoto, CanonicalPhoto]:
     """The photo, its focal length estimated from the image where that is wanted, and the network's input."""
-    estimate = photo.estimate
-    if settings.asks_picture(estimate, is_shared=is_shared):
-        estimate = told_by_picture(estimate, engine.get().focal(photo.image, estimate.width, estimate.height))
-        photo = replace(photo, camera=estimate.camera, estimate=estimate)
+    camera = photo.distorted
+    if settings.estimates_focal(camera, is_shared=is_shared):
+        camera = estimated_from_image(camera, engine.get().focal(photo.image, camera.width, camera.height))
+        photo = replace(photo, camera=camera, distorted=camera)
     return photo, to_canonical(photo.image, photo.camera, settings.model)
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from m3d_cli import __version__
 from m3d_cli.atomic import write_bytes
+from m3d_cli.camera import Camera
 from m3d_cli.canonical import CanonicalTransform
 from m3d_cli.depthmap import LARGEST_STEP, NORMAL_STEPS, DepthMap, DepthSteps
 from m3d_cli.errors import OutputError
@@ -19,15 +20,13 @@ from m3d_cli.formats.normal_png import encode_normal_png
 from m3d_cli.formats.png16 import encode_png16
 from m3d_cli.formats.previews import encode_preview
 from m3d_cli.formats.sidecar import (
-    CameraRecord,
-    CandidateRecord,
     DepthRecord,
     ModelRecord,
     OutputRecord,
     Sidecar,
+    camera_record,
     depth_record,
     encode_sidecar,
-    scale_trust,
 )
 from m3d_cli.inference.photo import CanonicalPhoto, Computed
 from m3d_cli.photos.load import LoadedPhoto
@@ -50,7 +49,7 @@ class Finished:
 
     name: str
     depth: DepthMap | DepthSteps
-    camera: CameraRecord
+    camera: Camera
     model: ModelRecord
     cell: float
     image: NDArray[np.uint8] | None = None
@@ -64,7 +63,7 @@ class Finished:
         return cls(
             name=name,
             depth=made.depth,
-            camera=_camera_record(photo),
+            camera=photo.camera,
             model=_model_record(settings, canonical.transform, made),
             cell=1 / canonical.transform.scale,
             image=photo.image if settings.wants_clouds else None,
@@ -182,31 +181,11 @@ def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecor
     return Sidecar(
         photo=finished.name,
         m3d_version=__version__,
-        camera=finished.camera,
+        camera=camera_record(finished.camera),
         model=finished.model,
         depth=depth,
         outputs=tuple(_output_record(job, kind, settings) for kind in settings.formats),
         notes=finished.notes,
-    )
-
-
-def _camera_record(photo: LoadedPhoto) -> CameraRecord:
-    camera, estimate = photo.camera, photo.estimate
-    return CameraRecord(
-        width=camera.width,
-        height=camera.height,
-        fx=camera.fx,
-        fy=camera.fy,
-        cx=camera.cx,
-        cy=camera.cy,
-        focal_px=camera.focal,
-        focal_source=str(camera.focal_source),
-        focal_rel_sigma=camera.focal_rel_sigma,
-        horizontal_fov_deg=round(camera.horizontal_fov, 3),
-        scale_trust=scale_trust(camera),
-        derivation=estimate.derivation,
-        candidates=tuple(CandidateRecord(one.focal, str(one.source), one.rel_sigma) for one in estimate.candidates),
-        warnings=estimate.warnings,
     )
 
 

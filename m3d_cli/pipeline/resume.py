@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from m3d_cli.camera import Camera
 from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.formats.depth_folder import depth_files, stored_source
-from m3d_cli.intrinsics.ladder import FocalEstimate
 from m3d_cli.intrinsics.shared_focal import consensus
 from m3d_cli.photos.discover import PhotoFile
-from m3d_cli.photos.load import CameraSources, focal_required, read_facts
+from m3d_cli.photos.load import CameraSources, focal_required, read_camera
 from m3d_cli.photos.remote import fetched
 from m3d_cli.pipeline.journal import Journal, Outcome
 from m3d_cli.pipeline.plan import Job, photo_key
@@ -21,9 +21,9 @@ from m3d_cli.pipeline.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What one photo got from the others of its camera: a focal length, or the error that reading its header gave."""
+    """What one photo got from the others of its camera: a camera, or the error that reading its header gave."""
 
-    estimate: FocalEstimate | None = None
+    camera: Camera | None = None
     error: M3dError | None = None
 
 
@@ -58,9 +58,9 @@ def share_focal(photos: Sequence[PhotoFile], camera: CameraSources) -> tuple[Sha
     """Headers of all photos read, and the consensus of their focal lengths, for ``--same-camera``."""
     # A photo without a focal length of its own may get one here, so nobody is required to have one yet.
     lenient = dataclasses.replace(camera, require_focal=False)
-    own = [_own_estimate(photo, lenient) for photo in photos]
-    common = iter(consensus([one.estimate for one in own if one.estimate is not None]))
-    return tuple(one if one.estimate is None else Shared(next(common)) for one in own)
+    own = [_own_camera(photo, lenient) for photo in photos]
+    common = iter(consensus([one.camera for one in own if one.camera is not None]))
+    return tuple(one if one.camera is None else Shared(next(common)) for one in own)
 
 
 @contextmanager
@@ -80,17 +80,17 @@ def at_hand(task: Task, settings: Settings) -> Iterator[Task]:
         yield dataclasses.replace(task, job=job)
 
 
-def focal_of(photo: PhotoFile, shared: Shared | None, camera: CameraSources) -> FocalEstimate:
-    """The focal length a photo is processed with; raises `PhotoError`, or `FocalError` where one is required."""
+def camera_of(photo: PhotoFile, shared: Shared | None, sources: CameraSources) -> Camera:
+    """The camera a photo is processed with; raises `PhotoError`, or `FocalError` where one is required."""
     if photo.problem:
         raise PhotoError(f"{photo.name}: {photo.problem}")
     if shared is None:
-        return read_facts(photo.path, camera, photo.relative).estimate
-    if shared.estimate is None:
+        return read_camera(photo.path, sources, photo.relative)
+    if shared.camera is None:
         raise shared.error or PhotoError(f"{photo.path}: cannot be read")
-    if camera.require_focal and shared.estimate.is_assumed and not camera.from_image:
+    if sources.require_focal and shared.camera.is_assumed and not sources.from_image:
         raise focal_required(photo.path)
-    return shared.estimate
+    return shared.camera
 
 
 def _file_entries(job: Job, camera: CameraSources) -> str:
@@ -118,13 +118,13 @@ def _shared_camera(shared: Shared | None) -> str:
     """The camera that the others of its folder gave a photo, without how many they were."""
     if shared is None:
         return ""
-    return repr(shared.estimate.camera if shared.estimate is not None else None)
+    return repr(shared.camera)
 
 
-def _own_estimate(photo: PhotoFile, camera: CameraSources) -> Shared:
+def _own_camera(photo: PhotoFile, camera: CameraSources) -> Shared:
     if photo.problem:
         return Shared(error=PhotoError(f"{photo.path}: {photo.problem}"))
     try:
-        return Shared(read_facts(photo.path, camera, photo.relative).estimate)
+        return Shared(read_camera(photo.path, camera, photo.relative))
     except M3dError as error:
         return Shared(error=error)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from m3d_cli import __version__
+from m3d_cli.camera import Camera
 from m3d_cli.errors import UsageError
 from m3d_cli.formats.depth_png import MILLIMETRES
 from m3d_cli.formats.float_images import can_write_exr
 from m3d_cli.formats.previews import PreviewStyle
 from m3d_cli.inference.photo import Wanted
-from m3d_cli.intrinsics.ladder import FocalEstimate, UserFocal
+from m3d_cli.intrinsics.ladder import UserFocal
 from m3d_cli.models.onnx_file import check_backend
 from m3d_cli.models.registry import BUNDLED, ChosenWeights
 from m3d_cli.models.spec import LITE, ModelSpec
@@ -56,12 +57,12 @@ class Settings:
         if OutputFormat.EXR in self.formats and not can_write_exr():
             raise UsageError("writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]', or --format tiff")
 
-    def asks_picture(self, estimate: FocalEstimate, *, is_shared: bool = False) -> bool:
-        """Whether the picture is asked for its focal length: always if the user says so, else where nothing is known.
+    def estimates_focal(self, camera: Camera, *, is_shared: bool = False) -> bool:
+        """Whether the focal length is estimated from the image: on the user's request, else where nothing is known.
 
-        Photos that share a camera (``is_shared``) are not asked one by one, which would give each another camera.
+        Not for photos that share a camera (``is_shared``): each would get another one.
         """
-        return self.camera.from_image or (self._tells_focal and estimate.is_assumed and not is_shared)
+        return self.camera.from_image or (self._tells_focal and camera.is_assumed and not is_shared)
 
     @property
     def _tells_focal(self) -> bool:

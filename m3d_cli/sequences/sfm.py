@@ -87,5 +87,4 @@ def shared_camera(photo: Path, camera: CameraSources) -> Camera | None:
     """The camera that the sources give to all photos; None where they give none."""
     if not camera.user.is_given and camera.calibration is None:
         return None
-    found, _ = read_camera(photo, camera)
-    return found
+    return read_camera(photo, camera)

@@ -42,7 +42,7 @@ def test_depth_asks_the_picture_where_nothing_else_tells(folder: Path, tmp_path:
     told = sidecar(out, "plain")
     assert told["focal_source"] == "estimated"
     assert 0.05 < float(str(told["focal_rel_sigma"])) < 0.6
-    assert any("told by the picture" in warning for warning in told["warnings"])  # type: ignore[attr-defined]
+    assert any("estimated from the image" in warning for warning in told["warnings"])  # type: ignore[attr-defined]
     assert sidecar(out, "tagged")["focal_source"] == "exif-35mm"
 
 

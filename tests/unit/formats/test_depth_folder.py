@@ -37,7 +37,7 @@ def test_every_name_leads_to_the_same_depth(written):
     assert whole.model.name == "m3d-test-lite"
     # 640 x 427 pixels in a network of 84 x 56: the height decides.
     assert whole.cell == pytest.approx(427 / 56)
-    assert whole.depth.camera.focal == pytest.approx(whole.camera.focal_px)
+    assert whole.camera.focal == pytest.approx(whole.sidecar.camera.focal_px)
     assert load_depth(written / "palace.npy").depth.confidence.shape == exact.shape
 
 

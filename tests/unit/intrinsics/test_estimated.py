@@ -9,9 +9,9 @@ from m3d_cli.camera import FocalSource
 from m3d_cli.intrinsics.estimated import (
     FocalOpinion,
     contradiction,
+    estimated_from_image,
     fused,
     opinion_of_distribution,
-    told_by_picture,
 )
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.ladder import FocalFacts, UserFocal, recover_focal
@@ -43,10 +43,10 @@ def test_lines_that_contradict_the_picture_are_not_believed() -> None:
 
 
 def test_the_picture_takes_the_place_of_the_assumption() -> None:
-    told = told_by_picture(UNKNOWN, SEEN)
-    assert told.source is FocalSource.ESTIMATED
+    told = estimated_from_image(UNKNOWN, SEEN)
+    assert told.focal_source is FocalSource.ESTIMATED
     assert told.focal == pytest.approx(0.8 * 5000)
-    assert told.rel_sigma == 0.2
+    assert told.focal_rel_sigma == 0.2
     assert not told.is_assumed
     assert [one.source for one in told.candidates] == [FocalSource.ESTIMATED]
     [warning] = told.warnings
@@ -55,7 +55,7 @@ def test_the_picture_takes_the_place_of_the_assumption() -> None:
 
 def test_asked_for_it_stands_before_what_exif_says() -> None:
     known = recover_focal(FocalFacts(4000, 3000, exif=ExifFacts(focal_35mm=28.0)))
-    told = told_by_picture(known, SEEN)
+    told = estimated_from_image(known, SEEN)
     assert [one.source for one in told.candidates] == [FocalSource.ESTIMATED, FocalSource.EXIF_35MM]
     assert told.focal == pytest.approx(4000)
 

@@ -32,8 +32,8 @@ def test_the_35_mm_equivalent_goes_by_the_diagonal():
     found = recovered(4032, 3024, PHONE)
     # 26 / 43.2666 * 5040
     assert found.focal == pytest.approx(3028.66, abs=0.01)
-    assert found.source is FocalSource.EXIF_35MM
-    assert found.rel_sigma == pytest.approx(math.hypot(0.5 / 26, 0.02))
+    assert found.focal_source is FocalSource.EXIF_35MM
+    assert found.focal_rel_sigma == pytest.approx(math.hypot(0.5 / 26, 0.02))
     assert (found.cx, found.cy) == (2016, 1512)
     assert found.warnings == ()
 
@@ -42,7 +42,7 @@ def test_the_focal_plane_gives_pixels_per_millimetre():
     found = recovered(2272, 1704, COMPACT)
     # 21.3125 mm * 8114.2857 / 25.4 per mm
     assert found.focal == pytest.approx(6808.49, abs=0.01)
-    assert found.source is FocalSource.EXIF_FOCAL_PLANE
+    assert found.focal_source is FocalSource.EXIF_FOCAL_PLANE
 
 
 def test_the_focal_plane_follows_a_resize():
@@ -54,16 +54,16 @@ def test_the_sensor_table_goes_by_diagonal_or_by_width():
     by_diagonal = recovered(3888, 2592, exif, sensor=APS)
     # 35 / 26.67 * 4672.78
     assert by_diagonal.focal == pytest.approx(6132.27, abs=0.1)
-    assert (by_diagonal.source, by_diagonal.rel_sigma) == (FocalSource.SENSOR_TABLE, 0.03)
+    assert (by_diagonal.focal_source, by_diagonal.focal_rel_sigma) == (FocalSource.SENSOR_TABLE, 0.03)
     by_width = recovered(2592, 3888, exif, sensor=Sensor(22.2, None, False, "table"))
     # 35 / 22.2 * 3888, the long side
     assert by_width.focal == pytest.approx(6129.73, abs=0.01)
-    assert by_width.rel_sigma == 0.05
+    assert by_width.focal_rel_sigma == 0.05
 
 
 def test_nothing_known_is_assumed_with_a_warning():
     found = recovered(4000, 3000)
-    assert (found.focal, found.source, found.rel_sigma) == (2880, FocalSource.ASSUMED, ASSUMED_SIGMA)
+    assert (found.focal, found.focal_source, found.focal_rel_sigma) == (2880, FocalSource.ASSUMED, ASSUMED_SIGMA)
     assert "assumed" in found.warnings[-1]
     assert found.is_assumed
 
@@ -80,7 +80,7 @@ def test_nothing_known_is_assumed_with_a_warning():
 def test_the_users_word_comes_first(user, expected):
     found = recovered(4032, 3024, dataclasses.replace(PHONE, focal_35mm=27), user=user)
     assert found.focal == pytest.approx(expected, abs=0.01)
-    assert found.source is FocalSource.USER
+    assert found.focal_source is FocalSource.USER
     assert found.candidates[-1].source is FocalSource.EXIF_35MM
 
 
@@ -92,7 +92,7 @@ def test_a_flag_far_from_exif_is_questioned():
 def test_the_users_sensor_width_goes_with_the_focal_length_in_exif():
     found = recovered(4032, 3024, PHONE, user=UserFocal(sensor_width=5.6))
     assert found.focal == pytest.approx(4.25 / 5.6 * 4032)
-    assert found.source is FocalSource.USER
+    assert found.focal_source is FocalSource.USER
     lost = recovered(4032, 3024, user=UserFocal(sensor_width=5.6))
     assert lost.is_assumed
     assert "of no use" in lost.warnings[0]
@@ -119,13 +119,13 @@ def test_a_calibration_brings_its_principal_point_and_distortion():
     camera = Camera(4032, 3024, 3000, 3010, 2000, 1500, FocalSource.CALIBRATION, 0.005, lens)
     found = recovered(4032, 3024, PHONE, intrinsics=camera)
     assert (found.fx, found.fy, found.cx, found.cy) == (3000, 3010, 2000, 1500)
-    assert found.camera == camera
+    assert found == camera
 
 
 def test_a_crop_keeps_the_focal_length_of_the_whole_picture_and_loses_certainty():
     found = recovered(4032, 2268, PHONE)
     assert found.focal == pytest.approx(3028.66, abs=0.01)
-    assert found.rel_sigma > 0.08
+    assert found.focal_rel_sigma > 0.08
     assert "cropped" in found.warnings[0]
 
 
@@ -155,7 +155,7 @@ def test_a_crop_across_the_long_side_keeps_the_scale_of_the_side_left_whole(widt
 def test_a_shape_that_cameras_cut_from_their_sensor_widens_sigma(size):
     exif = dataclasses.replace(PHONE, width=size[0], height=size[1])
     found = recovered(*size, exif)
-    assert found.rel_sigma == pytest.approx(math.hypot(0.5 / 26, 0.02, 0.08))
+    assert found.focal_rel_sigma == pytest.approx(math.hypot(0.5 / 26, 0.02, 0.08))
 
 
 def test_a_unit_that_was_confused_is_exchanged():
@@ -193,7 +193,7 @@ def test_an_equivalent_that_needs_a_sensor_that_does_not_exist_is_not_used():
 
 def test_an_unusual_equivalent_is_doubted():
     found = recovered(4032, 3024, ExifFacts(focal_35mm=500))
-    assert found.rel_sigma > 0.15
+    assert found.focal_rel_sigma > 0.15
     assert "unusual" in found.warnings[0]
 
 
@@ -212,13 +212,13 @@ def test_digital_zoom_of_an_apple_phone_is_in_its_equivalent():
     exif = ExifFacts(make="Apple", focal_mm=4.15, focal_35mm=57, digital_zoom=1.97)
     found = recovered(4032, 3024, exif)
     assert found.focal == pytest.approx(57 / 43.2666 * 5040)
-    assert found.rel_sigma < 0.05
+    assert found.focal_rel_sigma < 0.05
 
 
 def test_digital_zoom_without_any_evidence_widens_sigma():
     found = recovered(4000, 3000, ExifFacts(make="Acme", focal_mm=4.0, focal_35mm=56, digital_zoom=2.0))
     assert found.focal == pytest.approx(56 / 43.2666 * 5000)
-    assert found.rel_sigma > 0.3
+    assert found.focal_rel_sigma > 0.3
     assert "digital zoom" in found.warnings[0]
 
 
@@ -226,21 +226,21 @@ def test_two_that_agree_outvote_the_first():
     exif = dataclasses.replace(COMPACT, focal_35mm=150.0)
     sensor = Sensor(None, 8.9, True, "lensfun")
     found = recovered(2272, 1704, exif, sensor=sensor)
-    assert found.source is FocalSource.EXIF_FOCAL_PLANE
+    assert found.focal_source is FocalSource.EXIF_FOCAL_PLANE
     assert "disagree" in found.warnings[0]
 
 
 def test_one_that_agrees_with_the_first_confirms_it():
     exif = dataclasses.replace(COMPACT, focal_35mm=104.0)
     found = recovered(2272, 1704, exif, sensor=Sensor(None, 6.0, True, "lensfun"))
-    assert found.source is FocalSource.EXIF_35MM
-    assert found.rel_sigma < 0.03
+    assert found.focal_source is FocalSource.EXIF_35MM
+    assert found.focal_rel_sigma < 0.03
 
 
 def test_two_that_disagree_keep_the_first_with_less_certainty():
     found = recovered(4032, 3024, PHONE, sensor=Sensor(None, 5.0, True, "lensfun"))
-    assert found.source is FocalSource.EXIF_35MM
-    assert found.rel_sigma == pytest.approx(abs(math.log(26 / 43.2666 * 5.0 / 4.25)) / 2)
+    assert found.focal_source is FocalSource.EXIF_35MM
+    assert found.focal_rel_sigma == pytest.approx(abs(math.log(26 / 43.2666 * 5.0 / 4.25)) / 2)
     assert "exif-35mm=3029 px, sensor-table=4284 px" in found.warnings[0]
 
 
@@ -248,12 +248,12 @@ def test_a_resolution_left_from_a_larger_picture_gives_way_to_the_sensor():
     # A real file: recorded at 2560 x 1600 with the resolution of 4000 pixels.
     exif = ExifFacts(focal_mm=7.4, plane_x=13745.7, plane_unit=2, width=2560, height=1600)
     found = recovered(2560, 1600, exif, sensor=Sensor(None, 9.39, True, "lensfun"))
-    assert found.source is FocalSource.SENSOR_TABLE
+    assert found.focal_source is FocalSource.SENSOR_TABLE
     assert found.focal == pytest.approx(2379, abs=2)
 
 
 def test_a_fisheye_is_no_pinhole():
-    assert recovered(4032, 3024, dataclasses.replace(PHONE, lens="8mm Fisheye")).rel_sigma > 0.25
+    assert recovered(4032, 3024, dataclasses.replace(PHONE, lens="8mm Fisheye")).focal_rel_sigma > 0.25
 
 
 sizes = st.integers(1, 20_000)
@@ -281,9 +281,9 @@ def test_any_facts_give_a_camera_that_can_exist(width, height, exif, sensor, tur
     found = recovered(width, height, exif, sensor=sensor, is_turned=turned)
     assert math.isfinite(found.focal)
     assert found.focal > 0
-    assert 0 < found.rel_sigma < 2
-    assert found.camera.width == width
-    assert found.source is not FocalSource.ASSUMED or found.warnings
+    assert 0 < found.focal_rel_sigma < 2
+    assert found.width == width
+    assert found.focal_source is not FocalSource.ASSUMED or found.warnings
 
 
 @given(st.integers(100, 5000), st.integers(100, 5000), st.integers(2, 6), exifs, sensors)
@@ -292,7 +292,7 @@ def test_the_focal_length_follows_a_resize(width, height, factor, exif, sensor):
     large = recovered(width * factor, height * factor, exif, sensor=sensor)
     small = recovered(width, height, exif, sensor=sensor)
     assert large.focal == pytest.approx(small.focal * factor)
-    assert large.source is small.source
+    assert large.focal_source is small.focal_source
 
 
 @given(st.integers(100, 5000), st.integers(100, 5000), exifs, sensors)
@@ -307,7 +307,7 @@ def test_twice_the_focal_flag_is_exactly_twice_the_focal_length(focal, exif, sen
     once = recovered(4000, 3000, exif, sensor=sensor, user=UserFocal(pixels=focal))
     twice = recovered(4000, 3000, exif, sensor=sensor, user=UserFocal(pixels=2 * focal))
     assert twice.focal == 2 * once.focal
-    assert twice.rel_sigma == once.rel_sigma
+    assert twice.focal_rel_sigma == once.focal_rel_sigma
 
 
 def test_a_photo_that_lost_its_exif_gets_the_focal_length_of_the_others():
@@ -316,8 +316,8 @@ def test_a_photo_that_lost_its_exif_gets_the_focal_length_of_the_others():
     shared = consensus([known, lost])
     assert shared[0].focal == pytest.approx(known.focal)
     assert shared[1].focal == pytest.approx(known.focal / 2)
-    assert shared[1].source is FocalSource.EXIF_35MM
-    assert shared[1].rel_sigma == known.rel_sigma
+    assert shared[1].focal_source is FocalSource.EXIF_35MM
+    assert shared[1].focal_rel_sigma == known.focal_rel_sigma
     assert "other photos" in shared[1].warnings[0]
 
 
@@ -355,15 +355,15 @@ def test_a_calibration_of_some_photos_does_not_make_the_others_calibrated():
     assert shared[0] == calibrated(3000, lens)
     for other in shared[1:]:
         assert other.focal == pytest.approx(3000)
-        assert other.source is FocalSource.EXIF_35MM
-        assert other.rel_sigma == recovered(4032, 3024, PHONE).rel_sigma
+        assert other.focal_source is FocalSource.EXIF_35MM
+        assert other.focal_rel_sigma == recovered(4032, 3024, PHONE).focal_rel_sigma
 
 
 def test_a_focal_length_borrowed_from_a_calibration_is_less_certain_than_it():
     shared = consensus([calibrated(3000), recovered(4032, 3024)])
     assert shared[1].focal == pytest.approx(3000)
-    assert shared[1].source is FocalSource.ESTIMATED
-    assert shared[1].rel_sigma == pytest.approx(math.hypot(0.005, 0.03))
+    assert shared[1].focal_source is FocalSource.ESTIMATED
+    assert shared[1].focal_rel_sigma == pytest.approx(math.hypot(0.005, 0.03))
 
 
 def test_no_photo_knows_its_focal_length_and_none_is_made_up():

@@ -37,8 +37,8 @@ def test_format_and_orientation_do_not_change_the_camera(save_photo, suffix, ori
 
 
 def test_half_the_pixels_are_half_the_focal_length(save_photo, blocks):
-    whole, _ = read_camera(save_photo("whole.jpg", tags=PHONE))
-    half, _ = read_camera(save_photo("half.jpg", image=blocks[::2, ::2], tags=PHONE))
+    whole = read_camera(save_photo("whole.jpg", tags=PHONE))
+    half = read_camera(save_photo("half.jpg", image=blocks[::2, ::2], tags=PHONE))
     assert half.focal * 2 == pytest.approx(whole.focal)
 
 
@@ -54,13 +54,13 @@ def test_a_reduced_copy_keeps_the_camera_of_the_full_picture(save_photo):
     loaded = load(path, at_least=(100, 100))
     assert loaded.image.shape == (120, 160, 3)
     assert (loaded.camera.width, loaded.camera.height) == (640, 480)
-    assert loaded.camera == read_camera(path)[0]
+    assert loaded.camera == read_camera(path)
 
 
 def test_an_estimate_made_before_is_used_again(save_photo):
     path = save_photo("a.jpg", tags=PHONE)
-    _, estimate = read_camera(path, CameraSources(UserFocal(pixels=500)))
-    assert load_photo(path, estimate=estimate).camera.focal == 500
+    camera = read_camera(path, CameraSources(UserFocal(pixels=500)))
+    assert load_photo(path, camera=camera).camera.focal == 500
 
 
 def test_a_required_focal_length_that_is_unknown_is_an_error(save_photo, tmp_path):
@@ -74,9 +74,9 @@ def test_a_required_focal_length_that_is_unknown_is_an_error(save_photo, tmp_pat
 
 def test_a_calibration_that_has_no_entry_for_the_photo_is_told(save_photo, tmp_path):
     options = intrinsics(tmp_path, **{"other.jpg": {"fx": 50}})
-    _, estimate = read_camera(save_photo("a.jpg", tags=PHONE), options)
-    assert estimate.source is FocalSource.EXIF_35MM
-    assert "no intrinsics for this photo" in estimate.warnings[0]
+    camera = read_camera(save_photo("a.jpg", tags=PHONE), options)
+    assert camera.focal_source is FocalSource.EXIF_35MM
+    assert "no intrinsics for this photo" in camera.warnings[0]
 
 
 def test_a_calibration_of_another_shape_fails_the_photo(save_photo, tmp_path):
@@ -88,8 +88,8 @@ def test_a_sidecar_comes_before_the_exif_of_the_file(save_photo, tmp_path):
     path = tmp_path / "exif.json"
     path.write_text(json.dumps([{"SourceFile": "a.jpg", "FocalLengthIn35mmFormat": "52 mm"}]), encoding="utf-8")
     options = CameraSources.from_files(exif_json=path)
-    assert read_camera(save_photo("a.jpg", tags=PHONE), options)[0].focal == pytest.approx(52 / 43.2666 * 80)
-    assert read_camera(save_photo("b.jpg", tags=PHONE), options)[0].focal == pytest.approx(26 / 43.2666 * 80)
+    assert read_camera(save_photo("a.jpg", tags=PHONE), options).focal == pytest.approx(52 / 43.2666 * 80)
+    assert read_camera(save_photo("b.jpg", tags=PHONE), options).focal == pytest.approx(26 / 43.2666 * 80)
 
 
 def test_a_sidecar_without_a_focal_length_leaves_that_of_the_file(save_photo, tmp_path):
@@ -97,15 +97,15 @@ def test_a_sidecar_without_a_focal_length_leaves_that_of_the_file(save_photo, tm
     path.write_text(json.dumps([{"SourceFile": "a.jpg", "Make": "Acme"}]), encoding="utf-8")
     facts = read_facts(save_photo("a.jpg", tags=PHONE), CameraSources.from_files(exif_json=path))
     assert facts.exif.make == "Acme"
-    assert facts.estimate.focal == pytest.approx(26 / 43.2666 * 80)
-    assert facts.estimate.source is FocalSource.EXIF_35MM
+    assert facts.camera.focal == pytest.approx(26 / 43.2666 * 80)
+    assert facts.camera.focal_source is FocalSource.EXIF_35MM
 
 
 def test_a_sensor_table_of_the_user_counts(save_photo, tmp_path):
     path = tmp_path / "sensors.txt"
     path.write_text("Acme;One;6.4\n", encoding="utf-8")
     photo = save_photo("a.jpg", tags={0x920A: 8.0}, base={0x010F: "ACME", 0x0110: "Acme One"})
-    camera, _ = read_camera(photo, CameraSources.from_files(sensor_db=path))
+    camera = read_camera(photo, CameraSources.from_files(sensor_db=path))
     assert camera.focal == pytest.approx(8.0 / 6.4 * 64)
 
 
@@ -174,7 +174,7 @@ def test_a_photo_with_a_distorting_lens_says_that_it_was_undistorted(save_photo,
     assert loaded.notes == (UNDISTORTED,)
     assert loaded.camera.distortion is None
     assert loaded.image.shape == (48, 64, 3)
-    assert read_camera(save_photo("a.jpg"), options)[0].distortion is not None
+    assert read_camera(save_photo("a.jpg"), options).distortion is not None
 
 
 # At 180 degrees OpenCV answers with a focal length of a fraction of a pixel, and with no error.
@@ -215,10 +215,10 @@ def test_a_focal_length_that_is_no_number_is_refused(monkeypatch):
 def test_pixels_that_are_far_from_square_cost_a_part_of_the_picture_and_this_is_told(save_photo, tmp_path):
     path = save_photo("a.png")
     wide = intrinsics(tmp_path, fx=60, fy=120, width=64, height=48, distortion=[-0.01, 0, 0, 0])
-    warnings = read_facts(path, wide).estimate.warnings
+    warnings = read_facts(path, wide).camera.warnings
     assert any("cuts off 50% of one side" in text or "cuts off 51% of one side" in text for text in warnings)
     usual = intrinsics(tmp_path, fx=60, fy=61, width=64, height=48, distortion=[-0.1, 0, 0, 0])
-    assert not any("cuts off" in text for text in read_facts(path, usual).estimate.warnings)
+    assert not any("cuts off" in text for text in read_facts(path, usual).camera.warnings)
 
 
 def test_a_file_that_is_no_photo_is_an_error_of_that_photo(tmp_path):
