@@ -5,6 +5,7 @@ A frame is what `training.dataset.views` makes of a sample: pixels, depth and ca
 
 from __future__ import annotations
 
+import functools
 import io
 import json
 import lzma
@@ -89,9 +90,15 @@ def encode_depth(depth: NDArray[np.float16]) -> bytes:
 def decode_depth(data: bytes, height: int, width: int) -> NDArray[np.float16]:
     """The inverse of `encode_depth`."""
     levels = np.frombuffer(lzma.decompress(data, format=lzma.FORMAT_RAW, filters=FILTERS), dtype="<u2")
-    metres = NEAREST * np.exp((levels.reshape(height, width).astype(np.float32) - 1) * STEP)
-    metres[levels.reshape(height, width) == 0] = np.nan
-    metres[levels.reshape(height, width) == SKY] = np.inf
+    return _metres()[levels].reshape(height, width)
+
+
+@functools.cache
+def _metres() -> NDArray[np.float16]:
+    """Metres of every level."""
+    farthest = np.log(float(np.finfo(np.float16).max) / NEAREST)
+    metres = NEAREST * np.exp(np.minimum((np.arange(SKY + 1) - 1) * STEP, farthest))
+    metres[0], metres[SKY] = np.nan, np.inf
     return metres.astype(np.float16)
 
 

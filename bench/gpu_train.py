@@ -224,17 +224,18 @@ def train(config: TrainConfig, plan: Plan, real: FrameStore, pool: Pool | None, 
 
     Writes sets of weights into ``plan.out``: ``last`` every minute, ``half`` once; log.csv and progress.json.
     """
+    plan.out.mkdir(parents=True, exist_ok=True)
     past = Past.read(plan.out)
     trainer = Trainer(config, spec_of(config), _start(config, plan.out), plan.device)
     mix = Mix(real, pool, _rendered_share(config), plan.device)
+    before = time.monotonic()
     if pool is not None:
         pool.wait()
     total = 60 * plan.minutes
     started = kept = logged = time.monotonic()
-    waited, since, step, half = started - begin, 0, past.step, past.seconds >= HALFWAY * total
-    print(
-        f"{len(real)} real frames, {0 if pool is None else len(pool)} rendered; began after {waited:.1f} s", flush=True
-    )
+    waited, since, step, half = started - before, 0, past.step, past.seconds >= HALFWAY * total
+    rendered = 0 if pool is None else len(pool)
+    print(f"{len(real)} real frames, {rendered} rendered; first step after {started - begin:.1f} s", flush=True)
 
     def used() -> float:
         return past.seconds + time.monotonic() - begin

@@ -143,7 +143,6 @@ def run(options: argparse.Namespace) -> None:
     begin = time.monotonic()
     config, device = _config(options), torch.device(options.device)
     torch.backends.cudnn.benchmark = True
-    options.out.mkdir(parents=True, exist_ok=True)
     plan = Plan(options.out, options.minutes, options.steps, options.checkpoint_seconds, device)
     if options.workers:
         _begin_rendering(options, begin)
