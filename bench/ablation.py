@@ -34,7 +34,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from m3d_cli import __version__
 from m3d_cli.datasets.rgbd import open_rgbd_tree
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.errors import DatasetError
@@ -47,6 +46,7 @@ from m3d_cli.training.loop import Run, train
 from m3d_cli.training.start import initial_model, spec_of
 from m3d_cli.training.team import Team
 from m3d_cli.training.validation import predict
+from m3d_cli.version import __version__
 
 ROOT = Path(__file__).parent.parent
 CPU = torch.device("cpu")

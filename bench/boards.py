@@ -20,7 +20,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli import __version__
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.inference.device import choose_compute
@@ -33,6 +32,7 @@ from m3d_cli.models.create import load_model
 from m3d_cli.models.spec import model_spec
 from m3d_cli.photos.decode import decode
 from m3d_cli.photos.undistort import straightened, undistort
+from m3d_cli.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
 PAIRS = 30

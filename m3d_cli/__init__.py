@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from m3d_cli.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from m3d_cli.api import Cloud as Cloud

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -26,7 +26,7 @@ from m3d_cli.models.registry import choose_weights, default_model
 from m3d_cli.models.spec import ModelSpec, model_spec
 from m3d_cli.photo import Photo
 from m3d_cli.photos.discover import PhotoFile, Selection, find_photos
-from m3d_cli.photos.load import CameraSources, LoadedPhoto
+from m3d_cli.photos.load import CameraSources, LoadedPhoto, load
 from m3d_cli.photos.load import load_photo as load_with_camera
 from m3d_cli.pipeline.clouds import CloudStyle
 from m3d_cli.pipeline.journal import Outcome
@@ -42,8 +42,8 @@ from m3d_cli.pipeline.worker_processes import WorkerRecipe
 from m3d_cli.pipeline.workers import Workers
 from m3d_cli.pointcloud import PointCloud
 
-# What a prediction keeps: the photo's colours for clouds, confidence, and normals where the network gives them.
-_KEPT = (OutputFormat.PLY, OutputFormat.NPZ)
+# What a prediction keeps: confidence, and normals where the network gives them.
+_KEPT = (OutputFormat.NPZ,)
 
 # "door = line 812,1204 812,388", the name and its = optional.
 _MEASUREMENT = re.compile(
@@ -66,10 +66,11 @@ class Cloud(PointCloud):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PredictedDepth(DepthMap):
-    """The depth of one photo with what it was made from: ``name``, ``image`` (H, W, 3) uint8, network and settings."""
+    """The depth of one photo, and what it was made from."""
 
     settings: Settings = field(kw_only=True)
     finished: Finished = field(kw_only=True)
+    read_image: Callable[[], NDArray[np.uint8]] = field(kw_only=True)
 
     @property
     def name(self) -> str:
@@ -77,9 +78,9 @@ class PredictedDepth(DepthMap):
         return self.finished.name
 
     @property
-    def image(self) -> NDArray[np.uint8] | None:
-        """The photo at the depth's size, undistorted; None for depth that was loaded without its photo."""
-        return self.finished.image
+    def image(self) -> NDArray[np.uint8]:
+        """The photo at the depth's size (H, W, 3), undistorted; a file is read once more. Raises PhotoError."""
+        return self.read_image()
 
     def pointcloud(
         self,
@@ -100,18 +101,18 @@ class PredictedDepth(DepthMap):
             outliers=remove_outliers,
             normals=normals,
         )
-        maker = cloud_maker(dataclasses.replace(self.settings, cloud=style), self.finished)
+        finished = dataclasses.replace(self.finished, image=self.image)
+        maker = cloud_maker(dataclasses.replace(self.settings, cloud=style), finished)
         cloud = maker.cloud
-        return Cloud(
-            cloud.points, cloud.colours, cloud.normals, cloud.confidence, cloud.axes, comments=tuple(maker.comments)
-        )
+        return Cloud(cloud.points, cloud.colours, cloud.normals, cloud.confidence, cloud.axes, comments=maker.comments)
 
     def save(self, folder: str | Path, formats: Sequence[str] = ("png",)) -> tuple[Path, ...]:
         """Write the files that `m3d depth --format` names and the sidecar; returns their paths. Raises OutputError."""
         settings = dataclasses.replace(self.settings, formats=parse_formats(",".join(formats)))
+        finished = dataclasses.replace(self.finished, image=self.image) if settings.wants_clouds else self.finished
         photo = PhotoFile(Path(self.name), PurePosixPath(self.name))
         job = Job(photo, Path(folder), photo.relative.stem, settings.formats)
-        write_products(job, settings, self.finished, Stages())
+        write_products(job, settings, finished, Stages())
         return job.outputs
 
     def _repr_png_(self) -> bytes:
@@ -152,7 +153,16 @@ class Model:
         loaded, canonical = prepared(_loaded(photo, settings), settings, self._engine, is_shared=False)
         made = self._engine.get().compute(canonical, settings.wanted_by_files)
         finished = Finished.computed(loaded.path.name, settings, loaded, canonical, made)
-        return _predicted(finished, settings)
+        depth = finished.metres
+        return PredictedDepth(
+            depth.depth,
+            depth.camera,
+            depth.confidence,
+            depth.normals,
+            settings=settings,
+            finished=finished,
+            read_image=_image_of(photo, loaded, sources),
+        )
 
     def close(self) -> None:
         """Free the network."""
@@ -322,8 +332,10 @@ def _camera_of(image: NDArray[np.uint8], settings: Settings) -> Camera:
     return recover_focal(FocalFacts(width, height, user=settings.camera.user))
 
 
-def _predicted(finished: Finished, settings: Settings) -> PredictedDepth:
-    depth = finished.metres
-    return PredictedDepth(
-        depth.depth, depth.camera, depth.confidence, depth.normals, settings=settings, finished=finished
-    )
+def _image_of(
+    photo: str | Path | Photo | NDArray[np.uint8], loaded: LoadedPhoto, sources: CameraSources
+) -> Callable[[], NDArray[np.uint8]]:
+    """What reads the whole photo: a file was decoded no larger than the network needs."""
+    if isinstance(photo, (str, Path)):
+        return lambda: load(loaded.path, sources, camera=loaded.distorted).image
+    return lambda: loaded.image

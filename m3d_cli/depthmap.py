@@ -80,7 +80,7 @@ class DepthErrorModel:
         return np.asarray((along + between) * np.outer(factors, factors) + np.diag(residuals**2))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class DepthMap:
     """Depth in metres along the optical axis, float32 (height, width), NaN where unknown, and its camera.
 
@@ -102,6 +102,13 @@ class DepthMap:
         for name, extra in (("confidence", self.confidence), ("normals", self.normals)):
             if extra is not None and extra.shape[:2] != size:
                 raise OutputError(f"{name} must be {size} like the depth, got {extra.shape}")
+
+    def __repr__(self) -> str:
+        camera, summary = self.camera, self.summary
+        known = f"{summary.known / summary.pixels:.0%} known"
+        depths = f"{summary.least:.3g} to {summary.largest:.3g} m, {known}" if summary.known else "nothing known"
+        focal = f"focal {camera.focal:.1f} px ({camera.focal_source}, sigma {camera.focal_rel_sigma:.1%})"
+        return f"{type(self).__name__}({camera.width} x {camera.height} pixels, {depths}, {focal})"
 
     @property
     def valid(self) -> NDArray[np.bool_]:

@@ -13,7 +13,6 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from m3d_cli import __version__
 from m3d_cli.cli import (
     bench,
     compare,
@@ -37,6 +36,7 @@ from m3d_cli.cli import (
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.streams import leave_closed_pipe, prepare_streams, write_line
 from m3d_cli.errors import M3dError
+from m3d_cli.version import __version__
 
 INTERRUPTED_EXIT = 130
 

@@ -7,9 +7,9 @@ import platform
 import sys
 from importlib.util import find_spec
 
-from m3d_cli import __version__
 from m3d_cli.cli.option_groups import Json
 from m3d_cli.cli.streams import write_line
+from m3d_cli.version import __version__
 
 
 def doctor(as_json: Json = False) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from filelock import FileLock
 
-from m3d_cli import __version__
 from m3d_cli.errors import UsageError
 from m3d_cli.inference.device import Compute
 from m3d_cli.models.create import open_model
@@ -17,6 +16,7 @@ from m3d_cli.models.onnx_file import ONNX, OPENVINO, SUFFIX, TORCH, check_backen
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.models.store import cache_folder, file_name
+from m3d_cli.version import __version__
 
 logger = logging.getLogger(__name__)
 

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from m3d_cli import __version__
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.install import check_published, checkpoint_name, place
 from m3d_cli.models.registry import PublishedFile, published_file
 from m3d_cli.models.store import PART, Installed, find_installed, require_space, sha256_of, size_of, writing
+from m3d_cli.version import __version__
 
 MEGABYTE = 1e6
 # A connection that breaks after it brought something is tried again; one that brings nothing ends the pull.

@@ -73,14 +73,18 @@ class CloudMaker:
         if kind is OutputFormat.GLB:
             about = self._about | {"axes": axes_note(self._style, kind), "stride": str(self.mesh.stride)}
             return (encode_glb(self.mesh, self._image, about),)
-        comments = [f"{name} {value}" for name, value in self._about.items()]
         if kind is OutputFormat.PLY:
-            return encode_ply(self.cloud, comments)
+            return encode_ply(self.cloud, self.comments)
         if kind is OutputFormat.PCD:
-            return encode_pcd(self.cloud, comments)
+            return encode_pcd(self.cloud, self.comments)
         if kind is OutputFormat.XYZ:
             return (encode_xyz(self.cloud),)
         return (encode_cloud_preview(self.cloud),)
+
+    @property
+    def comments(self) -> tuple[str, ...]:
+        """What a file of points says of photo, camera and network."""
+        return tuple(f"{name} {value}" for name, value in self._about.items())
 
     @property
     def points(self) -> int | None:

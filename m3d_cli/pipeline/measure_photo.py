@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli import __version__
 from m3d_cli.atomic import write_bytes
 from m3d_cli.depthmap import DepthErrorModel
 from m3d_cli.errors import M3dError, OutputError
@@ -35,6 +34,7 @@ from m3d_cli.pipeline.run_context import Ledger
 from m3d_cli.pipeline.settings import Settings
 from m3d_cli.pipeline.shared_engine import SharedEngine
 from m3d_cli.pipeline.stage_times import Stages
+from m3d_cli.version import __version__
 
 REPORT_SUFFIX = ".measure.json"
 PICTURE_SUFFIX = ".measured.jpg"

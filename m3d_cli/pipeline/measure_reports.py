@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from m3d_cli import __version__
 from m3d_cli.atomic import atomic_write
 from m3d_cli.errors import OutputError
 from m3d_cli.metrology.report.content import PhotoReport, decode_report, encode_report
@@ -14,6 +13,7 @@ from m3d_cli.metrology.report.tables import encode_markdown, encode_table
 from m3d_cli.photo_names import natural_key
 from m3d_cli.pipeline.journal import Journal
 from m3d_cli.pipeline.measure_photo import DEPTH_SUFFIX, PICTURE_SUFFIX, REPORT_SUFFIX
+from m3d_cli.version import __version__
 
 REPORT_NAME = "measurements"
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from m3d_cli import __version__
 from m3d_cli.atomic import write_bytes
 from m3d_cli.errors import M3dError, OutputError, PhotoError, UsageError
 from m3d_cli.metrology.pick.items import page_items, page_unit
@@ -30,6 +29,7 @@ from m3d_cli.pipeline.shared_engine import SharedEngine
 from m3d_cli.pipeline.stage_times import Stages
 from m3d_cli.pipeline.worker_processes import WorkerRecipe
 from m3d_cli.pipeline.workers import Workers
+from m3d_cli.version import __version__
 
 SHEET_SUFFIX = ".sizes.toml"
 # Where the files go when no folder is given.

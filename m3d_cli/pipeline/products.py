@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli import __version__
 from m3d_cli.atomic import write_bytes
 from m3d_cli.camera import Camera
 from m3d_cli.canonical import CanonicalTransform
@@ -34,6 +33,7 @@ from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudMaker, axes_note
 from m3d_cli.pipeline.plan import Job, OutputFormat
 from m3d_cli.pipeline.settings import Settings
 from m3d_cli.pipeline.stage_times import Stages
+from m3d_cli.version import __version__
 
 # Text chunk of the confidence PNG.
 CONFIDENCE_KEY = "m3d:confidence_scale"

@@ -8,7 +8,6 @@ import math
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from m3d_cli import __version__
 from m3d_cli.camera import Camera
 from m3d_cli.errors import UsageError
 from m3d_cli.formats.depth_png import MILLIMETRES
@@ -23,6 +22,7 @@ from m3d_cli.photos.load import CameraSources
 from m3d_cli.photos.remote import GIGABYTE
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudStyle
 from m3d_cli.pipeline.plan import OutputFormat
+from m3d_cli.version import __version__
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,7 +132,7 @@ def _write_store(
         if not np.isfinite(sample.truth.depth).any():
             skipped += 1
             continue
-        for pixels, metres, camera in _views(sample, canvas):
+        for pixels, metres, camera in views(sample, canvas):
             if len(source) == capacity:
                 raise DatasetError(f"{folder}: more than {capacity} frames", hint="raise the capacity of the store")
             image[len(source), :, : camera.height, : camera.width] = pixels.transpose(2, 0, 1)
@@ -160,7 +160,7 @@ def _write_store(
     write_bytes(folder / INDEX, json.dumps(index).encode())
 
 
-def _views(sample: Sample, canvas: tuple[int, int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float16], Camera]]:
+def views(sample: Sample, canvas: tuple[int, int]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float16], Camera]]:
     """The whole frame and, for long ones, three overlapping tiles, each fitted to the canvas."""
     yield fit_to_canvas(sample.photo.image, sample.truth.depth, sample.photo.camera, canvas, sample.sparse)
     camera = sample.photo.camera

@@ -117,7 +117,7 @@ def _descend(run: Run, trainee: nn.Module, state: RunState, step: int) -> tuple[
     if not bool(torch.isfinite(run.team.mean(norm + terms["total"]))):
         return None, chosen
     state.optimiser.step()
-    _follow(state.average, state.model, min(settings.ema_decay, (step + 1) / (step + YOUNG)))
+    follow(state.average, state.model, min(settings.ema_decay, (step + 1) / (step + YOUNG)))
     return {name: float(value) for name, value in terms.items()}, chosen
 
 
@@ -175,7 +175,8 @@ def _kept(run: Run, step: int, state: RunState, digest: str) -> None:
 
 
 @torch.no_grad()
-def _follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """Move the weights of ``average`` towards those of ``model``: ``decay`` is what is kept of them."""
     slow: list[Tensor] = list(average.parameters())
     fast: list[Tensor] = list(model.parameters())
     torch._foreach_lerp_(slow, fast, 1 - decay)

@@ -23,7 +23,7 @@ def rate_factor(step: int, settings: OptimiserSection) -> float:
     return settings.least_rate + (1 - settings.least_rate) * decayed
 
 
-def make_optimiser(model: nn.Module, settings: OptimiserSection) -> AdamW:
+def make_optimiser(model: nn.Module, settings: OptimiserSection, fused: bool | None = None) -> AdamW:
     """AdamW in groups: the encoder's blocks at decaying rates, the decoder at the full one; vectors without decay.
 
     Groups are formed by module, from parameters' full names: the published code looks for "encoder" anywhere in a name
@@ -42,6 +42,7 @@ def make_optimiser(model: nn.Module, settings: OptimiserSection) -> AdamW:
     return AdamW(
         [{"params": p, "lr": rate, "base_lr": rate, "weight_decay": decay} for (rate, decay), p in groups.items()],
         eps=settings.epsilon,
+        fused=fused,
     )
 
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from m3d_cli import __version__
 from m3d_cli.cli import app
 from m3d_cli.errors import WeightsError
+from m3d_cli.version import __version__
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"
 M3D = [sys.executable, "-m", "m3d_cli"]
