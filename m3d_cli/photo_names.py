@@ -16,6 +16,13 @@ def natural_key(text: str) -> tuple[str | int, ...]:
     return tuple(int(part) if index % 2 else part for index, part in enumerate(parts))
 
 
+def one_line(text: str) -> str:
+    """``text`` with what would break a line or steer a terminal as spaces; bytes that are no text stay."""
+    return "".join(
+        character if character.isprintable() or "\udc80" <= character <= "\udcff" else " " for character in text
+    )
+
+
 class NameIndex:
     """Positions of names that a side file gives its entries; a name that fits several entries fits none."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,9 @@ from PIL import Image
 from m3d_cli.camera import Camera
 from m3d_cli.formats.trajectories import encode_tum
 from m3d_cli.trajectory import Trajectory, matrices
+
+# A suite that runs in the background of a shell has SIGINT ignored, and so would the programs that tests interrupt.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile(
     "m3d",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -14,16 +14,13 @@ from m3d_cli.cli.option_groups import Json, Quiet
 from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import UsageError
 
-if TYPE_CHECKING:
-    from m3d_cli.sequences.surface_compare import CloudAlignment, Comparison
-
 
 def compare(
     cloud: Annotated[Path, typer.Argument(metavar="A", help="PLY to be judged: points or a mesh.")],
-    truth: Annotated[Path, typer.Argument(metavar="B", help="PLY it is held against.")],
+    truth: Annotated[Path, typer.Argument(metavar="B", help="PLY to compare with.")],
     thresholds: Annotated[str, typer.Option(metavar="LIST", help="Metres for F-scores.")] = "0.02,0.05,0.10",
     alignment: Annotated[str, typer.Option("--align", metavar="NAME", help="none, rigid or scaled.")] = "none",
-    voxel: Annotated[float | None, typer.Option(metavar="M", help="First thin both to a point a cube.")] = None,
+    voxel: Annotated[float | None, typer.Option(metavar="M", help="First thin both to one point per cube.")] = None,
     errors: Annotated[Path | None, typer.Option(metavar="FILE", help="PLY of A coloured by distance to B.")] = None,
     as_json: Json = False,
     quiet: Quiet = False,
@@ -32,27 +29,18 @@ def compare(
     from m3d_cli.atomic import write_bytes
     from m3d_cli.formats.ply import encode_ply
     from m3d_cli.sequences.surface_compare import compare as compare_clouds
-    from m3d_cli.sequences.surface_compare import read_points
+    from m3d_cli.sequences.surface_compare import comparison_text, parse_alignment, read_points
 
-    way, metres = _alignment(alignment), _metres(thresholds)
+    way, metres = parse_alignment(alignment), _metres(thresholds)
     first, second = read_points(cloud), read_points(truth)
     if voxel is not None:
         first, second = first.thinned(voxel), second.thinned(voxel)
     result, coloured = compare_clouds(first, second, metres, way)
     if errors is not None:
-        told = f"colours: distance to {truth.name}, blue 0, red {2 * max(metres):g} m and more; alignment {way}"
-        write_bytes(errors, *encode_ply(coloured, (told,)))
-        Messages(quiet).say(told)
-    write_line(json.dumps(asdict(result)) if as_json else _text(result))
-
-
-def _alignment(name: str) -> CloudAlignment:
-    from m3d_cli.sequences.surface_compare import CloudAlignment
-
-    try:
-        return CloudAlignment(name)
-    except ValueError as error:
-        raise UsageError(f"--align {name} is unknown", hint=f"one of {', '.join(CloudAlignment)}") from error
+        note = f"colours: distance to {truth.name}, blue 0, red {2 * max(metres):g} m and more; alignment {way}"
+        write_bytes(errors, *encode_ply(coloured, (note,)))
+        Messages(quiet).say(note)
+    write_line(json.dumps(asdict(result)) if as_json else comparison_text(result))
 
 
 def _metres(text: str) -> tuple[float, ...]:
@@ -60,17 +48,3 @@ def _metres(text: str) -> tuple[float, ...]:
         return tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError as error:
         raise UsageError(f"--thresholds {text} are no metres", hint="--thresholds 0.02,0.05") from error
-
-
-def _text(result: Comparison) -> str:
-    lines = [
-        f"alignment\t{result.alignment}\tscale {result.scale:.4f}",
-        f"accuracy\t{result.accuracy:.4f} m",
-        f"completeness\t{result.completeness:.4f} m",
-        f"chamfer_l1\t{result.chamfer_l1:.4f} m",
-    ]
-    lines += [
-        f"f_score@{at.metres:g}m\t{at.f_score:.4f}\tprecision {at.precision:.4f}\trecall {at.recall:.4f}"
-        for at in result.thresholds
-    ]
-    return "\n".join(lines)

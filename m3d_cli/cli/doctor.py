@@ -3,67 +3,18 @@
 from __future__ import annotations
 
 import json
-import platform
-import sys
-from importlib.util import find_spec
 
 from m3d_cli.cli.option_groups import Json
 from m3d_cli.cli.streams import write_line
-from m3d_cli.version import __version__
 
 
 def doctor(as_json: Json = False) -> None:
     """Show versions, devices, precision, formats and where the weights are."""
-    facts = _facts()
+    from m3d_cli.pipeline.machine_facts import machine_facts
+
+    facts = machine_facts()
     if as_json:
         write_line(json.dumps(facts))
         return
     for name, value in facts.items():
         write_line(f"{name:18}{', '.join(value) if isinstance(value, list) else value}")
-
-
-def _facts() -> dict[str, str | list[str]]:
-    from m3d_cli.inference.backends import is_installed
-    from m3d_cli.inference.device import choose_compute, device_names, torch_version
-    from m3d_cli.inference.photo import available_cores
-    from m3d_cli.models.catalogue import entry, names
-    from m3d_cli.models.onnx_file import AUTO, BACKENDS
-    from m3d_cli.models.store import weights_folder
-    from m3d_cli.pipeline.workers import ENGINES, LOCAL
-    from m3d_cli.private_folder import can_lock
-
-    weights = [f"{name} {entry(name).status}" for name in names()]
-    return {
-        "m3d": __version__,
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "torch": torch_version(),
-        "devices": device_names(),
-        "default": str(choose_compute()),
-        "cores": str(available_cores()),
-        "backends": [name for name in BACKENDS if name != AUTO and is_installed(name)],
-        "engines": [name for name in ENGINES if name == LOCAL or find_spec(name) is not None],
-        "reads": _readable(),
-        "writes": _writable(),
-        "weights": weights,
-        "weights folder": str(weights_folder()),
-        "run lock": "yes" if can_lock() else "no: keep two runs out of one folder yourself",
-        "terminal": "yes" if sys.stderr.isatty() else "no",
-    }
-
-
-def _readable() -> list[str]:
-    from m3d_cli.photos.header import readable_formats
-
-    return [str(kind) for kind in readable_formats()]
-
-
-def _writable() -> list[str]:
-    from m3d_cli.formats.float_images import can_write_exr
-    from m3d_cli.pipeline.plan import OutputFormat
-
-    missing = () if can_write_exr() else (OutputFormat.EXR,)
-    return [
-        *(str(kind) for kind in OutputFormat if kind not in missing),
-        *(f"{kind} (not: no OpenEXR)" for kind in missing),
-    ]

@@ -17,8 +17,6 @@ from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.datasets.selection import Selection
-    from m3d_cli.evaluation.compare import Comparison
-    from m3d_cli.evaluation.results import Run
     from m3d_cli.evaluation.scoring import Protocol
 
 # Some frames could not be scored.
@@ -36,30 +34,21 @@ class DataOptions:
 
     PANEL: ClassVar[str] = _DATA
 
-    data: Annotated[Path | None, option("Folder of annotated frames.", "--data")] = None
+    data: Annotated[Path | None, option("Folder of annotated frames.")] = None
     layout: Annotated[
         str,
-        option(
-            "rgbd, annotations, nyu, kitti, scannet, diode, ibims, eth3d, 7scenes, nuscenes, ddad, tum, hypersim, "
-            "vkitti.",
-            "--layout",
-        ),
+        option("rgbd, annotations, nyu, kitti, scannet, diode, ibims, eth3d, 7scenes, nuscenes, ddad, tum, ..."),
     ] = "rgbd"
     sources: Annotated[
         str,
-        option(
-            "Sources to score, separated by commas; NAME:SPLIT takes one split. Default: all, or the benchmark's.",
-            "--sources",
-        ),
+        option("Sources to score, separated by commas; NAME:SPLIT takes one split. Default: all, or the benchmark's."),
     ] = ""
-    limit: Annotated[int | None, option("First N frames only.", "--limit", metavar="N", min=1)] = None
+    limit: Annotated[int | None, option("First N frames only.", metavar="N", min=1)] = None
     pred: Annotated[
-        Path | None,
-        option("Folder of depth maps named like the frames (npy, npz, 16-bit PNG), instead of a network.", "--pred"),
+        Path | None, option("Folder of depth maps named like the frames (npy, npz, 16-bit PNG), instead of a network.")
     ] = None
     pred_scale: Annotated[
-        float | None,
-        option("Units per metre of predicted PNGs that do not say it themselves.", "--pred-scale", metavar="N"),
+        float | None, option("Units per metre of predicted PNGs that do not say it themselves.", metavar="N")
     ] = None
 
     def selection(self) -> Selection:
@@ -84,13 +73,12 @@ class ScoreOptions:
         str | None,
         option(
             "Protocol: nyu-eigen, kitti-eigen, kitti-garg, diode, eth3d, ibims, nuscenes, scannet, 7scenes.",
-            "--preset",
             metavar="NAME",
         ),
     ] = None
-    align: Annotated[str, option("Any of none, median, scale-shift.", "--align")] = "none,median"
-    also: Annotated[str, option("Any of boundary, normals, cloud.", "--also")] = ""
-    workers: Annotated[int, option("Threads that score; 0 for one per core.", "--workers", min=0)] = 0
+    align: Annotated[str, option("Any of none, median, scale-shift.")] = "none,median"
+    also: Annotated[str, option("Any of boundary, normals, cloud.")] = ""
+    workers: Annotated[int, option("Threads that score; 0 for one per core.", min=0)] = 0
 
     def protocol(self) -> Protocol:
         """The same for the scoring."""
@@ -109,12 +97,10 @@ class ResultOptions:
     PANEL: ClassVar[str] = OUTPUT
 
     out: Annotated[Path | None, option("Folder for scores (JSON, JSONL, tables, page).", "--out", "-o")] = None
-    save_pred: Annotated[
-        Path | None, option("Keep the network's depth here; reused when it exists.", "--save-pred")
-    ] = None
-    worst: Annotated[int, option("Images on the page.", "--worst", metavar="N", min=0)] = 10
+    save_pred: Annotated[Path | None, option("Keep the network's depth here; reused when it exists.")] = None
+    worst: Annotated[int, option("Images on the page.", metavar="N", min=0)] = 10
     table: Annotated[str, option("text, markdown, csv or json.", "--format")] = "text"
-    with_published: Annotated[bool, option("Also what papers print for this data.", "--with-published")] = False
+    with_published: Annotated[bool, option("Also what papers print for this data.")] = False
     as_json: Annotated[bool, option("One JSON object instead of the table.", "--json")] = False
 
     @property
@@ -151,7 +137,8 @@ def score(
     else:
         name = NetworkFile(model, weights).model_name(messages)
         scored = data.score_network(name, weights, device, precision, result.save_pred, messages)
-    _show(scored.run, result.shape, result.with_published, messages)
+    text = scored.run_text(result.shape, messages, with_published=result.with_published)
+    write_line(text)
     if result.out is not None:
         from m3d_cli.evaluation.report import write_report
 
@@ -176,26 +163,11 @@ def compare(
     from m3d_cli.evaluation.results import read_image_lines
 
     found = bootstrap(pair(read_image_lines(first), read_image_lines(second), metric, align), resamples)
-    _warn_of_comparison(found)
-    if as_json:
-        write_line(json.dumps({**asdict(found), "files": [str(first), str(second)]}))
-        return
-    write_line(f"A  {first}  {metric} {found.a:.4f}")
-    write_line(f"B  {second}  {metric} {found.b:.4f}")
-    interval = f"{100 * found.confidence:.0f} % interval {found.low:+.4f} to {found.high:+.4f}"
-    units = f"{found.images} pictures in {found.clusters} scenes, mean over {found.mean_over}, alignment {align}"
-    write_line(f"B - A  {found.difference:+.4f}  {interval}, {units}")
-    write_line(found.verdict)
-
-
-def _warn_of_comparison(found: Comparison) -> None:
-    """Tell what the verdict leaves out."""
-    messages = Messages()
-    for side, names in (("A", found.only_a), ("B", found.only_b)):
-        if names:
-            messages.warn(f"{len(names)} pictures are only in {side} and left out, such as {', '.join(names[:3])}")
-    if found.drawn == "pictures":
-        messages.warn(f"too few scenes ({found.clusters}) to speak of others: the interval holds for these only")
+    found.warn(Messages())
+    files = [str(first), str(second)]
+    write_line(
+        json.dumps({**asdict(found), "files": files}) if as_json else found.text(files[0], files[1], metric, align)
+    )
 
 
 def _check(frames: DataOptions, shape: str, *, alone: bool) -> None:
@@ -211,27 +183,3 @@ def _check(frames: DataOptions, shape: str, *, alone: bool) -> None:
         raise UsageError("--pred-scale goes with --pred", hint="name the folder of predictions")
     if scale is not None and not 0 < scale < float("inf"):
         raise UsageError(f"--pred-scale {scale} is not a positive number", hint="units per metre, such as 1000")
-
-
-def _show(run: Run, shape: str, with_published: bool, messages: Messages) -> None:
-    """The result on standard output; how it was made, and what papers print, beside it."""
-    from m3d_cli.evaluation.doubts import doubts
-    from m3d_cli.evaluation.report import published_table
-    from m3d_cli.evaluation.results import json_line
-    from m3d_cli.evaluation.tables import csv_table, markdown_table, protocol_lines, text_table
-
-    makers = {"json": json_line, "csv": csv_table, "markdown": markdown_table, "text": text_table}
-    write_line(makers[shape](run).rstrip("\n"))
-    for line in protocol_lines(run.protocol.preset, run.protocol.alignments):
-        messages.say(line)
-    for doubt in doubts(run):
-        messages.warn(doubt)
-    if not with_published:
-        return
-    published = published_table(run, in_markdown=shape == "markdown")
-    if not published:
-        messages.warn(f"no published numbers for layout {run.layout}")
-    elif shape in ("text", "markdown"):
-        write_line(f"\n{published}")
-    else:
-        messages.say(published)

@@ -91,6 +91,9 @@ def _finished(name: str, hint: Any, panel: str | None) -> Any:
     kind, info = get_args(hint)[0], copy.copy(get_args(hint)[1])
     if info.rich_help_panel is None:
         info.rich_help_panel = panel
+    if kind is bool and not info.param_decls:
+        # Typer would add --no-NAME.
+        info.param_decls = ("--" + name.replace("_", "-"),)
     if info.envvar == _BY_FIELD:
         info.envvar = _BY_FIELD + name.upper()
     return Annotated[kind, info]

@@ -45,7 +45,7 @@ class QuantityOptions:
     PANEL: ClassVar[str] = _WHAT
 
     line: Annotated[list[str] | None, option("Distance of two points.", metavar=_POINTS)] = None
-    path: Annotated[list[str] | None, option("Length along points.", "--path", metavar=_POINTS)] = None
+    path: Annotated[list[str] | None, option("Length along points.", metavar=_POINTS)] = None
     height: Annotated[
         list[str] | None, option("Upright extent of two points, or height of one above the ground.", metavar=_POINTS)
     ] = None
@@ -113,9 +113,7 @@ class KnownOptions:
             metavar="TEXT",
         ),
     ] = None
-    allow_assumed_focal: Annotated[
-        bool, option("Measure with an assumed focal length too.", "--allow-assumed-focal")
-    ] = False
+    allow_assumed_focal: Annotated[bool, option("Measure with an assumed focal length too.")] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,10 +136,8 @@ class MeasureOutput:
         setting("Folder for reports and annotated photos; a later run continues there.", "--out", "-o", metavar="DIR"),
     ] = None
     max_depth: Annotated[float | None, setting("Depth beyond M metres becomes unknown.", metavar="M")] = None
-    pick: Annotated[
-        bool, option("Pick points on the photo in a browser, on a page of this computer only.", "--pick")
-    ] = False
-    no_browser: Annotated[bool, option("With --pick: print the page's address, open nothing.", "--no-browser")] = False
+    pick: Annotated[bool, option("Pick points on the photo in a browser, on a page of this computer only.")] = False
+    no_browser: Annotated[bool, option("With --pick: print the page's address, open nothing.")] = False
 
 
 class MeasureCommand(TyperCommand):

@@ -12,8 +12,9 @@ import typer
 
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.progress import progress
-from m3d_cli.cli.streams import is_a_terminal, one_line, write_line
+from m3d_cli.cli.streams import is_a_terminal, write_line
 from m3d_cli.errors import M3dError, PhotoError, UsageError
+from m3d_cli.photo_names import one_line
 
 if TYPE_CHECKING:
     from m3d_cli.metrology.report.content import PhotoReport

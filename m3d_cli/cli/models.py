@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from m3d_cli.cli.option_groups import Json
 from m3d_cli.cli.streams import write_line
-from m3d_cli.cli.weights import size_of
 
 if TYPE_CHECKING:
     from m3d_cli.models.catalogue import Entry
@@ -36,7 +35,7 @@ def _text(spec: ModelSpec, weights: Entry) -> list[str]:
         ("weak at", spec.weak_at or "-"),
     )
     status = "installed" if weights.is_usable else "not installed"
-    head = f"{spec.name}  {status}  {size_of(weights)}"
+    head = f"{spec.name}  {status}  {weights.size_text}"
     return [head, *(f"  {name:9}{value}" for name, value in rows)]
 
 

@@ -52,7 +52,7 @@ class InputOptions:
     recursive: Annotated[bool, setting("Also read subfolders.", "--recursive", "-r")] = False
     include: Annotated[list[str] | None, option("Only photos whose name or path matches.", metavar="GLOB")] = None
     exclude: Annotated[list[str] | None, option("No photos whose name or path matches.", metavar="GLOB")] = None
-    hidden: Annotated[bool, option("Also read hidden files and folders.", "--hidden")] = False
+    hidden: Annotated[bool, option("Also read hidden files and folders.")] = False
 
     @property
     def is_empty(self) -> bool:
@@ -122,15 +122,12 @@ class FocalOptions:
         float | None,
         setting("Width (long side) of the sensor; alone, it goes with the focal length in EXIF.", metavar="MM"),
     ] = None
-    focal_35mm: Annotated[
-        float | None, setting("35 mm equivalent focal length (by diagonal).", "--focal-35mm", metavar="MM")
-    ] = None
+    focal_35mm: Annotated[float | None, setting("35 mm equivalent focal length (by diagonal).", metavar="MM")] = None
     fov: Annotated[float | None, setting("Horizontal field of view.", "--fov", "--fov-x", metavar="DEGREES")] = None
     intrinsics: Annotated[
         Path | None,
         setting(
             "Calibration: JSON, YAML, NPY, TXT, COLMAP cameras.txt, nerfstudio transforms.json, OpenCV YAML, XML.",
-            "--intrinsics",
             metavar="FILE",
         ),
     ] = None
@@ -174,7 +171,7 @@ class SharedCameraOptions(FocalOptions):
     """The camera, which all photos may share."""
 
     same_camera: Annotated[
-        bool, setting("All photos are from one camera at one zoom: use their common focal length.", "--same-camera")
+        bool, setting("All photos are from one camera at one zoom: use their common focal length.")
     ] = False
 
 
@@ -182,9 +179,7 @@ class SharedCameraOptions(FocalOptions):
 class CameraOptions(SharedCameraOptions):
     """The camera, and what to do where nothing is known of it."""
 
-    require_focal: Annotated[
-        bool, setting("Fail a photo whose focal length would have to be assumed.", "--require-focal")
-    ] = False
+    require_focal: Annotated[bool, setting("Fail a photo whose focal length would have to be assumed.")] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,15 +200,14 @@ class OutputOptions:
     formats: Annotated[
         str,
         setting(
-            "Any of png, npy, npz, tiff, pfm, exr, conf, normal, normal-npy, preview, separated by commas; "
-            "a JSON sidecar is always written.",
+            "Any of png, npy, npz, tiff, pfm, exr, conf, normal, normal-npy, preview, with commas; JSON always.",
             "--format",
             metavar="LIST",
             envvar="M3D_FORMAT",
         ),
     ] = "png"
     keep_extension: Annotated[
-        bool, setting("a.jpg becomes a.jpg.png, so that a.jpg and a.heic can share a folder.", "--keep-extension")
+        bool, setting("a.jpg becomes a.jpg.png, so that a.jpg and a.heic can share a folder.")
     ] = False
     max_depth: Annotated[float | None, setting("Depth beyond M metres becomes unknown.", metavar="M")] = None
 
@@ -262,17 +256,12 @@ class NetworkFile:
 
     def model_name(self, messages: Messages) -> str:
         """The network named, that of an ONNX file, or the default with a notice of a better one."""
-        from m3d_cli.models.onnx_file import named_model
-        from m3d_cli.models.registry import BEST_DEFAULT, BUNDLED_DEFAULT, default_model
+        from m3d_cli.models.registry import chosen_name
 
-        if named := self.model or named_model(self.weights):
-            return named
-        chosen = default_model()
-        if chosen == BUNDLED_DEFAULT:
-            messages.say(
-                f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one"
-            )
-        return chosen
+        name, notice = chosen_name(self.model, self.weights)
+        if notice:
+            messages.say(notice)
+        return name
 
 
 @dataclass(frozen=True, slots=True)
@@ -280,7 +269,7 @@ class NetworkOptions(NetworkFile):
     """Which network, and what computes it."""
 
     device: Device = "auto"
-    devices: Annotated[str | None, setting("", "--devices", metavar="LIST", hidden=True)] = None
+    devices: Annotated[str | None, setting("", metavar="LIST", hidden=True)] = None
     precision: Precision = "auto"
     batch_size: Annotated[
         str | None,
@@ -329,47 +318,36 @@ class FailureOptions:
 
     PANEL: ClassVar[str] = RUN
 
-    overwrite: Annotated[bool, setting("Do every photo again and replace existing files.", "--overwrite")] = False
-    exit_zero: Annotated[bool, setting("Return 0 even if photos failed.", "--exit-zero")] = False
+    overwrite: Annotated[bool, setting("Do every photo again and replace existing files.")] = False
+    exit_zero: Annotated[bool, setting("Return 0 even if photos failed.")] = False
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions(FailureOptions):
     """How a run over many photos goes."""
 
-    dry_run: Annotated[bool, option("Show what would be done, with each focal length.", "--dry-run")] = False
+    dry_run: Annotated[bool, option("Show what would be done, with each focal length.")] = False
     shard: Annotated[
         str | None,
         setting(
-            "Do one of N equal parts; auto takes it from SLURM or torchrun. Afterwards: m3d merge OUT.",
-            "--shard",
-            metavar="I/N",
+            "Do one of N equal parts; auto takes it from SLURM or torchrun. Afterwards: m3d merge OUT.", metavar="I/N"
         ),
     ] = None
     engine: Annotated[
         str,
-        setting(
-            "local, or ray: a Ray cluster whose machines share this disk; needs m3d-cli\\[ray].",
-            "--engine",
-            metavar="NAME",
-        ),
+        setting("local, or ray: a Ray cluster whose machines share this disk; needs m3d-cli\\[ray].", metavar="NAME"),
     ] = "local"
     ray_address: Annotated[
         str | None,
         setting(
-            "A running cluster, or auto to find one; without it Ray is started here for the run.",
-            "--ray-address",
-            metavar="ADDRESS",
+            "A running cluster, or auto to find one; without it Ray is started here for the run.", metavar="ADDRESS"
         ),
     ] = None
     ray_actors: Annotated[
-        int | None,
-        setting(
-            "Networks in the cluster; default: one per GPU, or one per machine.", "--ray-actors", metavar="N", min=1
-        ),
+        int | None, setting("Networks in the cluster; default: one per GPU, or one per machine.", metavar="N", min=1)
     ] = None
     max_failures: Annotated[int | None, setting("Stop after N failures.", metavar="N", min=1)] = None
-    fail_fast: Annotated[bool, setting("", "--fail-fast", hidden=True)] = False
+    fail_fast: Annotated[bool, setting("", hidden=True)] = False
 
     @property
     def most_failures(self) -> int | None:
@@ -377,7 +355,7 @@ class RunOptions(FailureOptions):
         return 1 if self.fail_fast else self.max_failures
 
 
-Quiet = Annotated[bool, setting("Errors only.", "--quiet", "-q")]
+Quiet = Annotated[bool, setting("Errors only.", "--quiet", "-q", envvar="M3D_QUIET")]
 Json = Annotated[bool, option("One JSON object per line on stdout.", "--json")]
 
 

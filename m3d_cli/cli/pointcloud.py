@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
-from m3d_cli.cli.console import Messages
 from m3d_cli.cli.grouping import given, grouped, option, setting
 from m3d_cli.cli.option_groups import (
     CameraOptions,
@@ -23,7 +22,6 @@ from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.pipeline.clouds import CloudStyle
-    from m3d_cli.pipeline.plan import OutputFormat
 
 _CLOUD = "Cloud"
 
@@ -57,7 +55,7 @@ class CloudOutput(OutputOptions):
             envvar="M3D_CLOUD_FORMAT",
         ),
     ] = "ply"
-    preview: Annotated[bool, option("Also a PNG of the cloud from a raised viewpoint.", "--preview")] = False
+    preview: Annotated[bool, option("Also a PNG of the cloud from a raised viewpoint.")] = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +66,16 @@ class CloudOptions:
 
     axes: Annotated[
         str,
-        setting(
-            "opencv (x right, y down, z forward), opengl (y up, z back) or zup (y forward, z up).",
-            "--axes",
-            metavar="NAME",
-        ),
+        setting("opencv (x right, y down, z forward), opengl (y up, z back) or zup (y forward, z up).", metavar="NAME"),
     ] = "opencv"
-    keep_edges: Annotated[bool, option("Keep points on depth edges, which float in the air.", "--keep-edges")] = False
+    keep_edges: Annotated[bool, option("Keep points on depth edges, which float in the air.")] = False
     min_confidence: Annotated[
         float | None, option("Only points of at least this confidence (0 to 1).", metavar="C")
     ] = None
     stride: Annotated[int, option("Every n-th row and column of the photo.", metavar="N", min=1)] = 1
     voxel: Annotated[float | None, option("One point per cube of M metres.", metavar="M")] = None
-    remove_outliers: Annotated[bool, option("Drop points far from their neighbours.", "--remove-outliers")] = False
-    normals: Annotated[bool, option("Normals of the network, or of the depth's surface.", "--normals")] = False
+    remove_outliers: Annotated[bool, option("Drop points far from their neighbours.")] = False
+    normals: Annotated[bool, option("Normals of the network, or of the depth's surface.")] = False
 
     def style(self) -> CloudStyle:
         """The same for the pipeline."""
@@ -118,11 +112,13 @@ def pointcloud(
     if output.out is None:
         raise UsageError("no --out given", hint="m3d pointcloud PHOTOS --out DIR, or --out - for one PLY on stdout")
     photos = photos_of(inputs, inputs.depth, output.out, messages, takes_urls=inputs.depth is None)
+    from m3d_cli.pipeline.clouds import mesh_note
     from m3d_cli.pipeline.plan import parse_formats
     from m3d_cli.pipeline.settings import Settings, check_stored_camera
 
     formats = parse_formats(output.formats + ",cloud-preview" if output.preview else output.formats)
-    _check_mesh(formats, _point_options(context, cloud), messages)
+    if note := mesh_note(formats, _point_options(context, cloud)):
+        messages.warn(note)
     sources = camera.sources(context, require_focal=camera.require_focal)
     check_stored_camera(sources, inputs.depth)
     spec, weights = network.chosen(messages, inputs.depth)
@@ -145,13 +141,3 @@ def _point_options(context: typer.Context, cloud: CloudOptions) -> tuple[str, ..
     """Options on the command line that a mesh does not follow."""
     names = given(context, "voxel", "remove_outliers", "normals", *(() if cloud.axes == "opengl" else ("axes",)))
     return tuple("--" + name.replace("_", "-") for name in names)
-
-
-def _check_mesh(formats: tuple[OutputFormat, ...], options: tuple[str, ...], messages: Messages) -> None:
-    """Warn about ``options`` that a GLB does not follow; raises UsageError where nothing else is written."""
-    if "glb" not in formats or not options:
-        return
-    text = f"{', '.join(options)}: a GLB is a mesh of the depth grid in glTF's own axes and does not follow this"
-    if not any(kind in formats for kind in ("ply", "pcd", "xyz", "cloud-preview")):
-        raise UsageError(text, hint="leave it out, or write points: --format ply")
-    messages.warn(text)

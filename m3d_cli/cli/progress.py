@@ -1,77 +1,26 @@
-"""How far a run is: a live bar on a terminal, a plain line now and then elsewhere; always on standard error."""
+"""Progress of a run on standard error: a live bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
-import time
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 from m3d_cli.cli.streams import is_talking_to_a_person, stderr_console, write_message
-from m3d_cli.reporter import Advance
-
-# A plain line comes when both have passed, so that a log of a long run stays short.
-LINE_SECONDS = 30.0
-LINE_SHARE = 0.05
-
-# The rate is that of the last so many photos: the start-up and a slow folder long ago tell nothing of what is left.
-PACE_PHOTOS = 200
-
-Clock = Callable[[], float]
-
-
-class Pace:
-    """How fast photos are worked on. What an earlier run did goes through in no time and counts for nothing."""
-
-    def __init__(self, total: int, clock: Clock = time.monotonic) -> None:
-        self.total = total
-        self.through = 0
-        self._clock = clock
-        self._times: deque[float] = deque(maxlen=PACE_PHOTOS + 1)
-
-    def advance(self, *, worked: bool = True) -> None:
-        """One photo more is through."""
-        self.through += 1
-        if worked:
-            self._times.append(self._clock())
-
-    @property
-    def rate(self) -> float | None:
-        """Photos a second from the first of them on, which waited for the network to load; None before the second."""
-        seconds = self._times[-1] - self._times[0] if self._times else 0.0
-        return (len(self._times) - 1) / seconds if seconds > 0 else None
-
-    def __str__(self) -> str:
-        """For example ``1.4 photos/s, 3 min left``; empty as long as nothing can be told."""
-        if not self.rate:
-            return ""
-        speed = f"{self.rate:.1f} photos/s" if self.rate >= 1 else f"{1 / self.rate:.1f} s a photo"
-        return f"{speed}, {spoken((self.total - self.through) / self.rate)} left"
-
-
-def spoken(seconds: float) -> str:
-    """A time to wait in the unit that people would say it in."""
-    for unit, length in (("h", 3600.0), ("min", 60.0)):
-        if seconds >= 2 * length:
-            return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
-    return f"{seconds:.0f} s"
+from m3d_cli.pipeline.pace import Pace, PlainProgress
+from m3d_cli.reporter import Advance, Silent
 
 
 @contextmanager
 def progress(total: int, *, quiet: bool) -> Iterator[Advance]:
     """A function to call after each photo."""
     if quiet:
-        yield _silent
-        return
-    if not is_talking_to_a_person():
+        with Silent().progress(total) as ignore:
+            yield ignore
+    elif is_talking_to_a_person():
+        with _bar(total) as advance:
+            yield advance
+    else:
         yield PlainProgress(total, write_message).advance
-        return
-    with _bar(total) as advance:
-        yield advance
-
-
-def _silent(*, worked: bool = True) -> None:
-    pass
 
 
 @contextmanager
@@ -88,25 +37,3 @@ def _bar(total: int) -> Iterator[Advance]:
             bar.update(task, advance=1, pace=str(pace))
 
         yield advance
-
-
-class PlainProgress:
-    """Says ``12 of 80 photos (15 %), 1.4 photos/s, 49 s left`` at most every 30 s and every 5 %."""
-
-    def __init__(self, total: int, say: Callable[[str], None], clock: Clock = time.monotonic) -> None:
-        self._pace = Pace(total, clock)
-        self._say = say
-        self._clock = clock
-        self._told_at = clock()
-        self._told = 0
-
-    def advance(self, *, worked: bool = True) -> None:
-        """One photo more is through."""
-        pace = self._pace
-        pace.advance(worked=worked)
-        now = self._clock()
-        if now - self._told_at < LINE_SECONDS or pace.through - self._told < LINE_SHARE * pace.total:
-            return
-        self._told_at, self._told = now, pace.through
-        words = (f"{pace.through} of {pace.total} photos ({100 * pace.through / pace.total:.0f} %)", str(pace))
-        self._say(", ".join(word for word in words if word))

@@ -25,21 +25,16 @@ class FusionFlags:
 
     PANEL: ClassVar[str] = _FUSION
 
-    size: Annotated[int, option("Longer side at which frames are processed.", "--size", metavar="PX", min=32)] = 640
+    size: Annotated[int, option("Longer side at which frames are processed.", metavar="PX", min=32)] = 640
     voxel: Annotated[float, option("Side of a voxel in metres.", metavar="M")] = 0.02
     max_depth: Annotated[float, option("Depth beyond M metres is not fused.", metavar="M")] = 5.0
     views: Annotated[int, option("Frames that must have seen a surface.", metavar="N", min=1)] = 2
-    keep_edges: Annotated[bool, option("Fuse depth edges too.", "--keep-edges")] = False
+    keep_edges: Annotated[bool, option("Fuse depth edges too.")] = False
     min_confidence: Annotated[float, option("Only depth of at least this confidence.", metavar="C")] = 0.0
-    refine: Annotated[bool, option("Give each frame's depth the scale that fits the shared surface.", "--refine")] = (
-        False
-    )
+    refine: Annotated[bool, option("Give each frame's depth the scale that fits the shared surface.")] = False
     parallax: Annotated[
         bool,
-        option(
-            "Give all depth the one scale that corners tracked through the photos have; needs poses in metres.",
-            "--parallax",
-        ),
+        option("Give all depth the one scale that corners tracked through the photos have; needs poses in metres."),
     ] = False
 
     def options(self) -> FusionOptions:
@@ -59,7 +54,7 @@ class FusionFlags:
 class SceneOutput(FolderOutput):
     """Files of the scene."""
 
-    preview: Annotated[bool, option("Also a PNG of the cloud from a raised viewpoint.", "--preview")] = False
+    preview: Annotated[bool, option("Also a PNG of the cloud from a raised viewpoint.")] = False
 
 
 @grouped

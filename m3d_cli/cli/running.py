@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +11,6 @@ from typing import TYPE_CHECKING
 import typer
 
 from m3d_cli.cli.console import Messages
-from m3d_cli.cli.dry_run import show_plan
 from m3d_cli.cli.option_groups import (
     CameraOptions,
     InputOptions,
@@ -142,3 +142,23 @@ def photos_of(
 
         return stored_inputs(depth)
     return inputs.listing(messages, skip_folders=results_inside(out), takes_urls=takes_urls).photos
+
+
+def show_plan(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
+    """One line per photo on standard output; exits with the code of the run, as far as headers predict it."""
+    from m3d_cli.pipeline.prospects import json_of, prospects, text_of
+    from m3d_cli.pipeline.tally import exit_code_of
+
+    found: Counter[str] = Counter()
+    codes = []
+    for prospect in prospects(plan):
+        found[prospect.status] += 1
+        write_line(json_of(prospect) if as_json else text_of(prospect))
+        if prospect.error is not None:
+            codes.append(prospect.error.exit_code)
+            messages.error(str(prospect.error))
+    words = {"todo": "to do", "done": "already done", "error": "not possible"}
+    counts = ", ".join(f"{found[status]} {word}" for status, word in words.items() if found[status])
+    messages.say(f"{len(plan.jobs)} photo{'' if len(plan.jobs) == 1 else 's'}: {counts}; nothing was written")
+    if codes:
+        raise typer.Exit(exit_code_of(codes))

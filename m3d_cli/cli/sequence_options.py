@@ -36,7 +36,6 @@ class FrameInput(SequenceInput):
         Path | None,
         option(
             "Existing depth maps of m3d depth, or a sensor's files named like the photos; else the network runs.",
-            "--depth",
             metavar="DIR",
         ),
     ] = None
@@ -44,7 +43,7 @@ class FrameInput(SequenceInput):
         float, option("Steps per metre of a sensor's whole-number files; floats are metres.", metavar="N")
     ] = 1000.0
     layout: Annotated[
-        str | None, option("PATH is a data set as for m3d eval: tum, 7scenes, scannet, ...", "--layout", metavar="NAME")
+        str | None, option("PATH is a data set as for m3d eval: tum, 7scenes, scannet, ...", metavar="NAME")
     ] = None
     times: Annotated[
         Path | None,
@@ -84,11 +83,7 @@ class PosedInput(FrameInput):
 
     poses: Annotated[
         Path | None,
-        option(
-            "TUM, KITTI, nerfstudio transforms.json, COLMAP model, 7-Scenes folder or Open3D log.",
-            "--poses",
-            metavar="PATH",
-        ),
+        option("TUM, KITTI, nerfstudio transforms.json, COLMAP model, 7-Scenes folder or Open3D log.", metavar="PATH"),
     ] = None
     tolerance: Tolerance = TOLERANCE
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, ClassVar
@@ -18,14 +17,10 @@ from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.sequences.odometry import Odometry
     from m3d_cli.sequences.poses import PosedFrames
-    from m3d_cli.sequences.scale import TrackScale
 
 # Tracking was lost on the way.
 LOST_EXIT = 3
-# A scale that ends this much off where it began drifts.
-NOTED_DRIFT = 0.1
 
 Size = Annotated[int, option("Longer side at which frames are processed.", "--size", metavar="PX", min=32)]
 
@@ -45,7 +40,7 @@ class OdometryFlags:
 
     size: Size = 320
     max_depth: Annotated[float, option("Depth beyond M metres is not used.", metavar="M")] = 5.0
-    no_loops: Annotated[bool, option("Do not look for places seen before.", "--no-loops")] = False
+    no_loops: Annotated[bool, option("Do not look for places seen before.")] = False
     fused_map: Annotated[bool, option("Also map.ply, the longest segment fused.", "--map")] = False
     voxel: Annotated[float, option("Side of a voxel of the map.", metavar="M")] = 0.03
 
@@ -70,7 +65,7 @@ def odometry(
     from m3d_cli.sequences.fusion import FusionOptions
     from m3d_cli.sequences.odometry import OdometryOptions, track
     from m3d_cli.sequences.open_sequence import readable_frames
-    from m3d_cli.sequences.track_files import write_map, write_segments
+    from m3d_cli.sequences.track_files import segment_lines, write_map, write_segments
 
     fusion = FusionOptions(tracking.voxel, max_depth=tracking.max_depth)
     options = OdometryOptions(tracking.size, tracking.max_depth, loops=not tracking.no_loops)
@@ -82,7 +77,14 @@ def odometry(
     write_segments(found, folder)
     if tracking.fused_map:
         write_map(frames, found, folder, fusion, tracking.size)
-    _report_segments(found, len(frames), folder, messages, as_json=report.as_json)
+    for line in segment_lines(found, folder, as_json=report.as_json):
+        write_line(line)
+    if len(found.segments) > 1 or found.untracked:
+        messages.warn(
+            f"tracking was lost: {len(found.segments)} segments, {len(found.untracked)} of {len(frames)} frames in "
+            "none; each segment has a world of its own"
+        )
+        raise typer.Exit(LOST_EXIT)
     exit_with_damaged(len(listed) - len(frames))
 
 
@@ -93,7 +95,7 @@ class ScaleFlags:
     PANEL: ClassVar[str] = SEQUENCE
 
     size: Size = 640
-    drift: Annotated[bool, option("Let the scale change along the track.", "--drift")] = False
+    drift: Annotated[bool, option("Let the scale change along the track.")] = False
     reach: Annotated[int, option("Frames over which it is smooth.", metavar="N", min=3)] = 30
 
 
@@ -121,18 +123,10 @@ def scale(
 def _scale(
     poses: Path, posed: PosedFrames, folder: Path, scaling: ScaleFlags, messages: Messages, *, as_json: bool
 ) -> None:
-    from m3d_cli.sequences.colmap_scale import model_of
-    from m3d_cli.sequences.scale import constant_scale, drifting_scale, frame_scales
-    from m3d_cli.sequences.scale_observations import observed
-    from m3d_cli.sequences.track_files import write_metric
+    from m3d_cli.sequences.track_files import scale_text, scale_track
 
-    with messages.progress(len(posed.frames)) as advance:
-        scales = frame_scales(observed(posed, model_of(poses), scaling.size, advance))
-    found = drifting_scale(scales, scaling.reach) if scaling.drift else constant_scale(scales)
-    if not scaling.drift:
-        _warn_of_drift(drifting_scale(scales, scaling.reach), messages)
-    write_metric(poses, posed, found, folder)
-    _report_scale(found, folder, as_json=as_json)
+    found = scale_track(poses, posed, folder, scaling.size, scaling.reach, messages, drifts=scaling.drift)
+    write_line(scale_text(found, folder, as_json=as_json))
     exit_with_damaged(posed.damaged)
 
 
@@ -142,9 +136,7 @@ class SfmInput:
 
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Photos of one place, overlapping.")]
     recursive: Annotated[bool, setting("Also read subfolders.", "--recursive", "-r")] = False
-    depth: Annotated[Path | None, option("Existing depth maps; else the network runs.", "--depth", metavar="DIR")] = (
-        None
-    )
+    depth: Annotated[Path | None, option("Existing depth maps; else the network runs.", metavar="DIR")] = None
     depth_scale: Annotated[float, option("Steps per metre of a sensor's whole-number files.", metavar="N")] = 1000.0
 
 
@@ -186,43 +178,3 @@ def sfm(
 
 slam.command("eval")(slam_files.evaluate)
 slam.command("export")(slam_files.export)
-
-
-def _warn_of_drift(drifting: TrackScale, messages: Messages) -> None:
-    ratio = float(drifting.scale[-1] / drifting.scale[0])
-    if drifting.jumps or abs(ratio - 1) > max(NOTED_DRIFT, 3 * drifting.error):
-        jumps = f", with {len(drifting.jumps)} jumps" if drifting.jumps else ""
-        messages.warn(
-            f"the scale goes from {drifting.scale[0]:.4g} to {drifting.scale[-1]:.4g}{jumps}: --drift corrects it"
-        )
-
-
-def _report_scale(found: TrackScale, folder: Path, *, as_json: bool) -> None:
-    from m3d_cli.sequences.track_files import scale_summary
-
-    if as_json:
-        return write_line(json.dumps({**scale_summary(found), "trajectory": str(folder / "trajectory.txt")}))
-    ends = f"{found.scale[0]:.5g} to {found.scale[-1]:.5g} " if found.scale[0] != found.scale[-1] else ""
-    return write_line(
-        f"{found.middle:.6g}\t{ends}metres per unit, frames spread {found.spread:.1%}, "
-        f"standard error {found.error:.1%}, {found.frames} frames, {len(found.jumps)} jumps"
-    )
-
-
-def _report_segments(found: Odometry, count: int, folder: Path, messages: Messages, *, as_json: bool) -> None:
-    from m3d_cli.sequences.track_files import segment_names
-
-    for name, segment in zip(segment_names(found), found.segments, strict=True):
-        length = segment.trajectory.length
-        facts = {"first": segment.first, "last": segment.last, "key_frames": segment.key_frames, "loops": segment.loops}
-        file = str(folder / f"{name}.txt")
-        if as_json:
-            write_line(json.dumps({"trajectory": file, **facts, "metres": round(length, 4)}))
-        else:
-            write_line(f"{file}\tframes {segment.first} to {segment.last}\t{length:.3f} m\t{segment.loops} loops")
-    if len(found.segments) > 1 or found.untracked:
-        messages.warn(
-            f"tracking was lost: {len(found.segments)} segments, {len(found.untracked)} of {count} frames in none; "
-            "each segment has a world of its own"
-        )
-        raise typer.Exit(LOST_EXIT)

@@ -12,6 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from m3d_cli.errors import OutputError
+from m3d_cli.photo_names import one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,13 +47,6 @@ def write_bytes(*pieces: bytes | memoryview) -> None:
         leave_closed_pipe()
     except OSError as error:
         raise OutputError(f"standard output: {error.strerror}", hint="make room there") from error
-
-
-def one_line(text: str) -> str:
-    """``text`` with what would break a line or steer a terminal as spaces; bytes that are no text stay."""
-    return "".join(
-        character if character.isprintable() or "\udc80" <= character <= "\udcff" else " " for character in text
-    )
 
 
 def leave_closed_pipe() -> NoReturn:

@@ -25,7 +25,7 @@ class ClipOptions:
 
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A video, or a folder of frames of one camera.")]
     every: Annotated[int, option("Every n-th frame.", metavar="N", min=1)] = 1
-    fps: Annotated[float | None, option("At most R frames per second.", "--fps", metavar="R")] = None
+    fps: Annotated[float | None, option("At most R frames per second.", metavar="R")] = None
     most: Annotated[int | None, option("The first N of these.", "--limit", metavar="N", min=1)] = None
     temporal: Annotated[
         float | None,
@@ -41,8 +41,8 @@ class ClipOptions:
 class ClipOutput(FolderOutput):
     """Files of the clip."""
 
-    npz: Annotated[bool, option("Also npz files, with float depth.", "--npz")] = False
-    no_preview: Annotated[bool, option("No preview.mp4.", "--no-preview")] = False
+    npz: Annotated[bool, option("Also npz files, with float depth.")] = False
+    no_preview: Annotated[bool, option("No preview.mp4.")] = False
     colour_map: ColourMap = "turbo"
 
 

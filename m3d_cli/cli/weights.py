@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -13,11 +13,6 @@ from m3d_cli.cli.grouping import grouped
 from m3d_cli.cli.option_groups import Json, MessageOptions
 from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import WeightsError
-
-if TYPE_CHECKING:
-    from m3d_cli.models.catalogue import Entry
-
-MEGABYTE = 1e6
 
 weights = typer.Typer(no_args_is_help=True, help="Fetch, check and find the weights of the networks.")
 
@@ -38,32 +33,17 @@ def show_list(as_json: Json = False) -> None:
     from m3d_cli.models.catalogue import entry, names
 
     for each in map(entry, names()):
-        write_line(_json(each) if as_json else f"{each.name:15} {each.status:10} {size_of(each):>14}  {each.origin}")
-
-
-def size_of(entry: Entry) -> str:
-    """Its size for a person to read."""
-    return f"{'' if entry.is_size_exact else 'about '}{entry.size / MEGABYTE:.0f} MB"
-
-
-def _json(entry: Entry) -> str:
-    fields = {
-        "name": entry.name,
-        "status": str(entry.status),
-        "path": str(entry.path) if entry.path is not None else None,
-        "bytes": entry.size,
-        "bytes_exact": entry.is_size_exact,
-        "sha256": entry.sha256,
-        "origin": entry.origin,
-        "licence": entry.licence,
-    }
-    return json.dumps(fields)
+        write_line(
+            json.dumps(each.facts)
+            if as_json
+            else f"{each.name:15} {each.status:10} {each.size_text:>14}  {each.origin}"
+        )
 
 
 @weights.command("pull")
 @grouped
 def pull(names: Names, *, force: Force = False, report: MessageOptions) -> None:
-    """Fetch published weights and install them; prints where they are. A broken download goes on where it stopped."""
+    """Fetch published weights and install them; prints where they are. A broken download continues where it stopped."""
     from m3d_cli.models.registry import BUNDLED, published_file
 
     messages = report.start()
@@ -95,11 +75,14 @@ def _show_no_bars(messages: Messages) -> None:
 
 @weights.command("verify")
 def verify(name: OptionalName = None, as_json: Json = False) -> None:
-    """Read every byte of installed weights and hold it against the published checksums."""
+    """Read every byte of installed weights and compare it with the published checksums."""
+    from m3d_cli.models.verify import installed_names
+    from m3d_cli.models.verify import verify as verify_weights
+
     failures = 0
-    for each in [name] if name is not None else _names_to_verify():
+    for each in [name] if name is not None else installed_names():
         try:
-            found, status = _verify(each), "ok"
+            found, status = verify_weights(each), "ok"
         except WeightsError as error:
             found, status, failures = str(error), "failed", failures + 1
             Messages().error(found)
@@ -109,43 +92,12 @@ def verify(name: OptionalName = None, as_json: Json = False) -> None:
         raise typer.Exit(WeightsError.exit_code)
 
 
-def _names_to_verify() -> list[str]:
-    from m3d_cli.models.catalogue import Status, entry, names
-
-    return [name for name in names() if entry(name).status is not Status.MISSING]
-
-
-def _verify(name: str) -> str:
-    from m3d_cli.models.registry import BUNDLED, published_file
-    from m3d_cli.models.store import find_installed
-
-    if name in BUNDLED:
-        BUNDLED[name].check()
-        return "as published"
-    published_file(name)
-    installed = find_installed(name)
-    if installed is None:
-        raise _not_installed(name)
-    from m3d_cli.models.install import verify_installed
-
-    return verify_installed(installed)
-
-
 @weights.command("path")
 def path(name: Name) -> None:
     """Print the file that runs load."""
-    from m3d_cli.models.catalogue import Status, entry
+    from m3d_cli.models.verify import loaded_file
 
-    found = entry(name)
-    if found.status is Status.MISSING:
-        raise _not_installed(name)
-    if found.path is None:
-        raise WeightsError(f"the weights of {name} are damaged", hint=f"m3d weights verify {name} tells more")
-    write_line(str(found.path))
-
-
-def _not_installed(name: str) -> WeightsError:
-    return WeightsError(f"the weights of {name} are not installed", hint=f"m3d weights pull {name}")
+    write_line(str(loaded_file(name)))
 
 
 @weights.command("import")

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.evaluation.metrics import RISING
 from m3d_cli.evaluation.pairing import Pairs
+from m3d_cli.reporter import Reporter
 
 RESAMPLES = 10_000
 CONFIDENCE = 0.95
@@ -50,6 +51,26 @@ class Comparison:
     only_b: tuple[str, ...] = ()
     confidence: float = CONFIDENCE
     resamples: int = RESAMPLES
+
+    def warn(self, report: Reporter) -> None:
+        """Report what the verdict leaves out."""
+        for side, names in (("A", self.only_a), ("B", self.only_b)):
+            if names:
+                report.warn(f"{len(names)} images are only in {side} and left out, such as {', '.join(names[:3])}")
+        if self.drawn == "pictures":
+            report.warn(f"too few scenes ({self.clusters}) to speak of others: the interval holds for these only")
+
+    def text(self, first: str, second: str, metric: str, alignment: str) -> str:
+        """Lines for people."""
+        interval = f"{100 * self.confidence:.0f} % interval {self.low:+.4f} to {self.high:+.4f}"
+        units = f"{self.images} images in {self.clusters} scenes, mean over {self.mean_over}, alignment {alignment}"
+        lines = (
+            f"A  {first}  {metric} {self.a:.4f}",
+            f"B  {second}  {metric} {self.b:.4f}",
+            f"B - A  {self.difference:+.4f}  {interval}, {units}",
+            self.verdict,
+        )
+        return "\n".join(lines)
 
 
 def compare(pairs: Pairs, resamples: int = RESAMPLES, seed: int = SEED) -> Comparison:

@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m3d_cli.datasets.selection import Selection
+from m3d_cli.evaluation.doubts import doubts
 from m3d_cli.evaluation.predictions import open_predictions
-from m3d_cli.evaluation.results import Run
+from m3d_cli.evaluation.report import published_table
+from m3d_cli.evaluation.results import Run, json_line
 from m3d_cli.evaluation.scoring import ImageScores, Predict, Protocol, score_frames
+from m3d_cli.evaluation.tables import csv_table, markdown_table, protocol_lines, text_table
 from m3d_cli.inference.photo import available_cores
 from m3d_cli.reporter import Reporter
 
@@ -19,6 +22,25 @@ class ScoredRun:
 
     run: Run
     predict: Predict
+
+    def run_text(self, shape: str, report: Reporter, *, with_published: bool = False) -> str:
+        """The result as text, markdown, csv or json; how it was made, and doubts, go to ``report``."""
+        makers = {"json": json_line, "csv": csv_table, "markdown": markdown_table, "text": text_table}
+        text = makers[shape](self.run).rstrip("\n")
+        for line in protocol_lines(self.run.protocol.preset, self.run.protocol.alignments):
+            report.say(line)
+        for doubt in doubts(self.run):
+            report.warn(doubt)
+        if not with_published:
+            return text
+        published = published_table(self.run, in_markdown=shape == "markdown")
+        if not published:
+            report.warn(f"no published numbers for layout {self.run.layout}")
+        elif shape in ("text", "markdown"):
+            return f"{text}\n\n{published}"
+        else:
+            report.say(published)
+        return text
 
 
 @dataclass(frozen=True, slots=True)

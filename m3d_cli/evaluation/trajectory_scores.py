@@ -12,7 +12,7 @@ from enum import Enum
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.errors import PoseError
+from m3d_cli.errors import PoseError, UsageError
 from m3d_cli.trajectory import Similarity, Trajectory, angles, inverse, umeyama
 
 # Metres of way over which KITTI judges drift, and every how many frames it starts one.
@@ -169,3 +169,40 @@ def _scale(estimate: Trajectory, truth: Trajectory) -> float | None:
         return umeyama(estimate.positions, truth.positions, with_scale=True).scale
     except PoseError:
         return None
+
+
+def parse_alignment(name: str) -> Alignment:
+    """The alignment called ``name``; raises UsageError."""
+    try:
+        return Alignment(name)
+    except ValueError as error:
+        raise UsageError(f"--align {name} is unknown", hint=f"one of {', '.join(Alignment)}") from error
+
+
+def parse_lengths(text: str) -> tuple[float, ...]:
+    """Path lengths in metres; raises UsageError."""
+    try:
+        metres = tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise UsageError(f"--lengths {text} are no metres", hint="--lengths 5,10,20") from error
+    if not metres or not all(0 < length < float("inf") for length in metres):
+        raise UsageError(f"--lengths {text} are no positive metres", hint="--lengths 5,10,20")
+    return metres
+
+
+def scores_text(scores: TrajectoryScores) -> str:
+    """The scores as lines for people."""
+    scale = "" if scores.scale is None else f"\tscale to the truth {scores.scale:.4f}"
+    lines = [
+        f"alignment\t{scores.alignment}\t{scores.poses} poses{scale}",
+        f"length\t{scores.length:.3f} m\ttruth {scores.true_length:.3f} m",
+        f"ape_rmse\t{scores.ape.rmse:.4f} m\tmedian {scores.ape.median:.4f}\tmax {scores.ape.largest:.4f}",
+        f"rpe_rmse\t{scores.rpe_metres.rmse:.4f} m\t{scores.rpe_degrees.rmse:.4f} deg\tover {scores.rpe_frames} frames",
+    ]
+    if scores.drift is not None:
+        ways = ",".join(f"{length:g}" for length in scores.drift.lengths)
+        drift = scores.drift
+        lines.append(
+            f"t_rel\t{drift.translation_percent:.3f} %\tr_rel {drift.rotation_deg_100m:.3f} deg/100m\tways of {ways} m"
+        )
+    return "\n".join(lines)

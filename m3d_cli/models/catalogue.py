@@ -24,6 +24,9 @@ class Status(str, Enum):
         return self.value
 
 
+MEGABYTE = 1e6
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """Weights of one network; ``size`` in bytes, of the checkpoint; ``path`` None when nothing usable is there."""
@@ -41,6 +44,25 @@ class Entry:
     def is_usable(self) -> bool:
         """Whether a run can load them."""
         return self.status in (Status.INSTALLED, Status.OWN)
+
+    @property
+    def size_text(self) -> str:
+        """The size for people."""
+        return f"{'' if self.is_size_exact else 'about '}{self.size / MEGABYTE:.0f} MB"
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Everything, as JSON has it."""
+        return {
+            "name": self.name,
+            "status": str(self.status),
+            "path": str(self.path) if self.path is not None else None,
+            "bytes": self.size,
+            "bytes_exact": self.is_size_exact,
+            "sha256": self.sha256,
+            "origin": self.origin,
+            "licence": self.licence,
+        }
 
 
 def names() -> list[str]:

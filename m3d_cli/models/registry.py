@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m3d_cli.errors import UsageError, WeightsError
+from m3d_cli.models.onnx_file import named_model
 from m3d_cli.models.spec import METRIC3D_LICENCE, ModelSpec
 from m3d_cli.models.store import Installed, find_installed, sha256_of
 
@@ -180,3 +181,13 @@ def _digest_of_local(path: Path) -> str:
         return sha256_of(path)
     except OSError as error:
         raise WeightsError(f"{path}: the weights cannot be read ({error.strerror})", hint="check --weights") from error
+
+
+def chosen_name(name: str | None, weights: Path | None) -> tuple[str, str]:
+    """The network named, that of an ONNX file, or the default; and a notice where a better default can be installed."""
+    if named := name or named_model(weights):
+        return named, ""
+    chosen = default_model()
+    if chosen != BUNDLED_DEFAULT:
+        return chosen, ""
+    return chosen, f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one"

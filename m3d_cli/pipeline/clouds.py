@@ -122,3 +122,13 @@ def axes_note(style: CloudStyle, kind: OutputFormat) -> str:
     """The axes of a written file, in words."""
     axes = Axes.OPENGL if kind is OutputFormat.GLB else style.axes
     return f"{axes}: {AXES_MEANING[axes]}"
+
+
+def mesh_note(formats: tuple[OutputFormat, ...], options: tuple[str, ...]) -> str:
+    """Which ``options`` a GLB does not follow, "" for none; raises UsageError where nothing else is written."""
+    if OutputFormat.GLB not in formats or not options:
+        return ""
+    text = f"{', '.join(options)}: a GLB is a mesh of the depth grid in glTF's own axes and does not follow this"
+    if not any(kind in formats for kind in CLOUD_FORMATS if kind is not OutputFormat.GLB):
+        raise UsageError(text, hint="leave it out, or write points: --format ply")
+    return text

@@ -15,7 +15,7 @@ import numpy as np
 
 from m3d_cli.atomic import write_bytes
 from m3d_cli.camera import Camera
-from m3d_cli.errors import OutputError
+from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.formats.colmap import (
     ColmapCamera,
     ColmapImage,
@@ -162,3 +162,11 @@ def _write_open3d(trajectory: Trajectory, frames: list[ExportedFrame], out: Path
     }
     write_bytes(out / "camera_intrinsic.json", (json.dumps(content, indent=1) + "\n").encode())
     write_bytes(out / "trajectory.log", encode_log(trajectory))
+
+
+def parse_format(name: str) -> ExportFormat:
+    """The format called ``name``; raises UsageError."""
+    try:
+        return ExportFormat(name)
+    except ValueError as error:
+        raise UsageError(f"--format {name} is unknown", hint=f"one of {', '.join(ExportFormat)}") from error

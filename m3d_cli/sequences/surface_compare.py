@@ -135,3 +135,26 @@ def _has_faces(path: Path) -> bool:
 def _to_open3d(points: NDArray[np.floating]) -> Any:
     o3d = load_open3d()
     return o3d.geometry.PointCloud(o3d.utility.Vector3dVector(np.ascontiguousarray(points, dtype=np.float64)))
+
+
+def parse_alignment(name: str) -> CloudAlignment:
+    """The alignment called ``name``; raises UsageError."""
+    try:
+        return CloudAlignment(name)
+    except ValueError as error:
+        raise UsageError(f"--align {name} is unknown", hint=f"one of {', '.join(CloudAlignment)}") from error
+
+
+def comparison_text(result: Comparison) -> str:
+    """The comparison as lines of name, tab, value."""
+    lines = [
+        f"alignment\t{result.alignment}\tscale {result.scale:.4f}",
+        f"accuracy\t{result.accuracy:.4f} m",
+        f"completeness\t{result.completeness:.4f} m",
+        f"chamfer_l1\t{result.chamfer_l1:.4f} m",
+    ]
+    lines += [
+        f"f_score@{at.metres:g}m\t{at.f_score:.4f}\tprecision {at.precision:.4f}\trecall {at.recall:.4f}"
+        for at in result.thresholds
+    ]
+    return "\n".join(lines)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.errors import OutputError
+from m3d_cli.evaluation.trajectory_scores import Alignment, TrajectoryScores, align, position_errors
 from m3d_cli.trajectory import Trajectory
 
 PAPER = (250, 250, 250)
@@ -57,3 +61,12 @@ def _line(canvas: NDArray[np.uint8], places: NDArray[np.float64], colour: tuple[
 
 def _text(canvas: NDArray[np.uint8], text: str, place: tuple[int, int]) -> None:
     cv2.putText(canvas, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.55, INK, 1, cv2.LINE_AA)
+
+
+def write_plot(
+    path: Path, estimate: Trajectory, truth: Trajectory, alignment: Alignment, scores: TrajectoryScores
+) -> None:
+    """A PNG of both trajectories and the error after alignment."""
+    aligned = align(estimate, truth, alignment)
+    title = f"alignment {alignment}: APE rmse {scores.ape.rmse:.4g} m over {scores.true_length:.4g} m"
+    write_bytes(path, encode_plot(aligned, truth, position_errors(aligned, truth), title))

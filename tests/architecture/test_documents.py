@@ -16,9 +16,10 @@ from m3d_cli.models.spec import SPECS
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+DOCS = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))
 WEIGHTS_MD = (ROOT / "weights.md").read_text(encoding="utf-8")
 WEIGHTS = " ".join(WEIGHTS_MD.split())
-MENTIONED = sorted(set(re.findall(r"(?:^|\| )m3d [a-z][^|#`\n]*", README, flags=re.MULTILINE)))
+MENTIONED = sorted(set(re.findall(r"(?:^|\| )m3d [a-z][^|#`\n]*", f"{README}\n{DOCS}", flags=re.MULTILINE)))
 
 
 def known_options(words: list[str]) -> set[str]:
@@ -30,12 +31,12 @@ def known_options(words: list[str]) -> set[str]:
     return {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
 
 
-def test_the_readme_shows_commands() -> None:
-    assert len(MENTIONED) >= 8
+def test_readme_and_docs_show_commands() -> None:
+    assert len(MENTIONED) >= 40
 
 
 @pytest.mark.parametrize("line", MENTIONED)
-def test_a_command_of_the_readme_exists_with_its_options(line: str) -> None:
+def test_a_command_of_readme_or_docs_exists_with_its_options(line: str) -> None:
     words = shlex.split(line.lstrip("| "))[1:]
     options = known_options(words)
     used = {word.split("=")[0] for word in words if word.startswith("-") and word != "-"}
@@ -82,3 +83,9 @@ def test_weights_md_shows_the_ablation_as_it_was_measured() -> None:
 
 def test_bundled_files_stay_small() -> None:
     assert sum(file.path.stat().st_size for file in BUNDLED.values()) <= 50_000_000
+
+
+def test_links_of_readme_and_docs_lead_to_files() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).is_file(), f"{page.name}: {target}"

@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 
 from m3d_cli.cli import app
-from m3d_cli.cli.progress import Pace, PlainProgress
 from m3d_cli.formats.depth_png import read_depth_png
 from m3d_cli.models.registry import PUBLISHED
+from m3d_cli.pipeline.pace import Pace, PlainProgress
 from m3d_cli.pipeline.tally import Tally
 
 PHOTOS = Path(__file__).parents[1] / "data" / "photos"

@@ -133,7 +133,7 @@ def test_runs_that_do_not_fit_are_told_apart(
     capsys.readouterr()
     assert main(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "b")]) == 0
     streams = capsys.readouterr()
-    assert "1 pictures are only in A and left out, such as desk/desk/000005" in streams.err
+    assert "1 images are only in A and left out, such as desk/desk/000005" in streams.err
     assert "too few scenes (1)" in streams.err
     assert main(["eval", "compare", str(tmp_path / "a"), str(tmp_path / "c")]) == 4
     assert "preset of A is None, of B diode" in capsys.readouterr().err

@@ -1,27 +1,22 @@
-"""``m3d depth --dry-run``: what a run would do with each photo, and the focal length it would use. Loads no network."""
+"""What a run would do with each photo, and the focal length it would use: the dry run. Loads no network."""
 
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-import typer
-
-from m3d_cli.cli.console import Messages
-from m3d_cli.cli.streams import one_line, write_line
+from m3d_cli.camera import Camera
 from m3d_cli.errors import M3dError
-
-if TYPE_CHECKING:
-    from m3d_cli.camera import Camera
-    from m3d_cli.pipeline.resume import Task
-    from m3d_cli.pipeline.run_plan import RunPlan
-    from m3d_cli.pipeline.settings import Settings
+from m3d_cli.photo_names import one_line
+from m3d_cli.pipeline.journal import Journal
+from m3d_cli.pipeline.resume import Task, camera_of, tasks
+from m3d_cli.pipeline.run_plan import RunPlan
+from m3d_cli.pipeline.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
-class _Prospect:
+class Prospect:
     """A photo, its focal length or the error in its way, and what a run would do: ``todo``, ``done`` or ``error``.
 
     ``estimates``: a run would estimate the focal length from the image, which takes the pixels.
@@ -34,41 +29,24 @@ class _Prospect:
     estimates: bool = False
 
 
-def show_plan(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
-    """One line per photo on standard output; exits with the code of the run, as far as headers predict it."""
-    from m3d_cli.pipeline.journal import Journal
-    from m3d_cli.pipeline.resume import tasks
-    from m3d_cli.pipeline.tally import exit_code_of
-
-    found: Counter[str] = Counter()
-    errors: list[M3dError] = []
+def prospects(plan: RunPlan) -> Iterator[Prospect]:
+    """What a run would do with each photo, as far as headers show it; nothing is written."""
     journal = Journal.peek(plan.folder)
     for task in tasks(plan.jobs, plan.settings, journal, plan.shared_focal(), overwrite=plan.overwrite):
-        prospect = _prospect(task, plan.settings)
-        found[prospect.status] += 1
-        write_line(_json(prospect) if as_json else _text(prospect))
-        if prospect.error is not None:
-            errors.append(prospect.error)
-            messages.error(str(prospect.error))
-    words = {"todo": "to do", "done": "already done", "error": "not possible"}
-    counts = ", ".join(f"{found[status]} {word}" for status, word in words.items() if found[status])
-    messages.say(f"{len(plan.jobs)} photo{'' if len(plan.jobs) == 1 else 's'}: {counts}; nothing was written")
-    if errors:
-        raise typer.Exit(exit_code_of(error.exit_code for error in errors))
+        yield _prospect(task, plan.settings)
 
 
-def _prospect(task: Task, settings: Settings) -> _Prospect:
-    from m3d_cli.pipeline.resume import camera_of
-
+def _prospect(task: Task, settings: Settings) -> Prospect:
     try:
         camera = camera_of(task.job.photo, task.shared, settings.camera)
     except M3dError as error:
-        return _Prospect(task, "error", error=error)
+        return Prospect(task, "error", error=error)
     asks = settings.estimates_focal(camera, is_shared=task.shared is not None)
-    return _Prospect(task, "todo" if task.earlier is None else "done", camera, estimates=asks)
+    return Prospect(task, "todo" if task.earlier is None else "done", camera, estimates=asks)
 
 
-def _text(prospect: _Prospect) -> str:
+def text_of(prospect: Prospect) -> str:
+    """One line for people."""
     path = one_line(str(prospect.task.job.photo.path))
     if prospect.camera is None:
         reason = prospect.error.message if prospect.error else "unknown"
@@ -81,7 +59,8 @@ def _text(prospect: _Prospect) -> str:
     return f"{prospect.status:5}  {path} -> {outputs}  {told}"
 
 
-def _json(prospect: _Prospect) -> str:
+def json_of(prospect: Prospect) -> str:
+    """One JSON object."""
     job = prospect.task.job
     fields: dict[str, object] = {"path": str(job.photo.path), "status": prospect.status}
     if prospect.camera is not None:

@@ -1,0 +1,75 @@
+"""How fast a run is and how long it will take; plain progress lines for logs."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+# A plain line comes when both have passed, so that the log of a long run stays short.
+LINE_SECONDS = 30.0
+LINE_SHARE = 0.05
+
+# The rate is that of the last so many photos: the start-up and a slow folder long ago say nothing of what is left.
+PACE_PHOTOS = 200
+
+Clock = Callable[[], float]
+
+
+class Pace:
+    """How fast photos are worked on. What an earlier run did goes through in no time and counts for nothing."""
+
+    def __init__(self, total: int, clock: Clock = time.monotonic) -> None:
+        self.total = total
+        self.through = 0
+        self._clock = clock
+        self._times: deque[float] = deque(maxlen=PACE_PHOTOS + 1)
+
+    def advance(self, *, worked: bool = True) -> None:
+        """One photo more is through."""
+        self.through += 1
+        if worked:
+            self._times.append(self._clock())
+
+    @property
+    def rate(self) -> float | None:
+        """Photos a second from the first of them on, which waited for the network to load; None before the second."""
+        seconds = self._times[-1] - self._times[0] if self._times else 0.0
+        return (len(self._times) - 1) / seconds if seconds > 0 else None
+
+    def __str__(self) -> str:
+        """For example ``1.4 photos/s, 3 min left``; empty as long as nothing can be told."""
+        if not self.rate:
+            return ""
+        speed = f"{self.rate:.1f} photos/s" if self.rate >= 1 else f"{1 / self.rate:.1f} s a photo"
+        return f"{speed}, {spoken((self.total - self.through) / self.rate)} left"
+
+
+def spoken(seconds: float) -> str:
+    """A time to wait in the unit that people would say it in."""
+    for unit, length in (("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}" if unit == "h" else f"{seconds / length:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+class PlainProgress:
+    """Says ``12 of 80 photos (15 %), 1.4 photos/s, 49 s left`` at most every 30 s and every 5 %."""
+
+    def __init__(self, total: int, say: Callable[[str], None], clock: Clock = time.monotonic) -> None:
+        self._pace = Pace(total, clock)
+        self._say = say
+        self._clock = clock
+        self._told_at = clock()
+        self._told = 0
+
+    def advance(self, *, worked: bool = True) -> None:
+        """One photo more is through."""
+        pace = self._pace
+        pace.advance(worked=worked)
+        now = self._clock()
+        if now - self._told_at < LINE_SECONDS or pace.through - self._told < LINE_SHARE * pace.total:
+            return
+        self._told_at, self._told = now, pace.through
+        words = (f"{pace.through} of {pace.total} photos ({100 * pace.through / pace.total:.0f} %)", str(pace))
+        self._say(", ".join(word for word in words if word))
