@@ -3,7 +3,7 @@
 
     python bench/ablation.py --rgbd DIR --out bench/ablation/results.json
 
-One small network, the same steps and pictures for all; only the transform, RPNL and the seed differ. ``shapes`` are
+One small network, the same steps and images for all; only the transform, RPNL and the seed differ. ``shapes`` are
 rendered solids: trained on angles of view from 50 to 80 degrees, tested on other scenes through such cameras (seen) and
 through narrower and wider ones (unseen). ``rgbd`` are the frames of DIR: trained on some sources, tested on frames of
 theirs that were left out (seen) and on the sources of wider cameras (unseen). Finished rows are kept when the command
@@ -58,7 +58,7 @@ STEPS = {"shapes": 400, "rgbd": 300}
 BATCH = 16
 LEARNING_RATE = 2e-3
 
-# Network input and the canonical focal length, in pixels. Pictures are stored larger, for the image transform to
+# Network input and the canonical focal length, in pixels. Images are stored larger, for the image transform to
 # enlarge.
 HEIGHT, WIDTH, FOCAL = 70, 98, 80.0
 CANVAS = (140, 100)
@@ -81,7 +81,7 @@ SCORE_BATCH = 16
 @dataclass(frozen=True, slots=True)
 class Row:
     """One trained network on one kind of test; errors are metric, without any alignment,
-    means of the sources' (or kinds of scenes') means over pictures. ``abs_rel_by_source`` is of the unseen cameras."""
+    means of the sources' (or kinds of scenes') means over images. ``abs_rel_by_source`` is of the unseen cameras."""
 
     data: str
     transform: str
@@ -142,7 +142,7 @@ def config_of(job: Job) -> TrainConfig:
 
 
 def shape_stores(folder: Path) -> None:
-    """Training pictures and tests of the rendered solids; every picture has a seed of its own."""
+    """Training images and tests of the rendered solids; every image has a seed of its own."""
 
     def keep(name: str, samples: Iterator[Sample], count: int) -> None:
         build_store(((0, sample) for sample in samples), count, CANVAS, folder / name)
@@ -190,7 +190,7 @@ def run(job: Job) -> Row:
 
 
 def scores_of(network: nn.Module, config: TrainConfig, store: FrameStore) -> dict[str, np.ndarray]:
-    """AbsRel, d1 and SILog (3,) of each source, means over its pictures."""
+    """AbsRel, d1 and SILog (3,) of each source, means over its images."""
     rows: dict[str, list[tuple[float, float, float]]] = {}
     for chosen in torch.split(torch.arange(len(store)), SCORE_BATCH):
         batch, metres = predict(network, store.take(chosen, CPU), spec_of(config), config.augment)

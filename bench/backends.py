@@ -3,7 +3,7 @@
     python bench/backends.py lite convnext-tiny vit-small
 
 A stream a core with a thread each, as ``m3d depth`` runs; all ways in turn, so that what else the machine does falls on
-all. *Start* is what a way takes before its first picture beyond building the network: the export of the graph, a
+all. *Start* is what a way takes before its first image beyond building the network: the export of the graph, a
 compilation. *Apart* is the mean relative difference of its depth from torch's in fp32. Published networks run on random
 weights, whose last bits wander more than trained ones'. Results go to bench/results/backends.json.
 """
@@ -94,14 +94,14 @@ def ways_of(name: str, cores: int, folder: Path) -> dict[str, Way]:
 
 
 def picture(spec: ModelSpec) -> CanonicalPhoto:
-    """A smooth random picture."""
+    """A smooth random image."""
     rng = np.random.default_rng(0)
     image = cv2.resize(rng.integers(0, 255, (12, 16, 3), dtype=np.uint8), (640, 480), interpolation=cv2.INTER_CUBIC)
     return to_canonical(image, Camera.centred(640, 480, 600.0), spec)
 
 
 def seconds_a_picture(predictor: Predictor, photo: CanonicalPhoto, pictures: int, streams: int) -> float:
-    """Wall seconds a picture with a stream a core."""
+    """Wall seconds an image with a stream a core."""
 
     def work() -> None:
         torch.set_num_threads(1)

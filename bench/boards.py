@@ -76,7 +76,7 @@ def read_board(folder: Path, entry: dict[str, Any]) -> Board:
 
 
 def one_square(board: Board) -> Reference:
-    """The shortest side between two points, nearest the picture's middle."""
+    """The shortest side between two points, nearest the image's middle."""
     middle = np.array([board.camera.width, board.camera.height]) / 2
     apart = np.linalg.norm(board.metres[:, None] - board.metres[None], axis=2)
     shortest = apart[apart > 1e-6].min()

@@ -2,7 +2,7 @@
 
     python bench/cloud.py
 
-Depth and picture are made up; the file goes to a temporary folder. Results go to bench/results/ as JSON.
+Depth and image are made up; the file goes to a temporary folder. Results go to bench/results/ as JSON.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Speed of ``m3d depth`` on JPEGs with the default outputs: photos a second and CPU seconds a stage.
+"""Speed of ``m3d depth`` on JPEGs with the default outputs: photos per second and CPU seconds a stage.
 
     python bench/depth.py --photos 60 --model lite --megapixels 12
 
-The run is a program of its own, timed from its first photo on; loading Python, torch and weights is told apart. Stages
+The run is a program of its own, timed from its first photo on; loading Python, torch and weights is separate. Stages
 are read from the run's journal; *alone* is what all cores make of a stage's CPU seconds. A published network without
 installed weights runs on random ones. Results go to bench/results/ as JSON.
 
@@ -55,7 +55,7 @@ READY = "ready:"
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds of one run: ``startup`` until the network is loaded, ``wall`` from then to the end; and photos a second
+    """Seconds of one run: ``startup`` until the network is loaded, ``wall`` from then to the end; and photos per second
     after the first quarter of them.
     """
 
@@ -67,7 +67,7 @@ class Timing:
 
 
 def make_photo(seed: int, megapixels: int = 12) -> NDArray[np.uint8]:
-    """A picture with structure of all sizes and a camera's noise, BGR."""
+    """An image with structure of all sizes and a camera's noise, BGR."""
     width, height = SIZES[megapixels]
     rng = np.random.default_rng(seed)
     picture = np.zeros((height, width, 3), dtype=np.float32)

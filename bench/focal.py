@@ -1,4 +1,4 @@
-"""How far the focal length that a picture tells is off: on annotated frames and crops of them, and on tagged photos.
+"""How far the focal length that an image tells is off: on annotated frames and crops of them, and on tagged photos.
 
     python bench/focal.py --frames data/rgbd --sources misc_kinect,uoc_realsense,kitti_object,ddad_dgp:val \\
         --photos photos
@@ -83,7 +83,7 @@ def scored(opinions: list[tuple[FocalOpinion, float]]) -> dict[str, float]:
 
 
 def judged(teller: PictureFocal, pictures: list[tuple[Picture, float]]) -> list[tuple[FocalOpinion, float]]:
-    """What the teller says of each picture, and the truth as a share of its diagonal."""
+    """What the teller says of each image, and the truth as a share of its diagonal."""
     return [
         (teller.opinion(image, image.shape[1], image.shape[0]), focal / math.hypot(*image.shape[:2]))
         for image, focal in pictures

@@ -1,7 +1,7 @@
 """Speed of the networks alone: our forward against the same modules computing the straightforward way.
 
     python bench/forward.py                 # vit-small on this machine's CPU, two threads
-    python bench/forward.py --device cuda   # photos a second by network, way to run it and batch
+    python bench/forward.py --device cuda   # photos per second by network, way to run it and batch
 
 *Straightforward* means two choices switched back: attention as written, with its matrix in memory, and every iteration
 brought to full size. Both ways run in turn, so that what else the machine does falls on both; CPU seconds are kept

@@ -3,7 +3,7 @@
     python bench/rpnl.py
 
 Forward and backward on 8 x 512 x 960 on the CPU, the fastest of several rounds. ``lattice`` is the loss of training,
-which reads each crop on 24 x 24 pixels; ``loop`` does the same crop by crop and picture by picture, ``full_loop`` with
+which reads each crop on 24 x 24 pixels; ``loop`` does the same crop by crop and image by image, ``full_loop`` with
 all pixels of each crop, as published. The result goes to bench/results/rpnl.json.
 """
 
@@ -45,7 +45,7 @@ def normalised(x: Tensor) -> Tensor:
 
 
 def looped(prediction: Tensor, target: Tensor, mask: Tensor, lattice: bool) -> Tensor:
-    """Crop by crop, picture by picture; the crops are drawn as in training."""
+    """Crop by crop, image by image; the crops are drawn as in training."""
     low, high = RPNL_SIDES
     draws = torch.rand((4, CROPS), generator=torch.Generator().manual_seed(0))
     height, width = prediction.shape[-2:]

@@ -56,7 +56,7 @@ def frames_of(folder: Path, depth: Path, options: CameraSources) -> tuple[Sequen
 
 
 def predict(folder: Path, intrinsics: Path, out: Path, model: str) -> None:
-    """Depth of the frames by the command line, which skips what is there already."""
+    """Depth of the frames by the command line, which skips what exists already."""
     photos = sorted((folder / "rgb").glob("*.jpg"))[:MOST]
     command = [sys.executable, "-m", "m3d_cli", "depth", "--files-from", "-", "--out", str(out), "--model", model]
     command += ["--intrinsics", str(intrinsics), "--format", "png,conf", "-q"]

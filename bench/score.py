@@ -2,7 +2,7 @@
 
     python bench/score.py --maps 654
 
-The run is ``m3d eval --pred`` as a program of its own, on 16-bit PNG truth and predictions; its largest memory is told
+The run is ``m3d eval --pred`` as a program of its own, on 16-bit PNG truth and predictions; its peak memory is reported
 for a third of the maps and for all, which must not differ. Results go to bench/results/ as JSON.
 """
 

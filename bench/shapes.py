@@ -1,8 +1,8 @@
-"""Pictures a second of the rendered solids, 320 x 240 with depth and normals, on one core.
+"""Images a second of the rendered solids, 320 x 240 with depth and normals, on one core.
 
     python bench/shapes.py
 
-Each picture is rendered several times and its fastest CPU time counts, so that other programs on the machine matter
+Each image is rendered several times and its fastest CPU time counts, so that other programs on the machine matter
 little. The result goes to bench/results/shapes.json.
 """
 
@@ -27,7 +27,7 @@ RESULT = Path(__file__).parent / "results" / "shapes.json"
 
 
 def fastest(scene: str, seeds: int, rounds: int) -> list[float]:
-    """CPU seconds of each seed's picture of one kind of scene."""
+    """CPU seconds of each seed's image of one kind of scene."""
     times = np.full((seeds, rounds), np.inf)
     for turn in range(rounds):
         for seed in range(seeds):
@@ -39,7 +39,7 @@ def fastest(scene: str, seeds: int, rounds: int) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=40, help="pictures of each kind of scene")
+    parser.add_argument("--seeds", type=int, default=40, help="images of each kind of scene")
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     cv2.setNumThreads(1)

@@ -118,7 +118,7 @@ class Camera:
         source: FocalSource = FocalSource.USER,
         rel_sigma: float = 0.005,
     ) -> Camera:
-        """Square-pixel camera with the principal point in the middle of the picture; ``focal`` in pixels."""
+        """Square-pixel camera with the principal point in the middle of the image; ``focal`` in pixels."""
         return cls(width, height, focal, focal, width / 2, height / 2, source, rel_sigma)
 
     @classmethod
@@ -151,7 +151,7 @@ class Camera:
 
     @property
     def horizontal_fov(self) -> float:
-        """Horizontal angle of view in degrees."""
+        """Horizontal field of view in degrees."""
         left, right = self.cx / self.fx, (self.width - self.cx) / self.fx
         return math.degrees(math.atan(left) + math.atan(right))
 
@@ -165,11 +165,11 @@ class Camera:
         return dataclasses.replace(self, warnings=(*self.warnings, *warnings))
 
     def with_focal(self, focal: float, source: FocalSource, rel_sigma: float) -> Camera:
-        """The same picture seen with another focal length (pixels)."""
+        """The same image seen with another focal length (pixels)."""
         return dataclasses.replace(self, fx=focal, fy=focal, focal_source=source, focal_rel_sigma=rel_sigma)
 
     def resized(self, width: int, height: int) -> Camera:
-        """Camera of the picture resampled to ``width`` x ``height``."""
+        """Camera of the image resampled to ``width`` x ``height``."""
         sx, sy = width / self.width, height / self.height
         return dataclasses.replace(
             self,
@@ -221,7 +221,7 @@ class Camera:
         )
 
     def square_pixelled(self) -> Camera:
-        """Camera of the picture resampled so that fx = fy; the coarser axis is the one that grows."""
+        """Camera of the image resampled so that fx = fy; the coarser axis is the one that grows."""
         focal = max(self.fx, self.fy)
         width = max(1, round(self.width * focal / self.fx))
         height = max(1, round(self.height * focal / self.fy))

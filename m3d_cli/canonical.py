@@ -1,12 +1,12 @@
 """The canonical camera transform of Metric3D: a photo goes to the network as if one fixed camera had taken it.
 
-A network can only learn metres from pictures of many cameras when it sees the same apparent size for the same object at
+A network can only learn metres from images of many cameras when it sees the same apparent size for the same object at
 the same distance. With canonical focal f_c, a photo of focal f resized by s has focal f*s, and
 
     metric depth = canonical depth * (f * s) / f_c        (arXiv 2307.10984, section 3.1, both variants)
 
-``label`` (CSTM_label): the picture is only fitted to the network, the factor carries the camera.
-``image`` (CSTM_image): the picture is resized by s = f_c / f, so that the factor is 1; it is shrunk further, and the
+``label`` (CSTM_label): the image is only fitted to the network, the factor carries the camera.
+``image`` (CSTM_image): the image is resized by s = f_c / f, so that the factor is 1; it is shrunk further, and the
 factor with it, only where it would not fit.
 """
 
@@ -103,7 +103,7 @@ class CanonicalTransform:
     def apply(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Network input, uint8 (spec.height, spec.width, 3), of an image (height, width, 3) of any size.
 
-        The image may be a reduced decode of the photo: only its shape as a picture matters, the camera says the rest.
+        The image may be a reduced decode of the photo: only its shape as an image matters, the camera says the rest.
         """
         shrink = self.spec.antialias and image.shape[0] > self.inner_height
         # Area averaging keeps a large photo from aliasing; INTER_LINEAR, the published choice, is right for enlarging.

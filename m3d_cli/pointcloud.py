@@ -23,7 +23,7 @@ from m3d_cli.open3d_import import load_open3d
 
 # A step of more than this share of the depth between neighbours, where the surface is not flat, is an edge.
 EDGE_JUMP = 0.04
-# Inverse depth of a plane is linear in the picture; bent by more than this share a step, a surface is not flat.
+# Inverse depth of a plane is linear in the image; bent by more than this share a step, a surface is not flat.
 EDGE_BEND = 0.015
 
 

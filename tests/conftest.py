@@ -1,4 +1,4 @@
-"""What all tests share: reproducible hypothesis runs, and small pictures written in any format and orientation."""
+"""What all tests share: reproducible hypothesis runs, and small images written in any format and orientation."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def make_exif(
 
 @pytest.fixture
 def blocks() -> NDArray[np.uint8]:
-    """An upright picture, 64 x 48, of 16-pixel blocks in twelve colours: no orientation looks like another."""
+    """An upright image, 64 x 48, of 16-pixel blocks in twelve colours: no orientation looks like another."""
     rng = np.random.default_rng(7)
     colours = rng.integers(20, 235, (3, 4, 3), dtype=np.uint8)
     return colours.repeat(16, axis=0).repeat(16, axis=1)
@@ -80,7 +80,7 @@ def blocks() -> NDArray[np.uint8]:
 
 @pytest.fixture
 def save_photo(tmp_path: Path, blocks: NDArray[np.uint8]) -> SavePhoto:
-    """Write an upright picture to ``name`` under the test's folder, stored by ``orientation``."""
+    """Write an upright image to ``name`` under the test's folder, stored by ``orientation``."""
 
     def save(
         name: str,
@@ -129,7 +129,7 @@ class BoxRoom:
         self._phases = rng.uniform(0, 6.28, (10, 3)).astype(np.float32)
 
     def look(self, camera: Camera, pose: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Picture and exact depth from ``pose`` (world_from_camera)."""
+        """Image and exact depth from ``pose`` (world_from_camera)."""
         depth = self.depth(camera, pose)
         points = (camera.rays() * depth[..., None]).reshape(-1, 3) @ pose[:3, :3].T + pose[:3, 3]
         return self._paint(points).reshape(*depth.shape, 3), depth

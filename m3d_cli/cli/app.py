@@ -85,9 +85,10 @@ def m3d(
 
 
 def program() -> NoReturn:
-    """The process: `main`, what waits for the end of a program, and out.
+    """The ``m3d`` script: `main`, what programs register for their end, and out.
 
-    Nothing is taken apart first: that would cost every command that loaded torch more than a second.
+    Tearing torch down object by object takes 0.6 of the 4.2 s of ``m3d depth`` on one photo (two cores), so the process
+    ends without it. ``python -m m3d_cli`` ends as any Python program does, for profilers and coverage.
     """
     code = main()
     atexit._run_exitfuncs()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -12,9 +12,6 @@ from m3d_cli.cli.console import Messages
 from m3d_cli.cli.grouping import grouped
 from m3d_cli.cli.option_groups import InputOptions, Json, NetworkOptions, Quiet
 from m3d_cli.cli.streams import write_line
-
-if TYPE_CHECKING:
-    from m3d_cli.pipeline.timing import Speed
 
 
 @grouped
@@ -32,7 +29,7 @@ def bench(
     """Time depth on some of your photos; what it writes is thrown away."""
     from m3d_cli.pipeline.plan import parse_formats
     from m3d_cli.pipeline.settings import Settings
-    from m3d_cli.pipeline.timing import time_photos
+    from m3d_cli.pipeline.timing import speed_table, time_photos
 
     messages = Messages(quiet)
     photos = inputs.find().photos
@@ -45,19 +42,4 @@ def bench(
         backend=network.backend,
     )
     speed = time_photos(photos, settings, network.workers(), count, messages)
-    write_line(json.dumps(asdict(speed)) if as_json else _table(speed))
-
-
-def _table(speed: Speed) -> str:
-    total = sum(speed.stages.values())
-    rows = [
-        f"{name:10}{seconds:12.3f}{seconds / total:9.0%}{speed.cores / seconds if seconds > 0 else 0:14.1f}"
-        for name, seconds in speed.stages.items()
-    ]
-    head = f"{'stage':10}{'CPU s/photo':>12}{'share':>9}{'alone, 1/s':>14}"
-    summary = (
-        f"{speed.photos} photos of {speed.megapixels:.1f} megapixels, {speed.model} on {speed.device}: "
-        f"{speed.photos_per_second:.2f} photos/s, {speed.efficiency:.0%} of what {speed.cores} cores allow; "
-        f"first photo after {speed.startup_seconds:.1f} s"
-    )
-    return "\n".join([head, *rows, summary])
+    write_line(json.dumps(asdict(speed)) if as_json else speed_table(speed))

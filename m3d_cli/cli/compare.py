@@ -12,7 +12,6 @@ import typer
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.option_groups import Json, Quiet
 from m3d_cli.cli.streams import write_line
-from m3d_cli.errors import UsageError
 
 
 def compare(
@@ -29,9 +28,9 @@ def compare(
     from m3d_cli.atomic import write_bytes
     from m3d_cli.formats.ply import encode_ply
     from m3d_cli.sequences.surface_compare import compare as compare_clouds
-    from m3d_cli.sequences.surface_compare import comparison_text, parse_alignment, read_points
+    from m3d_cli.sequences.surface_compare import comparison_text, parse_alignment, parse_thresholds, read_points
 
-    way, metres = parse_alignment(alignment), _metres(thresholds)
+    way, metres = parse_alignment(alignment), parse_thresholds(thresholds)
     first, second = read_points(cloud), read_points(truth)
     if voxel is not None:
         first, second = first.thinned(voxel), second.thinned(voxel)
@@ -41,10 +40,3 @@ def compare(
         write_bytes(errors, *encode_ply(coloured, (note,)))
         Messages(quiet).say(note)
     write_line(json.dumps(asdict(result)) if as_json else comparison_text(result))
-
-
-def _metres(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(",") if part.strip())
-    except ValueError as error:
-        raise UsageError(f"--thresholds {text} are no metres", hint="--thresholds 0.02,0.05") from error

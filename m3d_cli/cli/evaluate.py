@@ -36,8 +36,7 @@ class DataOptions:
 
     data: Annotated[Path | None, option("Folder of annotated frames.")] = None
     layout: Annotated[
-        str,
-        option("rgbd, annotations, nyu, kitti, scannet, diode, ibims, eth3d, 7scenes, nuscenes, ddad, tum, ..."),
+        str, option("rgbd, annotations, nyu, kitti, scannet, diode, ibims, eth3d, 7scenes, nuscenes, ddad, tum, ...")
     ] = "rgbd"
     sources: Annotated[
         str,
@@ -157,7 +156,7 @@ def compare(
     resamples: Annotated[int, typer.Option("--resamples", min=100, help="Bootstrap resamples.")] = 10_000,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of words.")] = False,
 ) -> None:
-    """Which of two runs is better on the same pictures: a paired bootstrap over scenes with its 95 % interval."""
+    """Which of two runs is better on the same images: a paired bootstrap over scenes with its 95 % interval."""
     from m3d_cli.evaluation.compare import compare as bootstrap
     from m3d_cli.evaluation.pairing import pair
     from m3d_cli.evaluation.results import read_image_lines

@@ -39,24 +39,11 @@ def onnx(
 
     The file is checked against torch and kept only when both compute the same. m3d depth --weights FILE.onnx runs it.
     """
-    from m3d_cli.models.create import create_model
-    from m3d_cli.models.onnx_export import export_onnx
-    from m3d_cli.models.registry import choose_weights
-    from m3d_cli.models.spec import model_spec
-    from m3d_cli.models.weights import load_weights
+    from m3d_cli.models.onnx_export import export_named
 
     messages = Messages(quiet)
-    spec = model_spec(network.model_name(messages))
-    chosen = choose_weights(spec, network.weights)
-    chosen.check()
-    made = create_model(spec.name)
-    if chosen.path is not None:
-        load_weights(made, chosen.path)
-    report = export_onnx(made, spec, chosen.sha256, out or Path(f"{spec.name}.onnx"))
+    report, facts = export_named(network.model_name(messages), network.weights, out)
     for name, difference in report.differences.items():
         kind = "relative" if name == "depth" else "absolute"
         messages.say(f"{name}: largest {kind} difference to torch {difference:.2g}")
-    if as_json:
-        fields = {"path": str(report.path), "bytes": report.size, "model": spec.name, "weights_sha256": chosen.sha256}
-        return write_line(json.dumps({**fields, "largest_difference": report.differences}))
-    return write_line(str(report.path))
+    write_line(json.dumps(facts) if as_json else str(report.path))

@@ -92,51 +92,28 @@ class RemoteInputOptions(InputOptions):
 
 
 @dataclass(frozen=True, slots=True)
-class SequenceInput:
-    """Photos of a sequence."""
-
-    PANEL: ClassVar[str] = INPUT
-
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PATH...", help="Photos, folders, or quoted globs.", show_default=False),
-    ] = None
-    recursive: Annotated[bool, setting("Also read subfolders.", "--recursive", "-r")] = False
-
-
-@dataclass(frozen=True, slots=True)
 class FocalOptions:
     """What is known of the camera, and the files that say more."""
 
     PANEL: ClassVar[str] = CAMERA
 
     focal: Annotated[
-        str | None,
-        setting(
-            "Focal length in pixels of the upright file, or: estimate (from the image, whatever EXIF says).",
-            metavar="PX",
-        ),
+        str | None, setting("Focal length in pixels of the upright file; or: estimate, from the image.", metavar="PX")
     ] = None
     focal_mm: Annotated[float | None, setting("Real focal length; needs --sensor-width.", metavar="MM")] = None
     sensor_width: Annotated[
-        float | None,
-        setting("Width (long side) of the sensor; alone, it goes with the focal length in EXIF.", metavar="MM"),
+        float | None, setting("Width (long side) of the sensor; alone, with the focal length in EXIF.", metavar="MM")
     ] = None
     focal_35mm: Annotated[float | None, setting("35 mm equivalent focal length (by diagonal).", metavar="MM")] = None
     fov: Annotated[float | None, setting("Horizontal field of view.", "--fov", "--fov-x", metavar="DEGREES")] = None
     intrinsics: Annotated[
-        Path | None,
-        setting(
-            "Calibration: JSON, YAML, NPY, TXT, COLMAP cameras.txt, nerfstudio transforms.json, OpenCV YAML, XML.",
-            metavar="FILE",
-        ),
+        Path | None, setting("Calibration file: JSON, YAML, NPY, TXT, COLMAP, nerfstudio, OpenCV.", metavar="FILE")
     ] = None
     exif_json: Annotated[
-        Path | None, setting("EXIF in a file of its own: exiftool -json, or Flickr's getExif.", metavar="FILE")
+        Path | None, setting("EXIF in a file: exiftool -json, or Flickr's getExif.", metavar="FILE")
     ] = None
     sensor_db: Annotated[
-        Path | None,
-        setting("Sensor widths as lines Make;Model;mm, looked up before lensfun's database.", metavar="FILE"),
+        Path | None, setting("Sensor widths as lines Make;Model;mm, before lensfun's database.", metavar="FILE")
     ] = None
 
     def sources(self, context: typer.Context, *, require_focal: bool = False) -> CameraSources:
@@ -170,9 +147,9 @@ def _pixels(text: str) -> float:
 class SharedCameraOptions(FocalOptions):
     """The camera, which all photos may share."""
 
-    same_camera: Annotated[
-        bool, setting("All photos are from one camera at one zoom: use their common focal length.")
-    ] = False
+    same_camera: Annotated[bool, setting("One camera at one zoom took all photos: use their common focal length.")] = (
+        False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +168,7 @@ class OutputOptions:
     out: Annotated[
         str | None,
         setting(
-            "Folder that gets the results, laid out like the inputs; - writes one photo's file to stdout.",
+            "Folder of the results, laid out like the inputs; - writes one photo's file to stdout.",
             "--out",
             "-o",
             metavar="DIR",
@@ -220,8 +197,7 @@ class DepthOutputOptions(OutputOptions):
     """Files of depth, and how their previews look."""
 
     png_scale: Annotated[
-        float,
-        setting("PNG value = metres * N: 1000 is millimetres up to 65.5 m, 256 is KITTI's, up to 256 m.", metavar="N"),
+        float, setting("PNG value = metres * N: 1000 reaches 65.5 m, 256 (KITTI) 256 m.", metavar="N")
     ] = 1000.0
     vmin: Annotated[float | None, setting("Preview: nearest colour, in metres.", metavar="M")] = None
     vmax: Annotated[float | None, setting("Preview: farthest colour, in metres.", metavar="M")] = None
@@ -237,11 +213,7 @@ Weights = Annotated[
 ]
 Precision = Annotated[str, setting("auto, fp32, bf16 or fp16.", metavar="NAME")]
 Device = Annotated[
-    str,
-    setting(
-        "auto, cpu, cuda, cuda:1 or mps; several share the photos, one process each: cuda:0,cuda:1 or all.",
-        metavar="NAME",
-    ),
+    str, setting("auto, cpu, cuda, cuda:1, mps; several share the photos: cuda:0,cuda:1 or all.", metavar="NAME")
 ]
 
 
@@ -273,17 +245,10 @@ class NetworkOptions(NetworkFile):
     precision: Precision = "auto"
     batch_size: Annotated[
         str | None,
-        setting(
-            "Photos per batch on a GPU, or auto: measured once and remembered. Halved when memory runs out.",
-            metavar="N",
-        ),
+        setting("Photos per batch on a GPU; auto measures it once. Halved when memory runs out.", metavar="N"),
     ] = None
     backend: Annotated[
-        str,
-        setting(
-            "auto, torch, onnx or openvino; auto takes the fastest one installed where the run is long enough.",
-            metavar="NAME",
-        ),
+        str, setting("auto, torch, onnx or openvino; auto takes the fastest for the length of the run.", metavar="NAME")
     ] = "auto"
 
     def chosen(self, messages: Messages, depth: Path | None = None) -> tuple[ModelSpec, ChosenWeights]:
@@ -328,23 +293,16 @@ class RunOptions(FailureOptions):
 
     dry_run: Annotated[bool, option("Show what would be done, with each focal length.")] = False
     shard: Annotated[
-        str | None,
-        setting(
-            "Do one of N equal parts; auto takes it from SLURM or torchrun. Afterwards: m3d merge OUT.", metavar="I/N"
-        ),
+        str | None, setting("Do one of N equal parts; auto: of SLURM or torchrun. Then: m3d merge OUT.", metavar="I/N")
     ] = None
     engine: Annotated[
-        str,
-        setting("local, or ray: a Ray cluster whose machines share this disk; needs m3d-cli\\[ray].", metavar="NAME"),
+        str, setting("local, or ray: a cluster whose machines share this disk; m3d-cli\\[ray].", metavar="NAME")
     ] = "local"
     ray_address: Annotated[
-        str | None,
-        setting(
-            "A running cluster, or auto to find one; without it Ray is started here for the run.", metavar="ADDRESS"
-        ),
+        str | None, setting("A running cluster, or auto to find one; default: Ray is started here.", metavar="ADDRESS")
     ] = None
     ray_actors: Annotated[
-        int | None, setting("Networks in the cluster; default: one per GPU, or one per machine.", metavar="N", min=1)
+        int | None, setting("Networks in the cluster; default: one per GPU or machine.", metavar="N", min=1)
     ] = None
     max_failures: Annotated[int | None, setting("Stop after N failures.", metavar="N", min=1)] = None
     fail_fast: Annotated[bool, setting("", hidden=True)] = False

@@ -27,11 +27,7 @@ _CLOUD = "Cloud"
 
 ExistingDepth = Annotated[
     Path | None,
-    option(
-        "Existing depth maps of m3d depth, a folder or a file: no network runs. Photos given too add colours.",
-        "--depth",
-        metavar="PATH",
-    ),
+    option("Existing depth maps, a folder or a file: no network runs. Photos add colours.", "--depth", metavar="PATH"),
 ]
 
 
@@ -65,8 +61,7 @@ class CloudOptions:
     PANEL: ClassVar[str] = _CLOUD
 
     axes: Annotated[
-        str,
-        setting("opencv (x right, y down, z forward), opengl (y up, z back) or zup (y forward, z up).", metavar="NAME"),
+        str, setting("opencv (x right, y down, z forward), opengl (y up, z back) or zup.", metavar="NAME")
     ] = "opencv"
     keep_edges: Annotated[bool, option("Keep points on depth edges, which float in the air.")] = False
     min_confidence: Annotated[

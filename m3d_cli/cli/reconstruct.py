@@ -31,11 +31,8 @@ class FusionFlags:
     views: Annotated[int, option("Frames that must have seen a surface.", metavar="N", min=1)] = 2
     keep_edges: Annotated[bool, option("Fuse depth edges too.")] = False
     min_confidence: Annotated[float, option("Only depth of at least this confidence.", metavar="C")] = 0.0
-    refine: Annotated[bool, option("Give each frame's depth the scale that fits the shared surface.")] = False
-    parallax: Annotated[
-        bool,
-        option("Give all depth the one scale that corners tracked through the photos have; needs poses in metres."),
-    ] = False
+    refine: Annotated[bool, option("Give each frame the scale that fits the shared surface.")] = False
+    parallax: Annotated[bool, option("Give all depth the scale of tracked corners; needs poses in metres.")] = False
 
     def options(self) -> FusionOptions:
         """The same for the fusion."""
@@ -74,10 +71,12 @@ def reconstruct(
     poses = inputs.poses_file("m3d reconstruct")
     sources = camera.sources(context)
     fusion = fusing.options()
-    posed = inputs.open_posed(poses, folder, sources, network, messages, same_camera=camera.same_camera)
+    from m3d_cli.sequences.open_sequence import open_posed
     from m3d_cli.sequences.reconstruct import reconstruct as fuse
     from m3d_cli.sequences.scene_files import parallax_scale, write_scene
 
+    source = inputs.source(folder, sources, same_camera=camera.same_camera)
+    posed = open_posed(source, poses, inputs.tolerance, inputs.network(network, messages), messages)
     factor = parallax_scale(posed, fusing.size, messages) if fusing.parallax else 1.0
     with messages.progress(len(posed.frames)) as advance:
         scene = fuse(posed, fusion, fusing.size, refine=fusing.refine, scale=factor, advance=advance)

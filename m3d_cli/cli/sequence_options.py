@@ -9,15 +9,13 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 import typer
 
 from m3d_cli.cli.console import Messages
-from m3d_cli.cli.grouping import option
-from m3d_cli.cli.option_groups import OUTPUT, NetworkOptions, SequenceInput
+from m3d_cli.cli.grouping import option, setting
+from m3d_cli.cli.option_groups import INPUT, OUTPUT, NetworkOptions
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.photos.load import CameraSources
-    from m3d_cli.sequences.frames import SequenceFrame
-    from m3d_cli.sequences.open_sequence import Network
-    from m3d_cli.sequences.poses import PosedFrames
+    from m3d_cli.sequences.open_sequence import Network, SequenceSource
 
 SEQUENCE = "Sequence"
 # The work was done, without frames that are damaged.
@@ -29,52 +27,41 @@ Tolerance = Annotated[float, option("Seconds between a frame and its pose.", met
 
 
 @dataclass(frozen=True, slots=True)
-class FrameInput(SequenceInput):
+class FrameInput:
     """Photos of a sequence, with their depth and times."""
 
+    PANEL: ClassVar[str] = INPUT
+
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="PATH...", help="Photos, folders, or quoted globs.", show_default=False),
+    ] = None
+    recursive: Annotated[bool, setting("Also read subfolders.", "--recursive", "-r")] = False
+
     depth: Annotated[
-        Path | None,
-        option(
-            "Existing depth maps of m3d depth, or a sensor's files named like the photos; else the network runs.",
-            metavar="DIR",
-        ),
+        Path | None, option("Existing depth maps, or a sensor's files named like the photos.", metavar="DIR")
     ] = None
     depth_scale: Annotated[
-        float, option("Steps per metre of a sensor's whole-number files; floats are metres.", metavar="N")
+        float, option("Steps per metre of a sensor's integer files; floats are metres.", metavar="N")
     ] = 1000.0
-    layout: Annotated[
-        str | None, option("PATH is a data set as for m3d eval: tum, 7scenes, scannet, ...", metavar="NAME")
-    ] = None
+    layout: Annotated[str | None, option("PATH is a data set as for m3d eval: tum, scannet, ...", metavar="NAME")] = (
+        None
+    )
     times: Annotated[
-        Path | None,
-        option("Lines `time name`; times.txt beside the photos and TUM's rgb.txt are found.", metavar="FILE"),
+        Path | None, option("Lines `time name`; times.txt and TUM's rgb.txt are found.", metavar="FILE")
     ] = None
 
-    def open(
-        self,
-        out: Path,
-        camera: CameraSources,
-        network: NetworkOptions,
-        messages: Messages,
-        *,
-        same_camera: bool = False,
-    ) -> tuple[SequenceFrame, ...]:
-        """The frames; without existing depth the network runs first, into ``out``/depth."""
+    def source(self, out: Path, camera: CameraSources, *, same_camera: bool) -> SequenceSource:
+        """Where the frames come from; ``out``/depth gets the network's depth where none exists."""
         from m3d_cli.sequences.open_sequence import SequenceSource
 
-        source = SequenceSource(
-            self.paths or (),
-            out,
-            camera,
-            self.recursive,
-            self.depth,
-            self.depth_scale,
-            self.layout,
-            self.times,
-            same_camera,
-        )
-        needs_network = self.depth is None and self.layout is None
-        return source.open(network_of(network, messages) if needs_network else None, messages)
+        where = (self.recursive, self.depth, self.depth_scale, self.layout, self.times)
+        return SequenceSource(self.paths or (), out, camera, *where, same_camera)
+
+    def network(self, network: NetworkOptions, messages: Messages) -> Network | None:
+        """The network that computes depth; None where depth exists."""
+        exists = self.depth is not None or self.layout is not None
+        return None if exists else network_of(network, messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +69,7 @@ class PosedInput(FrameInput):
     """Photos of a sequence with known poses."""
 
     poses: Annotated[
-        Path | None,
-        option("TUM, KITTI, nerfstudio transforms.json, COLMAP model, 7-Scenes folder or Open3D log.", metavar="PATH"),
+        Path | None, option("TUM, KITTI, nerfstudio, COLMAP, 7-Scenes folder or Open3D log.", metavar="PATH")
     ] = None
     tolerance: Tolerance = TOLERANCE
 
@@ -92,25 +78,6 @@ class PosedInput(FrameInput):
         if self.poses is None:
             raise UsageError("no --poses given", hint=f"{command} PHOTOS --poses FILE --out DIR")
         return self.poses
-
-    def open_posed(
-        self,
-        poses: Path,
-        out: Path,
-        camera: CameraSources,
-        network: NetworkOptions,
-        messages: Messages,
-        *,
-        same_camera: bool,
-    ) -> PosedFrames:
-        """The frames with their poses, which are read first."""
-        from m3d_cli.formats.trajectories import read_trajectory
-        from m3d_cli.sequences.open_sequence import posed_frames, with_pose_intrinsics
-
-        trajectory = read_trajectory(poses)
-        camera = with_pose_intrinsics(camera, poses)
-        frames = self.open(out, camera, network, messages, same_camera=same_camera)
-        return posed_frames(frames, trajectory, self.tolerance, messages)
 
 
 @dataclass(frozen=True, slots=True)

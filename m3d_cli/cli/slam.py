@@ -12,7 +12,7 @@ from m3d_cli.cli import slam_files
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.grouping import grouped, option, setting
 from m3d_cli.cli.option_groups import FocalOptions, NetworkOptions, ReportOptions, SharedCameraOptions
-from m3d_cli.cli.sequence_options import SEQUENCE, FolderOutput, FrameInput, PosedInput, exit_with_damaged
+from m3d_cli.cli.sequence_options import SEQUENCE, TOLERANCE, FolderOutput, FrameInput, PosedInput, exit_with_damaged
 from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import UsageError
 
@@ -61,7 +61,8 @@ def odometry(
     messages = report.start()
     folder = output.folder("m3d slam odometry")
     sources = camera.sources(context)
-    listed = inputs.open(folder, sources, network, messages, same_camera=camera.same_camera)
+    source = inputs.source(folder, sources, same_camera=camera.same_camera)
+    listed = source.open(inputs.network(network, messages), messages)
     from m3d_cli.sequences.fusion import FusionOptions
     from m3d_cli.sequences.odometry import OdometryOptions, track
     from m3d_cli.sequences.open_sequence import readable_frames
@@ -116,7 +117,10 @@ def scale(
     folder = output.folder("m3d slam scale")
     poses = inputs.poses_file("m3d slam scale")
     sources = camera.sources(context)
-    posed = inputs.open_posed(poses, folder, sources, network, messages, same_camera=camera.same_camera)
+    from m3d_cli.sequences.open_sequence import open_posed
+
+    source = inputs.source(folder, sources, same_camera=camera.same_camera)
+    posed = open_posed(source, poses, inputs.tolerance, inputs.network(network, messages), messages)
     _scale(poses, posed, folder, scaling, messages, as_json=report.as_json)
 
 
@@ -157,6 +161,7 @@ def sfm(
 ) -> None:
     """Find the poses of photos by COLMAP and bring them to metres; a second run continues where the first stopped."""
     from m3d_cli.photos.discover import Selection, find_photos
+    from m3d_cli.sequences.open_sequence import open_posed
     from m3d_cli.sequences.sfm import shared_camera, structure_from_motion
 
     messages = report.start()
@@ -172,7 +177,8 @@ def sfm(
     poses = structure_from_motion(inputs.folder, names, folder / "sfm", common, sequential=sequential)
     posed_input = PosedInput([str(inputs.folder)], inputs.recursive, inputs.depth, inputs.depth_scale)
     # The camera is the model's, which began with what is known of it.
-    posed = posed_input.open_posed(poses, folder, FocalOptions().sources(context), network, messages, same_camera=False)
+    source = posed_input.source(folder, FocalOptions().sources(context), same_camera=False)
+    posed = open_posed(source, poses, TOLERANCE, posed_input.network(network, messages), messages)
     _scale(poses, posed, folder, ScaleFlags(drift=drift), messages, as_json=report.as_json)
 
 

@@ -78,11 +78,13 @@ def export(
     folder = output.folder("m3d slam export")
     from m3d_cli.sequences.export import export as write
     from m3d_cli.sequences.export import parse_format
+    from m3d_cli.sequences.open_sequence import open_posed
 
     chosen = parse_format(output.kind)
     poses = inputs.poses_file("m3d slam export")
     sources = camera.sources(context)
-    posed = inputs.open_posed(poses, folder, sources, network, messages, same_camera=camera.same_camera)
+    source = inputs.source(folder, sources, same_camera=camera.same_camera)
+    posed = open_posed(source, poses, inputs.tolerance, inputs.network(network, messages), messages)
     with messages.progress(len(posed.frames)) as advance:
         beyond = write(posed, chosen, folder, output.size, advance)
     if beyond:

@@ -29,7 +29,7 @@ synth = typer.Typer(
     cls=FramesByDefault, help="Rendered frames with exact depth and normals: m3d synth OUT.", no_args_is_help=True
 )
 
-Workers = Annotated[int, typer.Option("--workers", help="Processes that render; 0 for one a core.", min=0)]
+Workers = Annotated[int, typer.Option("--workers", help="Processes that render; 0 for one per core.", min=0)]
 
 
 def train(
@@ -41,7 +41,7 @@ def train(
     workers: Workers = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress.")] = False,
 ) -> None:
-    """Train a network as CONFIG says; stopped and started again, it goes on from its last checkpoint.
+    """Train a network as CONFIG says; stopped and started again, it continues from its last checkpoint.
 
     On several devices or machines: torchrun --nproc-per-node 8 -m m3d_cli train CONFIG --out RUN
     """
@@ -88,8 +88,8 @@ def frames(
         Path | None,
         typer.Option("--assets", help="Packed models, see: m3d synth assets. Boxes, cylinders and balls without."),
     ] = None,
-    count: Annotated[int, typer.Option("--count", help="Number of pictures.", min=1)] = 100,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the first picture.", min=0)] = 0,
+    count: Annotated[int, typer.Option("--count", help="Number of images.", min=1)] = 100,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the first image.", min=0)] = 0,
     width: Annotated[int, typer.Option("--width", help="Pixels.", min=32)] = 448,
     height: Annotated[int, typer.Option("--height", help="Pixels.", min=32)] = 336,
     scenes: Annotated[
@@ -97,16 +97,16 @@ def frames(
     ] = None,
     fov: Annotated[
         tuple[float, float] | None,
-        typer.Option("--fov", help="Least and largest horizontal angle of view in degrees, for example 12 120."),
+        typer.Option("--fov", help="Least and largest horizontal field of view in degrees, for example 12 120."),
     ] = None,
     plain_light: Annotated[
         bool, typer.Option("--plain-light", help="With --assets: lamps of one colour and no windows.")
     ] = False,
     workers: Workers = 0,
 ) -> None:
-    """Render pictures with exact depth and normals into the RGB-D layout: OUT/rgb, depth, normal and meta.json.
+    """Render images with exact depth and normals into the RGB-D layout: OUT/rgb, depth, normal and meta.json.
 
-    A seed is one picture, always the same. With --assets furnished rooms, table tops, halls and streets of true-size
+    A seed is one image, always the same. With --assets furnished rooms, table tops, halls and streets of true-size
     models; without, rooms, yards and table tops of simple solids, which need nothing and render faster.
     """
     from m3d_cli.datasets.rgbd import write_rgbd

@@ -30,9 +30,7 @@ class ClipOptions:
     temporal: Annotated[
         float | None,
         option(
-            "Steady depth along the optical flow: each frame keeps the share A of the past, such as 0.7.",
-            "--filter",
-            metavar="A",
+            "Steady depth along the optical flow: keep the share A of the past, such as 0.7.", "--filter", metavar="A"
         ),
     ] = None
 

@@ -1,6 +1,6 @@
-"""Is one set of depth maps better than another? A paired bootstrap over clusters of pictures.
+"""Is one set of depth maps better than another? A paired bootstrap over clusters of images.
 
-Pictures of one scene are alike: taken as independent they would promise far more than they know, so whole scenes are
+Images of one scene are alike: taken as independent they would promise far more than they know, so whole scenes are
 drawn. The interval is the bootstrap's t interval (Efron and Tibshirani, 1993, section 12.5): with a few dozen units it
 keeps its promised rate where the plain percentile interval is too narrow.
 """
@@ -23,15 +23,15 @@ CONFIDENCE = 0.95
 SEED = 5
 # Resamples at a time: memory stays flat however many units there are.
 _CHUNK = 500
-# With fewer scenes than this their spread cannot be told; pictures are drawn then, which speaks of these scenes only.
+# With fewer scenes than this their spread cannot be told; images are drawn then, which speaks of these scenes only.
 LEAST_CLUSTERS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Means of A and B over the same pictures, B - A with its interval, and the verdict.
+    """Means of A and B over the same images, B - A with its interval, and the verdict.
 
-    ``drawn`` is what was resampled: ``clusters``, or ``pictures`` where there are too few, and then the interval holds
+    ``drawn`` is what was resampled: ``clusters``, or ``images`` where there are too few, and then the interval holds
     for these ``clusters`` only. ``mean_over`` is as in the runs: ``sources`` or ``images``.
     """
 
@@ -74,7 +74,7 @@ class Comparison:
 
 
 def compare(pairs: Pairs, resamples: int = RESAMPLES, seed: int = SEED) -> Comparison:
-    """Compare A and B over the same pictures; the seed is fixed, so the answer always is the same."""
+    """Compare A and B over the same images; the seed is fixed, so the answer always is the same."""
     weights = _weights(pairs)
     clusters = list(dict.fromkeys(pairs.clusters))
     drawn = "clusters" if len(clusters) >= LEAST_CLUSTERS else "pictures"
@@ -154,7 +154,7 @@ def _ratio(
 
 
 def _weights(pairs: Pairs) -> NDArray[np.float64]:
-    """What each picture weighs (N,): the same, or the same for every source."""
+    """What each image weighs (N,): the same, or the same for every source."""
     if not pairs.by_source:
         return np.ones(len(pairs.a))
     counts = Counter(pairs.sources)

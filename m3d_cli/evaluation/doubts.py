@@ -20,10 +20,10 @@ def doubts(run: Run) -> Iterator[str]:
     yield from _failed(run)
     skipped = sum(not image.by_alignment and not image.error for image in run.images)
     if skipped:
-        yield f"{skipped} of {len(run.images)} pictures have no pixel that counts and are left out"
+        yield f"{skipped} of {len(run.images)} images have no pixel that counts and are left out"
     empty = [source.source for source in run.sources if not source.images]
     if empty:
-        yield f"no picture of {', '.join(empty)} has scores: the mean is over the other sources"
+        yield f"no image of {', '.join(empty)} has scores: the mean is over the other sources"
     yield from _unsure(run)
 
 
@@ -31,7 +31,7 @@ def _failed(run: Run) -> Iterator[str]:
     failed = [image for image in run.images if image.error]
     yield from (f"{image.name}: {image.error}" for image in failed[:TOLD])
     if failed:
-        yield f"{len(failed)} of {len(run.images)} pictures could not be scored and are left out"
+        yield f"{len(failed)} of {len(run.images)} images could not be scored and are left out"
 
 
 def _unsure(run: Run) -> Iterator[str]:

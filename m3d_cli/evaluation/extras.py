@@ -36,11 +36,11 @@ class Extra(str, Enum):
 
 # How each is counted, for the result file.
 RULES = {
-    Extra.BOUNDARY: "dense truth only; a picture whose truth has no depth edge is not counted",
+    Extra.BOUNDARY: "dense truth only; an image whose truth has no depth edge is not counted",
     Extra.NORMALS: f"a true normal where nothing was predicted counts as {UNKNOWN_DEGREES:g} degrees off",
     Extra.CLOUD: (
         "accuracy and precision over predicted points, completeness and recall over all true points that count, "
-        f"predicted or not; a picture with nothing predicted counts as {LEAST_DEPTH:g} m all over"
+        f"predicted or not; an image with nothing predicted counts as {LEAST_DEPTH:g} m all over"
     ),
 }
 

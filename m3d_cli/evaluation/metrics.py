@@ -1,4 +1,4 @@
-"""Depth scores of one picture, and their mean over pictures."""
+"""Depth scores of one image, and their mean over images."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def score(prediction: NDArray[np.float64], truth: NDArray[np.float64]) -> DepthS
 
 @dataclass(frozen=True, slots=True)
 class MeanScores:
-    """Means over pictures, and how the scale error spreads from picture to picture (standard deviation)."""
+    """Means over images, and how the scale error spreads from image to image (standard deviation)."""
 
     abs_rel: float
     sq_rel: float
@@ -81,9 +81,9 @@ RISING = frozenset({"delta1", "delta2", "delta3"})
 
 
 def mean_scores(scores: Sequence[DepthScores]) -> MeanScores:
-    """Every picture weighs the same, however many pixels it has."""
+    """Every image weighs the same, however many pixels it has."""
     if not scores:
-        raise DatasetError("no picture has a pixel with known depth")
+        raise DatasetError("no image has a pixel with known depth")
     table = [asdict(s) for s in scores]
     means = {name: float(np.mean([row[name] for row in table])) for name in METRICS}
     scales = [s.ln_scale for s in scores]
@@ -91,9 +91,9 @@ def mean_scores(scores: Sequence[DepthScores]) -> MeanScores:
 
 
 def mean_of_means(means: Sequence[MeanScores]) -> MeanScores:
-    """Every source weighs the same, however many pictures it has.
+    """Every source weighs the same, however many images it has.
 
-    ``ln_scale_std`` is that of pictures drawn from every source alike: the spread within sources and that between them.
+    ``ln_scale_std`` is that of images drawn from every source alike: the spread within sources and that between them.
     """
     rows = [asdict(mean) for mean in means]
     averages = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}

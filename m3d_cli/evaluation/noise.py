@@ -1,6 +1,6 @@
 """How the errors of a network's depth behave: what `measure` needs to say how sure it is.
 
-The error of ln depth has three parts: one common to the picture (scale), one that things at different depths do not
+The error of ln depth has three parts: one common to the image (scale), one that things at different depths do not
 share (object), and one that changes along a surface (shape): two places on one surface a distance d apart differ by
 sigma sqrt(2 (1 - exp(-d / reach))). Beside them surfaces recede too little, or too much, by a share of how much they
 do (relief). Spreads are robust, as depth edges must not speak for surfaces.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 
-# Patches tried in a picture, their sides in long sides of the picture, and places looked at in each.
+# Patches tried in an image, their sides in long sides of the image, and places looked at in each.
 PATCHES = 400
 SIDES = (0.015, 0.35)
 PLACES = 60
@@ -24,11 +24,11 @@ PLACES = 60
 FLAT_SHARE, FLAT = 0.95, 0.015
 # A patch whose relative inverse depth changes by less than this over a slope x / z of 1 hardly recedes.
 STEEP = 0.5
-# Limits of the classes of distance, in long sides of the picture.
+# Limits of the classes of distance, in long sides of the image.
 CLASSES = np.geomspace(0.01, 0.3, 12)
 # Weight (patches' worth of pairs) that a class needs.
 LEAST_WEIGHT = 3.0
-# Classes of confidence, and pixels of each picture that count for them.
+# Classes of confidence, and pixels of each image that count for them.
 LEVELS, PIXELS = 6, 20_000
 # Standard deviation of a normal distribution in units of its median absolute deviation.
 MAD = 1.4826
@@ -37,7 +37,7 @@ _SEED = 0
 
 @dataclass(frozen=True, slots=True)
 class PictureErrors:
-    """Of one picture: median error, robust spread of the rest, and along surfaces the sum of root differences and the
+    """Of one image: median error, robust spread of the rest, and along surfaces the sum of root differences and the
     weight for each class of distance; ``relief`` is by how much surfaces recede too much, NaN where none recedes.
     """
 
@@ -77,7 +77,7 @@ def picture_errors(prediction: NDArray[np.float32], truth: NDArray[np.float32], 
 
 
 def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
-    """The error model of several pictures, each of the same weight."""
+    """The error model of several images, each of the same weight."""
     scale = float(np.sqrt(np.mean([picture.scale**2 for picture in pictures])))
     spread = float(np.sqrt(np.mean([picture.spread**2 for picture in pictures])))
     roots = np.sum([picture.roots for picture in pictures], axis=0)
@@ -94,10 +94,10 @@ def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
 def fit_confidence(
     confidences: Sequence[NDArray[np.float32]], errors: Sequence[NDArray[np.float64]]
 ) -> tuple[tuple[float, float], ...]:
-    """Pairs of a confidence and how much larger than usual the error is there, from maps of several pictures.
+    """Pairs of a confidence and how much larger than usual the error is there, from maps of several images.
 
-    ``errors`` are those of ln depth without each picture's scale, NaN where unknown. Classes hold equal numbers of
-    pixels, every picture the same number; a more confident class is never the worse one.
+    ``errors`` are those of ln depth without each image's scale, NaN where unknown. Classes hold equal numbers of
+    pixels, every image the same number; a more confident class is never the worse one.
     """
     rng = np.random.default_rng(_SEED)
     kept = []

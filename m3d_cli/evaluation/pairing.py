@@ -1,4 +1,4 @@
-"""Scores of two runs for the same pictures; runs that were not scored alike are refused."""
+"""Scores of two runs for the same images; runs that were not scored alike are refused."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from m3d_cli.errors import DatasetError, UsageError
 from m3d_cli.evaluation.metrics import METRICS
 from m3d_cli.evaluation.results import BY_SOURCE
 
-# Fewer pictures than this say nothing about a mean.
+# Fewer images than this say nothing about a mean.
 LEAST_PICTURES = 5
 # What both runs must share.
 ALIKE = ("layout", "preset")
@@ -23,9 +23,9 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pairs:
-    """Values (N,) of A and B for the pictures that both have, with the source and the cluster of each.
+    """Values (N,) of A and B for the images that both have, with the source and the cluster of each.
 
-    ``by_source`` says that sources weigh the same each; ``only_a`` and ``only_b`` name pictures that one side has.
+    ``by_source`` says that sources weigh the same each; ``only_a`` and ``only_b`` name images that one side has.
     """
 
     metric: str
@@ -40,14 +40,14 @@ class Pairs:
 
 
 def pair(a: Sequence[Row], b: Sequence[Row], metric: str, align: str) -> Pairs:
-    """The pictures of both, in the order of A; raises where the runs were not scored alike or lack the score."""
+    """The images of both, in the order of A; raises where the runs were not scored alike or lack the score."""
     if metric not in METRICS:
         raise UsageError(f"metric {metric} is unknown", hint=f"one of {', '.join(METRICS)}")
     layout = _layout_of_both(a, b)
     first, second = _values("A", a, metric, align), _values("B", b, metric, align)
     names = [name for name in first if name in second]
     if len(names) < LEAST_PICTURES:
-        raise DatasetError(f"only {len(names)} pictures are in both", hint="score the same data set with both")
+        raise DatasetError(f"only {len(names)} images are in both", hint="score the same data set with both")
     rows = {_name(row): row for row in a}
     return Pairs(
         metric,
@@ -77,7 +77,7 @@ def _name(row: Row) -> str:
 
 
 def _values(side: str, rows: Sequence[Row], metric: str, align: str) -> dict[str, float]:
-    """Value by picture; pictures without scores are left out."""
+    """Value by image; images without scores are left out."""
     try:
         return {_name(row): float(row["align"][align][metric]) for row in rows if row["align"]}
     except (KeyError, TypeError, ValueError) as error:

@@ -44,7 +44,7 @@ def open_predictions(
 ) -> PredictionFolder:
     """Find the prediction of every frame before anything is scored; raises DatasetError when one is missing.
 
-    A frame's prediction is named by the frame's name, by its picture's path below ``data``, or by its last part
+    A frame's prediction is named by the frame's name, by its image's path below ``data``, or by its last part
     where no two frames share it.
     """
     if not root.is_dir():
@@ -119,7 +119,7 @@ def _unique_ends(frames: Sequence[Frame]) -> frozenset[str]:
 def _names(frame: Frame, data: Path, unique: frozenset[str]) -> Iterator[str]:
     names = [frame.name]
     data = data.resolve()  # as the frames are
-    # One file that holds every picture names none of them.
+    # One file that holds every image names none of them.
     if frame.image != frame.depth and frame.image.is_relative_to(data):
         names.append(stem_below(data, frame.image))
     if _end(frame.name) in unique:

@@ -15,7 +15,7 @@ from m3d_cli.errors import DatasetError, UsageError
 from m3d_cli.evaluation.alignment import LEAST_DEPTH
 from m3d_cli.evaluation.fitting import RESIZE_RULE
 
-UNKNOWN_RULE = "a pixel predicted unknown counts as predicted at the picture's largest known depth"
+UNKNOWN_RULE = "a pixel predicted unknown counts as predicted at the image's largest known depth"
 CLIP_RULE = "predictions are not clipped to the range of true depth that counts"
 FALLBACK_RULE = (
     f"scale-shift falls back to median where the prediction is constant or the fitted scale is not positive; fitted "
@@ -37,7 +37,7 @@ class Crop:
     size: tuple[int, int] | None = None
 
     def slices(self, height: int, width: int) -> tuple[slice, slice]:
-        """The window in a picture of that size; raises DatasetError where the crop belongs to another size."""
+        """The window in an image of that size; raises DatasetError where the crop belongs to another size."""
         if self.size is None:
             rows, columns = (self.top * height, self.bottom * height), (self.left * width, self.right * width)
             return slice(int(rows[0]), int(rows[1])), slice(int(columns[0]), int(columns[1]))

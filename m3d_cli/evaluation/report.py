@@ -1,4 +1,4 @@
-"""The files of a run: ``scores.json``, ``scores.jsonl`` (a line a picture), tables, and the page of worst pictures.
+"""The files of a run: ``scores.json``, ``scores.jsonl`` (a line an image), tables, and the page of worst images.
 
 They hold no time and no machine, so that the same run writes the same bytes.
 """

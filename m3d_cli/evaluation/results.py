@@ -1,4 +1,4 @@
-"""Scores as files and lines for scripts: one JSON object for a run, one JSON line a picture."""
+"""Scores as files and lines for scripts: one JSON object for a run, one JSON line an image."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ from m3d_cli.evaluation.scoring import (
     worst,
 )
 
-# How many of the worst pictures a result names.
+# How many of the worst images a result names.
 WORST = 10
-# The layout whose sources weigh the same each; elsewhere every picture does, as in papers.
+# The layout whose sources weigh the same each; elsewhere every image does, as in papers.
 BY_SOURCE = "rgbd"
-SPREAD_RULE = "ln_scale_std: over pictures; where sources weigh the same, of pictures drawn from every source alike"
+SPREAD_RULE = "ln_scale_std: over images; where sources weigh the same, of images drawn from every source alike"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Run:
 
 
 def run_object(run: Run) -> dict[str, Any]:
-    """The whole result: scores by alignment, the same by source, the protocol in full, and the worst pictures."""
+    """The whole result: scores by alignment, the same by source, the protocol in full, and the worst images."""
     alignments, sources = run.protocol.alignments, run.sources
     content: dict[str, Any] = {
         "layout": run.layout,
@@ -98,7 +98,7 @@ def protocol_object(run: Run) -> dict[str, Any]:
 
 
 def extras_mean(images: Sequence[ImageScores]) -> dict[str, dict[str, float]]:
-    """Mean of every further measure over the pictures that have it, and how many do."""
+    """Mean of every further measure over the images that have it, and how many do."""
     values: dict[str, list[float]] = {}
     for image in images:
         for name, value in image.extras:
@@ -112,7 +112,7 @@ def json_line(run: Run) -> str:
 
 
 def image_line(run: Run, image: ImageScores) -> str:
-    """One picture as a JSON line, with what must agree between runs that are compared."""
+    """One image as a JSON line, with what must agree between runs that are compared."""
     row: dict[str, Any] = {
         "name": image.name,
         "source": image.source,
@@ -129,16 +129,16 @@ def image_line(run: Run, image: ImageScores) -> str:
 
 
 def read_image_lines(path: Path) -> list[dict[str, Any]]:
-    """The rows of a per-picture file, or of ``scores.jsonl`` in a folder; raises DatasetError for anything else."""
+    """The rows of a per-image file, or of ``scores.jsonl`` in a folder; raises DatasetError for anything else."""
     file = path / "scores.jsonl" if path.is_dir() else path
     try:
         rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, ValueError) as error:
         raise DatasetError(
-            f"{file}: no scores of pictures ({error})", hint="m3d eval ... --out DIR writes them"
+            f"{file}: no scores of images ({error})", hint="m3d eval ... --out DIR writes them"
         ) from error
     if not rows or not all(isinstance(row, dict) and {"name", "align"} <= row.keys() for row in rows):
-        raise DatasetError(f"{file}: no scores of pictures", hint="m3d eval ... --out DIR writes scores.jsonl")
+        raise DatasetError(f"{file}: no scores of images", hint="m3d eval ... --out DIR writes scores.jsonl")
     return rows
 
 

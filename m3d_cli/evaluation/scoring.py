@@ -55,7 +55,7 @@ class ImageScores:
 
 @dataclass(frozen=True, slots=True)
 class SourceScores:
-    """Mean scores of one source by alignment, none where no picture has any; ``images`` have scores, ``skipped`` had no
+    """Mean scores of one source by alignment, none where no image has any; ``images`` have scores, ``skipped`` had no
     true pixel that counts, ``failed`` could not be scored.
     """
 
@@ -75,8 +75,8 @@ def counted_pixels(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Predicted and true metres (N,) where the truth counts, and the share of them that was predicted at all.
 
-    A pixel predicted unknown (not finite, or not positive) counts as predicted at the picture's largest known depth; a
-    picture with nothing predicted as LEAST_DEPTH all over. Leaving them out would reward a network for silence.
+    A pixel predicted unknown (not finite, or not positive) counts as predicted at the image's largest known depth; a
+    image with nothing predicted as LEAST_DEPTH all over. Leaving them out would reward a network for silence.
     """
     mask = preset.mask(truth)
     resized = fitted(prediction, truth.shape)[mask].astype(np.float64)
@@ -118,8 +118,8 @@ def _expect_size(frame: Frame, truth: NDArray[np.float32]) -> None:
     size = frame.pinhole.size
     if size is not None and size != (width, height):
         raise DatasetError(
-            f"{frame.depth}: {width} x {height} pixels, its picture has {size[0]} x {size[1]}",
-            hint="depth and picture must share one size",
+            f"{frame.depth}: {width} x {height} pixels, its image has {size[0]} x {size[1]}",
+            hint="depth and image must share one size",
         )
 
 
@@ -159,14 +159,14 @@ def by_source(images: Sequence[ImageScores], alignments: Sequence[Alignment]) ->
 
 
 def summary(images: Sequence[ImageScores], alignments: Sequence[Alignment], name: str = "all") -> SourceScores:
-    """Mean scores over pictures; raises DatasetError where none has any, with the first reason."""
+    """Mean scores over images; raises DatasetError where none has any, with the first reason."""
     found = _means(images, alignments, name)
     if found.images:
         return found
     reason = next((image.error for image in images if image.error), "")
     if reason:
-        raise DatasetError(f"{name}: no picture could be scored, {found.failed} failed, the first with {reason}")
-    raise DatasetError(f"{name}: no picture has a pixel of known depth that counts", hint="m3d datasets check DIR")
+        raise DatasetError(f"{name}: no image could be scored, {found.failed} failed, the first with {reason}")
+    raise DatasetError(f"{name}: no image has a pixel of known depth that counts", hint="m3d datasets check DIR")
 
 
 def _means(images: Sequence[ImageScores], alignments: Sequence[Alignment], name: str) -> SourceScores:
@@ -180,11 +180,11 @@ def _means(images: Sequence[ImageScores], alignments: Sequence[Alignment], name:
 
 
 def mean_over_sources(scores: Sequence[SourceScores], alignment: Alignment) -> MeanScores:
-    """Every source with scores weighs the same, however many pictures it has."""
+    """Every source with scores weighs the same, however many images it has."""
     return mean_of_means([source.scores(alignment) for source in scores if source.images])
 
 
 def worst(images: Iterable[ImageScores], count: int, alignment: Alignment) -> list[ImageScores]:
-    """The ``count`` pictures of largest AbsRel, worst first."""
+    """The ``count`` images of largest AbsRel, worst first."""
     scored = [image for image in images if image.by_alignment]
     return sorted(scored, key=lambda image: (-image.scores(alignment).abs_rel, image.name))[:count]

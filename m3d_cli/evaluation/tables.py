@@ -18,7 +18,7 @@ Row = tuple[str, ...]
 
 def text_table(run: Run) -> str:
     """A row a source and their mean: AbsRel and d1 by alignment, error of the scale; below, what else is measured."""
-    further = [f"{name} {found['mean']:.4f} ({found['images']} pictures)" for name, found in _further(run)]
+    further = [f"{name} {found['mean']:.4f} ({found['images']} images)" for name, found in _further(run)]
     return "\n".join([aligned(_rows(run)), *further])
 
 
@@ -72,7 +72,7 @@ def markdown(rows: Sequence[Row]) -> str:
 
 
 def _further(run: Run) -> list[tuple[str, dict[str, float]]]:
-    """What was measured besides, over the pictures that have it."""
+    """What was measured besides, over the images that have it."""
     return list(extras_mean(run.images).items())
 
 

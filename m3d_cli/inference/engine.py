@@ -114,7 +114,7 @@ class BatchEngine:
 
     @property
     def in_flight(self) -> int:
-        """A batch on the device, one that fills, and a photo a core that is decoded or written."""
+        """A batch on the device, one that fills, and one photo per core that is decoded or written."""
         return 2 * self._most + available_cores()
 
     @property
@@ -148,7 +148,7 @@ def create_engine(spec: ModelSpec, weights: ChosenWeights, options: EngineOption
     # Photos run side by side; OpenCV splitting each of them as well would only add waiting.
     cv2.setNumThreads(1)
     is_on_cpu = compute.device.type == "cpu"
-    # On a CPU a photo a core is best, whatever the network.
+    # On a CPU one photo per core is best, whatever the network.
     batch_size = options.batch_size or (1 if is_on_cpu else max(1, min(photos, GPU_BATCH)))
     streams, threads = (1, available_cores()) if batch_size > 1 else stream_plan(photos, available_cores())
     backend = choose_backend(options.backend, spec, weights, compute, photos)

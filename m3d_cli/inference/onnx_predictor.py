@@ -23,7 +23,7 @@ PROVIDERS = {
 
 
 class OnnxPredictor(Predictor):
-    """Like `Predictor`, but the network is the graph in ``path``; ``threads`` are onnxruntime's for one picture."""
+    """Like `Predictor`, but the network is the graph in ``path``; ``threads`` are onnxruntime's for one image."""
 
     backend = ONNX
 

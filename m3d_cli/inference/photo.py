@@ -87,13 +87,13 @@ class Engine(Protocol):
 
 
 def canonical_transform(camera: Camera, spec: ModelSpec) -> CanonicalTransform:
-    """The transform of ``camera``'s picture; pixels that are not square are made so by the same resize."""
+    """The transform of ``camera``'s image; pixels that are not square are made so by the same resize."""
     square = camera if camera.has_square_pixels else camera.square_pixelled()
     return CanonicalTransform.fit(square, spec.canonical)
 
 
 def to_canonical(image: NDArray[np.uint8], camera: Camera, spec: ModelSpec) -> CanonicalPhoto:
-    """Move a photo into the network's canonical camera; ``image`` may be a reduced decode of the camera's picture.
+    """Move a photo into the network's canonical camera; ``image`` may be a reduced decode of the camera's image.
 
     Depth comes back on the photo's own grid, whatever the shape of its pixels.
     """

@@ -1,4 +1,4 @@
-"""The focal length from the picture alone: the head of ``lite``, and straight lines."""
+"""The focal length from the image alone: the head of ``lite``, and straight lines."""
 
 from __future__ import annotations
 

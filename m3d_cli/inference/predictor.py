@@ -1,4 +1,4 @@
-"""From photos to metric depth: canonical pictures in batches through the network, and back to each photo's pixels."""
+"""From photos to metric depth: canonical images in batches through the network, and back to each photo's pixels."""
 
 from __future__ import annotations
 

@@ -9,8 +9,9 @@ from m3d_cli.depthmap import LARGEST_STEP
 
 
 def in_steps(depth: Tensor, scale: float) -> tuple[Tensor, Tensor]:
-    """Steps uint16 (H, W) of 1/scale metres from metres (H, W), NaN unknown, rounded half to even; and what is told of
-    them, float64 (4): pixels beyond 16 bits, known pixels, the least and the largest depth (infinite if none is known).
+    """Steps uint16 (H, W) of 1/scale metres from metres (H, W), NaN unknown, rounded half to even; and their
+    statistics, float64 (4): pixels beyond 16 bits, known pixels, least and largest depth (infinite if none
+    is known).
 
     The rule of ``outputs.depth_png.quantise``.
     """

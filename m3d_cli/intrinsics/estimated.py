@@ -1,4 +1,4 @@
-"""What the picture itself says about its focal length, and how that takes the place of an assumption.
+"""What the image itself says about its focal length, and how that takes the place of an assumption.
 
 A network's distribution over ln(focal / diagonal) and, in built scenes, vanishing points. Both come with a standard
 deviation; where they agree they are fused by variance.
@@ -17,13 +17,13 @@ from m3d_cli.camera import Camera, FocalCandidate, FocalSource
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL
 from m3d_cli.intrinsics.vanishing_points import LineFocal
 
-# Two opinions, or EXIF and the picture, contradict each other beyond this many standard deviations.
+# Two opinions, or EXIF and the image, contradict each other beyond this many standard deviations.
 CONTRADICTION = 3.0
 
 
 @dataclass(frozen=True, slots=True)
 class FocalOpinion:
-    """Focal length over the diagonal of the picture, the standard deviation of its logarithm, and how it was found."""
+    """Focal length over the diagonal of the image, the standard deviation of its logarithm, and how it was found."""
 
     ratio: float
     sigma: float
@@ -77,19 +77,19 @@ def estimated_from_image(camera: Camera, opinion: FocalOpinion) -> Camera:
 
 
 def candidate_of(camera: Camera, opinion: FocalOpinion) -> FocalCandidate:
-    """The opinion in pixels of the camera's picture."""
+    """The opinion in pixels of the camera's image."""
     focal = opinion.ratio * math.hypot(camera.width, camera.height)
     note = f"{opinion.note}: {opinion.equivalent:.0f} mm (35 mm equivalent)"
     return FocalCandidate(focal, focal, FocalSource.ESTIMATED, opinion.sigma, note)
 
 
 def contradiction(camera: Camera, opinion: FocalOpinion) -> str | None:
-    """A warning where ``camera`` and the picture differ beyond doubt: a crop, or a wrong tag."""
+    """A warning where ``camera`` and the image differ beyond doubt: a crop, or a wrong tag."""
     told = candidate_of(camera, opinion)
     apart = abs(math.log(told.focal / camera.focal))
     if camera.is_assumed or apart <= CONTRADICTION * math.hypot(camera.focal_rel_sigma, opinion.sigma):
         return None
     return (
-        f"the picture looks like {told.focal:.0f} px (within {opinion.sigma:.0%}), {camera.focal_source} says "
+        f"the image looks like {told.focal:.0f} px (within {opinion.sigma:.0%}), {camera.focal_source} says "
         f"{camera.focal:.0f} px: a crop, or a wrong tag?"
     )

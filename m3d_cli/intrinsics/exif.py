@@ -54,7 +54,7 @@ class ExifFacts:
 
     ``focal_mm`` is the real focal length, ``focal_35mm`` the 35 mm equivalent, both in millimetres. ``plane_x`` and
     ``plane_y`` are pixels per ``plane_unit`` (2 inch, 3 cm, 4 mm, 5 micrometre) on the sensor. ``width`` and
-    ``height`` are the picture's as the camera wrote it, before any editing.
+    ``height`` are the image's as the camera wrote it, before any editing.
     """
 
     make: str = ""
@@ -237,7 +237,7 @@ def _read_with_exifread(path: Path) -> dict[str, Any]:
     tags: dict[str, Any] = {}
     for key, tag in found.items():
         name = key.partition(" ")[2]
-        # "Thumbnail ..." repeats names of the main picture with other values.
+        # "Thumbnail ..." repeats names of the main image with other values.
         if name in _TAGS and key.startswith(("Image ", "EXIF ")):
             tags[name] = tag.values
     return tags

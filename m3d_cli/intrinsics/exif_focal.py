@@ -62,7 +62,7 @@ def exif_candidates(
     kept = tuple(_adjusted(facts, one) for one in rules if one is not None and _is_sane(facts, one))
     if kept and frame.is_cropped:
         facts.warnings.append(
-            "the picture was cropped after it was taken: its focal length and principal point are less certain"
+            "the image was cropped after it was taken: its focal length and principal point are less certain"
         )
     return kept, tuple(facts.warnings)
 
@@ -122,7 +122,7 @@ def _native_diagonal(facts: _Facts) -> float | None:
 
 
 def _by_plane(facts: _Facts) -> FocalCandidate | None:
-    """f = f_mm * pixels per mm, for the camera's own pixels: a resized picture scales it."""
+    """f = f_mm * pixels per mm, for the camera's own pixels: a resized image scales it."""
     density = _plane_density(facts)
     if density is None or facts.exif.focal_mm is None:
         return None
@@ -152,7 +152,7 @@ def _plane_density(facts: _Facts, *, quiet: bool = False) -> tuple[float, float]
                 facts.warnings.append("the unit of the focal plane resolution is wrong; inch and cm were exchanged")
             return x / millimetres, y / millimetres
     if not quiet:
-        facts.warnings.append("the focal plane resolution does not belong to this picture size and is not used")
+        facts.warnings.append("the focal plane resolution does not belong to this image size and is not used")
     return None
 
 

@@ -2,7 +2,7 @@
 
 The ladder, most trusted first: the user's word, a calibration file, the 35 mm equivalent, the focal plane resolution,
 the sensor size, an assumption. Rules of EXIF are checked against each other; what makes no sense is dropped with a
-warning. The 35 mm equivalent is by equal diagonal angle of view (CIPA DCG-001).
+warning. The 35 mm equivalent is by equal diagonal field of view (CIPA DCG-001).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class UserFocal:
     """What the user said about the focal length; at most one of the four ways.
 
     ``pixels`` is for the upright file as read, ``millimetres`` needs ``sensor_width`` (mm, long side), ``equivalent``
-    is the 35 mm equivalent in mm, ``fov`` the horizontal angle of view in degrees. ``sensor_width`` alone goes with
+    is the 35 mm equivalent in mm, ``fov`` the horizontal field of view in degrees. ``sensor_width`` alone goes with
     EXIF's focal length.
     """
 
@@ -60,7 +60,7 @@ class UserFocal:
             if number is not None and not (math.isfinite(number) and number > 0):
                 raise UsageError(f"a focal length, sensor width or angle must be a positive number, not {number}")
         if self.fov is not None and self.fov >= 180:
-            raise UsageError(f"a flat picture cannot see {self.fov} degrees", hint="--fov is below 180")
+            raise UsageError(f"a flat image cannot see {self.fov} degrees", hint="--fov is below 180")
         if self.millimetres is not None and self.sensor_width is None:
             raise UsageError("--focal-mm needs --sensor-width, the width of the sensor in millimetres")
 
@@ -72,7 +72,7 @@ class UserFocal:
 
 @dataclass(frozen=True, slots=True)
 class FocalFacts:
-    """All that is known about one photo; sizes in pixels of the full upright picture.
+    """All that is known about one photo; sizes in pixels of the full upright image.
 
     ``is_turned`` tells that EXIF's x is the upright y. ``intrinsics`` is the calibration already fitted to this size.
     """
@@ -108,7 +108,7 @@ def recover_focal(facts: FocalFacts) -> Camera:
 
 
 def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str, ...]]:
-    """The first candidate, unless it stands alone against two that agree; disagreement widens its sigma and is told."""
+    """The first candidate, unless it stands alone against two that agree; disagreement widens its sigma."""
     first = found[0]
     if first.source is FocalSource.USER:
         return first, ()
@@ -118,8 +118,8 @@ def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str
     if not rivals:
         return first, ()
     if first.source is _PLANE and first.focal > rivals[0].focal:
-        # Cameras leave the resolution of the whole sensor in pictures recorded smaller.
-        note = "the focal plane resolution belongs to a larger picture; the sensor size is used"
+        # Cameras leave the resolution of the whole sensor in images recorded smaller.
+        note = "the focal plane resolution belongs to a larger image; the sensor size is used"
         return rivals[0].widened(UNCONFIRMED_PLANE_SIGMA), (note,)
     listed = ", ".join(f"{one.source}={one.focal:.0f} px" for one in found)
     warning = f"EXIF focal sources disagree: {listed}"

@@ -1,7 +1,7 @@
 """The focal length from straight lines: in what people build, most edges run in three directions square to each other.
 
-The picture's line segments (OpenCV's detector) are explained by three orthogonal vanishing points of a pinhole camera
-whose principal point is the picture's centre: RANSAC over frames and focal lengths, then Gauss-Newton over both, whose
+The image's line segments (OpenCV's detector) are explained by three orthogonal vanishing points of a pinhole camera
+whose principal point is the image's centre: RANSAC over frames and focal lengths, then Gauss-Newton over both, whose
 covariance says how sure the focal length is. Nothing is said where the lines do not carry it.
 """
 
@@ -35,7 +35,7 @@ LEAST_SHARE = 0.5
 LEAST_LINES = 8
 MOST_SIGMA = 0.025
 
-# Principal points off centre, lens distortion and edges that are not square to the rest, measured on pictures with
+# Principal points off centre, lens distortion and edges that are not square to the rest, measured on images with
 # known intrinsics: the formal uncertainty is multiplied and added to.
 SIGMA_FACTOR = 3.0
 SIGMA_FLOOR = 0.08
@@ -46,7 +46,7 @@ STEP = 1e-5
 
 @dataclass(frozen=True, slots=True)
 class LineFocal:
-    """Focal length over the picture's diagonal, the standard deviation of its logarithm, and the lines it rests on."""
+    """Focal length over the image's diagonal, the standard deviation of its logarithm, and the lines it rests on."""
 
     ratio: float
     sigma: float
@@ -55,7 +55,7 @@ class LineFocal:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Segments:
-    """Midpoints (N, 2) from the picture's centre and unit directions (N, 2), in diagonals, and lengths (N,)."""
+    """Midpoints (N, 2) from the image's centre and unit directions (N, 2), in diagonals, and lengths (N,)."""
 
     middle: Array
     direction: Array
@@ -63,7 +63,7 @@ class _Segments:
 
 
 def focal_of_lines(image: NDArray[np.uint8]) -> LineFocal | None:
-    """Focal length that the straight lines of a picture (H, W, 3) tell, or None where they tell none."""
+    """Focal length that the straight lines of an image (H, W, 3) tell, or None where they tell none."""
     segments = _segments(image)
     if len(segments.length) < 3 * LEAST_LINES:
         return None
@@ -135,7 +135,7 @@ def _unit(vectors: Array) -> Array:
 
 
 def _misses(segments: _Segments, directions: Array, ratio: float) -> Array:
-    """Angles (F, N) in the picture between segments and the lines from their midpoints to vanishing points.
+    """Angles (F, N) in the image between segments and the lines from their midpoints to vanishing points.
 
     ``directions`` (F, 3) are those of the scene that vanish there.
     """

@@ -1,4 +1,4 @@
-"""The networks: pictures in canonical space to canonical depth. What needs torch is loaded when it is asked for."""
+"""The networks: images in canonical space to canonical depth. What needs torch is loaded when it is asked for."""
 
 from __future__ import annotations
 

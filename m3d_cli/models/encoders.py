@@ -61,7 +61,7 @@ class Tokens(NamedTuple):
 
 
 class ConvNextEncoder(nn.Module):
-    """Pictures (B, 3, H, W) to the raw outputs of the four stages at 1/4, 1/8, 1/16 and 1/32."""
+    """Images (B, 3, H, W) to the raw outputs of the four stages at 1/4, 1/8, 1/16 and 1/32."""
 
     def __init__(self, shape: ConvNextShape) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class ConvNextEncoder(nn.Module):
 
 
 class VitEncoder(nn.Module):
-    """Pictures (B, 3, 14 rows, 14 columns) to four readings of all tokens."""
+    """Images (B, 3, 14 rows, 14 columns) to four readings of all tokens."""
 
     def __init__(self, shape: VitShape) -> None:
         super().__init__()

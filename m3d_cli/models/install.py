@@ -154,7 +154,7 @@ def _import(model: str, source: Path, sha256: str, folder: Path) -> None:
 def verify_installed(installed: Installed) -> str:
     """Read every byte of an installation and say what that proves; raises WeightsError when something was altered.
 
-    The checkpoint is held against the published checksum, or the recorded one for weights of one's own; the file that
+    The checkpoint is compared with the published checksum, or the recorded one for weights of one's own; the file that
     is loaded against its record, and tensor by tensor against the checkpoint.
     """
     hint = again_hint(installed.model)

@@ -65,7 +65,7 @@ class ResidualUnit(nn.Module):
 
 
 class Context(nn.Module):
-    """Adds what the whole picture says (class token and mean token) to every place: the scene sets the scale."""
+    """Adds what the whole image says (class token and mean token) to every place: the scene sets the scale."""
 
     def __init__(self, embed_dim: int, channels: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ class LiteDecoder(nn.Module):
         return torch.cat([_upsampled(log_depth, size) + fine[:, :1], fine[:, 1:]], dim=1)
 
     def shrunk(self, image: Tensor) -> Tensor:
-        """Pictures (B, 3, 8h, 8w) for the stem, by an antialiased bilinear resize.
+        """Images (B, 3, 8h, 8w) for the stem, by an antialiased bilinear resize.
 
         Products mean the same everywhere: of the programs that run exported graphs, some leave the antialiasing out.
         In training, where products may be computed in half precision, it is the resize itself.
@@ -141,7 +141,7 @@ class LiteDecoder(nn.Module):
 
 
 class FocalHead(nn.Module):
-    """What the whole picture says about its focal length: logits (B, bins) over ln(focal / input diagonal).
+    """What the whole image says about its focal length: logits (B, bins) over ln(focal / input diagonal).
 
     It reads the class tokens and mean tokens of all taps and, since lines that run together are the strongest sign, the
     tokens of the last tap weighted by where they lie.
@@ -170,7 +170,7 @@ class FocalHead(nn.Module):
 
 
 def _places(grid: tuple[int, int], device: torch.device) -> Tensor:
-    """(N, 2): where each patch lies, the centre of the picture being 0 and half its width 1."""
+    """(N, 2): where each patch lies, the centre of the image being 0 and half its width 1."""
     rows, columns = grid
     v = (torch.arange(rows, device=device) + 0.5 - rows / 2) * 2 / columns
     u = (torch.arange(columns, device=device) + 0.5 - columns / 2) * 2 / columns
@@ -178,7 +178,7 @@ def _places(grid: tuple[int, int], device: torch.device) -> Tensor:
 
 
 class Lite(nn.Module):
-    """Normalised pictures (B, 3, config.height, config.width) -> `Prediction` at the same size."""
+    """Normalised images (B, 3, config.height, config.width) -> `Prediction` at the same size."""
 
     def __init__(self, config: LiteConfig | None = None) -> None:
         super().__init__()

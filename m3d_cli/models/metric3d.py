@@ -1,4 +1,4 @@
-"""The published Metric3D networks, whole: normalised pictures in canonical space to a `Prediction`.
+"""The published Metric3D networks, whole: normalised images in canonical space to a `Prediction`.
 
 v1 (arXiv 2307.10984) is ConvNeXt with an hourglass decoder, v2 (arXiv 2404.15506) DINOv2 with a RAFT-like one. Both
 take any size that their grids divide, in batches of any size.
@@ -99,7 +99,7 @@ def build_network(name: str) -> nn.Module:
 
 
 def check_input(name: str, x: Tensor, step: int) -> None:
-    """Raise UsageError for what is not a batch of RGB pictures with sides in multiples of ``step`` pixels."""
+    """Raise UsageError for what is not a batch of RGB images with sides in multiples of ``step`` pixels."""
     if x.ndim == 4 and x.shape[1] == 3 and all(side > 0 and side % step == 0 for side in x.shape[2:]):
         return
     raise UsageError(f"{name} takes (B, 3, H, W) with H and W multiples of {step}, got {tuple(x.shape)}")

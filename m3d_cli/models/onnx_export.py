@@ -19,9 +19,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from m3d_cli.errors import OutputError, UsageError
+from m3d_cli.models.create import create_model
 from m3d_cli.models.onnx_file import INPUT, MODEL_KEY, OUTPUTS, WEIGHTS_KEY, data_file, open_session
 from m3d_cli.models.prediction import Prediction
-from m3d_cli.models.spec import ModelSpec
+from m3d_cli.models.registry import choose_weights
+from m3d_cli.models.spec import ModelSpec, model_spec
+from m3d_cli.models.weights import load_weights
 
 # The largest relative difference of depth, and absolute one of the other outputs, between torch and onnxruntime.
 TOLERANCE = 1e-3
@@ -58,7 +61,7 @@ def export_onnx(model: nn.Module, spec: ModelSpec, weights_sha256: str, path: Pa
 
 
 class _Exportable(nn.Module):
-    """Pictures (B, 3, height, width) of 0..255 to the network's outputs, as a tuple."""
+    """Images (B, 3, height, width) of 0..255 to the network's outputs, as a tuple."""
 
     mean: Tensor
     std: Tensor
@@ -124,7 +127,7 @@ def _compare(wrapped: _Exportable, spec: ModelSpec, path: Path) -> dict[str, flo
 
 
 def _pictures(count: int, spec: ModelSpec) -> NDArray[np.float32]:
-    """Smooth random pictures: a network does on them what it does on photos."""
+    """Smooth random images: a network does on them what it does on photos."""
     rng = np.random.default_rng(count)
     coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 12, 16)).astype(np.float32))
     size = (spec.canonical.height, spec.canonical.width)
@@ -140,3 +143,19 @@ def _take_name(part: Path, path: Path) -> None:
         part.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
+
+
+def export_named(name: str, weights: Path | None, path: Path | None) -> tuple[OnnxReport, dict[str, object]]:
+    """Export a network by name to ``path``, by default NAME.onnx; also what a script wants to know of the file.
+
+    Raises WeightsError where its weights are missing or damaged, and as `export_onnx`.
+    """
+    spec = model_spec(name)
+    chosen = choose_weights(spec, weights)
+    chosen.check()
+    network = create_model(spec.name)
+    if chosen.path is not None:
+        load_weights(network, chosen.path)
+    report = export_onnx(network, spec, chosen.sha256, path or Path(f"{spec.name}.onnx"))
+    facts = {"path": str(report.path), "bytes": report.size, "model": spec.name, "weights_sha256": chosen.sha256}
+    return report, {**facts, "largest_difference": report.differences}

@@ -26,7 +26,7 @@ WEIGHTS_KEY = "m3d:weights_sha256"
 
 
 def check_backend(asked: str, weights: Path | None) -> None:
-    """Raise UsageError for a backend that nobody knows, and for torch on an exported graph."""
+    """Raise UsageError for a backend that is unknown, and for torch on an exported graph."""
     if asked not in BACKENDS:
         raise UsageError(f"--backend {asked} is unknown", hint=f"one of {', '.join(BACKENDS)}")
     if asked == TORCH and weights is not None and weights.suffix == SUFFIX:
@@ -46,7 +46,7 @@ def named_model(weights: Path | None) -> str | None:
             entries = [dict(_fields(io.BytesIO(data))) for number, data in _fields(file, {14}) if number == 14]
         return next((entry[2].decode() for entry in entries if entry.get(1) == MODEL_KEY.encode()), None)
     except (OSError, ValueError, KeyError):
-        return None  # what is wrong with it is told when it is opened
+        return None  # what is wrong with it is reported when it is opened
 
 
 def _fields(file: BinaryIO, wanted: Container[int] = (1, 2)) -> Iterator[tuple[int, bytes]]:
@@ -99,14 +99,14 @@ def open_session(path: Path, threads: int, providers: Sequence[str] = ("CPUExecu
 
 
 def check_graph(path: Path, name: str | None, shape: Sequence[int], spec: ModelSpec) -> None:
-    """Raise WeightsError unless the file says the ``name`` of this network and takes pictures of its ``shape``."""
+    """Raise WeightsError unless the file says the ``name`` of this network and takes images of its ``shape``."""
     if name is None:
         raise WeightsError(f"{path}: was not made by m3d export onnx", hint="export it again")
     if name != spec.name:
         raise WeightsError(f"{path}: holds {name}, not {spec.name}", hint=f"--model {name}")
     wanted = [3, spec.canonical.height, spec.canonical.width]
     if list(shape) != wanted:
-        raise WeightsError(f"{path}: takes pictures of {list(shape)}, not {wanted}", hint="export it again")
+        raise WeightsError(f"{path}: takes images of {list(shape)}, not {wanted}", hint="export it again")
 
 
 def name_in(session: Any) -> str | None:
@@ -116,7 +116,7 @@ def name_in(session: Any) -> str | None:
 
 
 def as_input(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """What a graph takes, (B, 3, height, width) of 0..255, from pictures (height, width, 3)."""
+    """What a graph takes, (B, 3, height, width) of 0..255, from images (height, width, 3)."""
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
 
 

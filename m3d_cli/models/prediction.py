@@ -1,4 +1,4 @@
-"""What a network returns for a batch of canonical pictures."""
+"""What a network returns for a batch of canonical images."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Published checkpoints from the Hugging Face hub into the folder of installed weights.
 
 The client of the hub knows addresses, mirrors (HF_ENDPOINT), proxies and tokens, and asks for the rest of a file after
-a cut. The part file is ours, under one name, so that a download broken off by anything goes on where it stopped.
+a cut. The part file is ours, under one name, so that a download broken off by anything continues where it stopped.
 """
 
 from __future__ import annotations
@@ -150,5 +150,5 @@ def _explained(file: PublishedFile, error: Exception) -> WeightsError:
         return WeightsError(f"{file.model}: the hub refuses ({reason})", hint=f"check HF_ENDPOINT, or {carry}")
     return WeightsError(
         f"{file.model}: the hub cannot be reached ({reason})",
-        hint=f"run it again to go on where it stopped; without a network {carry}",
+        hint=f"run it again to continue where it stopped; without a network {carry}",
     )

@@ -85,7 +85,7 @@ class Geometry(NamedTuple):
 
 
 class Readout(nn.Module):
-    """Each patch token together with the prefix tokens, which see the whole picture."""
+    """Each patch token together with the prefix tokens, which see the whole image."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -67,7 +67,7 @@ def _gray_bytes(image: Image.Image) -> NDArray[np.uint8]:
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise PhotoError(
-            f"gray values from {low} to {high} do not fit 16 bits", hint="save the picture with 8 or 16 bits"
+            f"gray values from {low} to {high} do not fit 16 bits", hint="save the image with 8 or 16 bits"
         )
     scaled: NDArray[np.uint8] = np.rint(values.astype(np.float32) / WORD_TO_BYTE).astype(np.uint8)
     return scaled
@@ -79,7 +79,7 @@ def _float_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:
     if not finite or values.min() < 0 or values.max() > 1:
         raise PhotoError(
             "floating point pixels outside 0..1 have no agreed brightness (is this a depth map?)",
-            hint="save the picture with 8 or 16 bits",
+            hint="save the image with 8 or 16 bits",
         )
     scaled: NDArray[np.uint8] = np.rint(values * 255).astype(np.uint8)
     return scaled

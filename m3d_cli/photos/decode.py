@@ -31,7 +31,7 @@ _UPRIGHT = {
 class Decoded:
     """Upright sRGB pixels, uint8 (H, W, 3), and the facts of the file; the pixels may be a reduced copy.
 
-    ``info.width`` and ``info.height`` always are of the full picture.
+    ``info.width`` and ``info.height`` always are of the full image.
     """
 
     image: NDArray[np.uint8]
@@ -39,7 +39,7 @@ class Decoded:
 
 
 def read_info(path: Path) -> PictureInfo:
-    """Format, size and orientation of the picture in ``path`` from its header; raises `PhotoError`."""
+    """Format, size and orientation of the image in ``path`` from its header; raises `PhotoError`."""
     if identify(path) is ImageFormat.RAW:
         return read_raw_info(path)
     with opened(path) as (_, info):
@@ -62,7 +62,7 @@ def decode(path: Path, at_least: tuple[int, int] | None = None) -> Decoded:
 
 def _reduce(image: ImageFile.ImageFile, info: PictureInfo, at_least: tuple[int, int]) -> None:
     width, height = reversed(at_least) if info.is_turned else at_least
-    # Pillow keeps the copy at least as large as asked for, and the whole picture when none is.
+    # Pillow keeps the copy at least as large as asked for, and the whole image when none is.
     image.draft(None, (max(1, width), max(1, height)))
 
 

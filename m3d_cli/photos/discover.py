@@ -1,7 +1,7 @@
 """Which photos a command works on: files, folders, quoted globs and lists, in natural order, each one once.
 
 A name given on purpose (an argument, a line of a list) always comes out, as a photo or as a failure with its reason.
-Inside a folder, what is no picture is left out and counted.
+Inside a folder, what is no image is left out and counted.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class PhotoFile:
 
     ``relative`` keeps the file's suffix and never leaves the tree (no ``..``, no root). ``problem`` says why an input
     named on purpose cannot be a photo; empty for a candidate. The ``path`` of a photo with a ``source`` is that of its
-    copy while it is worked on (`batch.tasks.at_hand`); before, there is no file at it.
+    copy while it is processed (`batch.tasks.at_hand`); before, there is no file at it.
     """
 
     path: Path
@@ -106,7 +106,7 @@ def discover(
 
 
 def read_list(source: str | Path, *, null_separated: bool = False) -> list[str]:
-    """Paths in a file, or on standard input for ``-``; one a line, or separated by NUL bytes."""
+    """Paths in a file, or on standard input for ``-``; one per line, or separated by NUL bytes."""
     try:
         data = sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
     except OSError as error:
@@ -295,7 +295,7 @@ class _Search:
         suffix = os.path.splitext(path)[1].lower()  # noqa: PTH122
         if suffix in RAW_SUFFIXES:
             return "" if can_read_raw() else RAW_UNSUPPORTED
-        # A picture's name with broken content is a photo that fails later with its reason, not something to hide.
+        # An image's name with broken content is a photo that fails later with its reason, not something to hide.
         if has_image_name(path):
             return ""
         try:
@@ -344,7 +344,7 @@ def _problem(path: str) -> str:
     if not head:
         return "the file is empty"
     if sniff(head) is None and not has_raw_name(path):
-        return "is not an image that m3d knows (its first bytes are of no picture format)"
+        return "is not an image that m3d knows (its first bytes are of no image format)"
     return ""
 
 

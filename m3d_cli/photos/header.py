@@ -1,4 +1,4 @@
-"""Opening a picture's header: format, size and orientation, with no pixel decoded.
+"""Opening an image's header: format, size and orientation, with no pixel decoded.
 
 Three decoders, three habits: Pillow leaves JPEG, PNG, WebP and AVIF as stored, turns TIFF upright while loading and
 reports its size already turned, and libheif turns HEIC before anyone sees it. `PictureInfo` hides the difference.
@@ -23,7 +23,7 @@ from m3d_cli.photos.sniff import HEAD_BYTES, ImageFormat, can_read_raw, has_raw_
 
 logger = logging.getLogger(__name__)
 
-# Largest picture taken on, in pixels: 512 megapixels decode to 1.5 GB. Pillow's own limit (90 warns, 179 raises) is for
+# Largest image taken on, in pixels: 512 megapixels decode to 1.5 GB. Pillow's own limit (90 warns, 179 raises) is for
 # web servers and would refuse stitched panoramas and medium-format backs.
 MAX_PIXELS = 512_000_000
 
@@ -41,9 +41,9 @@ ROTATING_FORMATS = frozenset((ImageFormat.TIFF, ImageFormat.HEIF, ImageFormat.RA
 
 @dataclass(frozen=True, slots=True)
 class PictureInfo:
-    """What a file says about its picture; sizes in pixels.
+    """What a file says about its image; sizes in pixels.
 
-    ``width`` and ``height`` are of the full upright picture. ``orientation`` is the EXIF value as stored (1 when
+    ``width`` and ``height`` are of the full upright image. ``orientation`` is the EXIF value as stored (1 when
     absent); ``rotated_by_decoder`` tells that the decoder, not m3d, turns the pixels.
     """
 
@@ -56,12 +56,12 @@ class PictureInfo:
 
     @property
     def width(self) -> int:
-        """Width of the upright picture."""
+        """Width of the upright image."""
         return self.stored_height if self.is_turned else self.stored_width
 
     @property
     def height(self) -> int:
-        """Height of the upright picture."""
+        """Height of the upright image."""
         return self.stored_width if self.is_turned else self.stored_height
 
     @property
@@ -138,15 +138,15 @@ def stored_orientation(image: Image.Image) -> int:
 
 
 def check_size(path: Path, info: PictureInfo, file_bytes: int) -> None:
-    """Refuse a picture without area, a decompression bomb, and a header that its file cannot honour."""
+    """Refuse an image without area, a decompression bomb, and a header that its file cannot honour."""
     pixels = info.stored_width * info.stored_height
     size = f"{info.stored_width} x {info.stored_height}"
     if pixels < 1:
-        raise PhotoError(f"{path}: the picture is {size} pixels and has no area")
+        raise PhotoError(f"{path}: the image is {size} pixels and has no area")
     if pixels > MAX_PIXELS:
         raise PhotoError(
             f"{path}: {size} pixels are more than the limit of {MAX_PIXELS // 1_000_000} megapixels",
-            hint="make a smaller copy of this picture first",
+            hint="make a smaller copy of this image first",
             code="PHOTO_TOO_LARGE",
         )
     if pixels > max(SUSPICIOUS_PIXELS, file_bytes * PIXELS_PER_BYTE):
@@ -166,11 +166,11 @@ def photo_errors(path: Path) -> Iterator[None]:
     except FileNotFoundError as error:
         raise PhotoError(f"{path}: there is no such file", hint="check the spelling of the path") from error
     except MemoryError as error:
-        raise PhotoError(f"{path}: not enough memory to decode the picture", hint="make a smaller copy") from error
+        raise PhotoError(f"{path}: not enough memory to decode the image", hint="make a smaller copy") from error
     except Exception as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise PhotoError(
-            f"{path}: the picture cannot be decoded: {reason}",
+            f"{path}: the image cannot be decoded: {reason}",
             hint="the file is damaged or cut short; copy it again from the camera",
         ) from error
 

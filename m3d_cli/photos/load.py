@@ -21,17 +21,17 @@ from m3d_cli.photo import Photo
 from m3d_cli.photos.decode import decode, read_info
 from m3d_cli.photos.header import PictureInfo, opened
 
-# Shares of a side cut off beyond this are told; an ordinary lens costs a few per cent.
+# Shares of a side cut off beyond this are reported; an ordinary lens costs a few per cent.
 NOTED_LOSS = 0.10
 
-UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to the undistorted picture"
+UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to the undistorted image"
 
 
 @dataclass(frozen=True, slots=True)
 class CameraSources:
     """Everything the user may say about cameras; plain values, so it travels to worker processes.
 
-    ``from_image`` asks the picture for its focal length whatever EXIF says.
+    ``from_image`` asks the image for its focal length whatever EXIF says.
     """
 
     user: UserFocal = field(default_factory=UserFocal)
@@ -76,7 +76,7 @@ class CameraSources:
 
 @dataclass(frozen=True, slots=True)
 class PhotoFacts:
-    """What the header of one photo tells: its picture, its EXIF (the sidecar's first), and the focal length."""
+    """What the header of one photo tells: its image, its EXIF (the sidecar's first), and the focal length."""
 
     info: PictureInfo
     exif: ExifFacts
@@ -85,7 +85,7 @@ class PhotoFacts:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LoadedPhoto:
-    """Pixels for the network and the camera of the full picture.
+    """Pixels for the network and the camera of the full image.
 
     ``image`` is uint8 (H, W, 3), upright sRGB, undistorted; it may be a reduced copy. ``camera`` always is of the full
     size, without distortion; ``distorted`` is the one that took the photo.
@@ -165,7 +165,7 @@ def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) ->
 
 
 def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
-    """What straightening the lens will cost; raises `CalibrationError` when it cannot be straightened."""
+    """What undistorting the image will cost; raises `CalibrationError` when that is impossible."""
     if camera.distortion is None:
         return ()
     from m3d_cli.photos.undistort import lost_share, straightened

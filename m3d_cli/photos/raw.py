@@ -15,7 +15,7 @@ _FLIPS = {0: 1, 3: 3, 5: 8, 6: 6}
 
 
 def read_raw_info(path: Path) -> PictureInfo:
-    """Size and orientation of the developed picture."""
+    """Size and orientation of the developed image."""
     import rawpy
 
     with photo_errors(path), rawpy.imread(str(path)) as raw:

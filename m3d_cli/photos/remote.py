@@ -163,7 +163,7 @@ def _too_large(remote: RemoteFile, most_bytes: int) -> PhotoError:
 
 
 def _listed(store: Any, path: str, *, recursive: bool) -> tuple[list[tuple[str, dict[str, Any]]], str]:
-    """Names with their facts, and the folder that they are told relative to."""
+    """Names with their facts, and the folder that they are reported relative to."""
     if any(character in path for character in "*?["):
         found = store.glob(path, detail=True)
         fixed = path[: min(path.index(c) for c in "*?[" if c in path)]

@@ -1,4 +1,4 @@
-"""Picture formats told from the first bytes of a file, never from its name alone.
+"""Image formats told from the first bytes of a file, never from its name alone.
 
 Camera RAW is the exception: most RAW kinds are TIFF files inside, so the name decides between the two.
 """
@@ -107,7 +107,7 @@ _BMP_HEADER_SIZES = frozenset((12, 16, 40, 52, 56, 64, 108, 124))
 
 
 def sniff(head: bytes) -> ImageFormat | None:
-    """Format of a file that starts with ``head`` (at least 64 bytes of it, or all), or None if it is no picture."""
+    """Format of a file that starts with ``head`` (at least 64 bytes of it, or all), or None if it is no image."""
     if head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         return ImageFormat.WEBP
     if head[4:8] == b"ftyp":
@@ -140,7 +140,7 @@ def has_raw_name(path: PurePath | str) -> bool:
 
 
 def has_image_name(path: PurePath | str) -> bool:
-    """Whether the name ends like a picture other than camera RAW."""
+    """Whether the name ends like an image other than camera RAW."""
     return os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - hot loop
 
 

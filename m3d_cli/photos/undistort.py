@@ -1,4 +1,4 @@
-"""Lens distortion taken out of a photo, so that the network sees a pinhole picture."""
+"""Lens distortion taken out of a photo, so that the network sees a pinhole image."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ EDGE_MARGIN = 0.05
 
 
 def straightened(camera: Camera) -> Camera:
-    """The pinhole camera of the undistorted picture: same size, square pixels, every pixel seen by the lens.
+    """The pinhole camera of the undistorted image: same size, square pixels, every pixel seen by the lens.
 
-    Raises `CalibrationError` when no flat picture can hold what the lens sees: a fisheye of about 180 degrees or more,
-    or coefficients that fold the picture over.
+    Raises `CalibrationError` when no flat image can hold what the lens sees: a fisheye of about 180 degrees or more,
+    or coefficients that fold the image over.
     """
     lens = camera.distortion
     if lens is None:
@@ -49,9 +49,9 @@ def _check_pinhole(camera: Camera, focal: float, cx: float, cy: float) -> None:
     if is_focal_possible and all(EDGE_MARGIN <= part <= 1 - EDGE_MARGIN for part in parts):
         return
     raise CalibrationError(
-        "the lens distortion of the calibration cannot be taken out: the straight picture would have a focal length "
+        "the lens distortion of the calibration cannot be taken out: the straight image would have a focal length "
         f"of {focal:.4g} px and its principal point at ({cx:.4g}, {cy:.4g}) px",
-        hint="check the distortion coefficients; a lens of about 180 degrees does not fit a flat picture",
+        hint="check the distortion coefficients; a lens of about 180 degrees does not fit a flat image",
     )
 
 
@@ -68,7 +68,7 @@ def _pinhole_matrix(camera: Camera, lens: Distortion) -> NDArray[np.float64]:
 
 
 def undistort(image: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
-    """``image`` (H, W, 3), which may be a reduced copy of the picture of ``camera``, as `straightened` sees it."""
+    """``image`` (H, W, 3), which may be a reduced copy of the image of ``camera``, as `straightened` sees it."""
     lens = camera.distortion
     if lens is None:
         return image

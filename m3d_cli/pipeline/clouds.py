@@ -1,4 +1,4 @@
-"""From a depth map and its photo to the bytes of clouds, meshes and their pictures."""
+"""From a depth map and its photo to the bytes of clouds, meshes and their images."""
 
 from __future__ import annotations
 

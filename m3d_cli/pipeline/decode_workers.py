@@ -1,7 +1,7 @@
-"""One process has the network, others decode and write: Python decodes no more than about a hundred photos a second in
-one process, however many cores there are, and a network on a fast GPU waits for more.
+"""One process has the network, others decode and write: Python decodes at most about a hundred photos per second in one
+process, however many cores there are, and a network on a fast GPU waits for more.
 
-Pictures and depth go through memory that both processes see; what is said about them goes through a pipe.
+Images and depth go through memory that both processes see; what is said about them goes through a pipe.
 """
 
 from __future__ import annotations

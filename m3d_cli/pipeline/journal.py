@@ -154,7 +154,7 @@ class Journal:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._file is not None:
-            # A line that could not be written was told when it failed.
+            # A line that could not be written was reported when it failed.
             with suppress(OSError):
                 self._file.close()
             self._file = None

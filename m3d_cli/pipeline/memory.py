@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 # glibc's names are macros: the number of M_MMAP_THRESHOLD in malloc.h.
 _MMAP_THRESHOLD = -3
 
-# Pictures and depth maps are larger, what lives long is smaller.
+# Images and depth maps are larger, what lives long is smaller.
 LARGE = 4 << 20
 
 

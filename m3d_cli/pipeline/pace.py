@@ -17,7 +17,7 @@ Clock = Callable[[], float]
 
 
 class Pace:
-    """How fast photos are worked on. What an earlier run did goes through in no time and counts for nothing."""
+    """How fast photos are processed. What an earlier run did goes through in no time and counts for nothing."""
 
     def __init__(self, total: int, clock: Clock = time.monotonic) -> None:
         self.total = total
@@ -33,7 +33,7 @@ class Pace:
 
     @property
     def rate(self) -> float | None:
-        """Photos a second from the first of them on, which waited for the network to load; None before the second."""
+        """Photos per second after the first, which waited for the network to load; None before the second."""
         seconds = self._times[-1] - self._times[0] if self._times else 0.0
         return (len(self._times) - 1) / seconds if seconds > 0 else None
 

@@ -114,7 +114,7 @@ def _suffixes(formats: tuple[OutputFormat, ...]) -> tuple[str, ...]:
 def plan(
     photos: Iterable[PhotoFile], out: Path, formats: tuple[OutputFormat, ...], keep_extension: bool = False
 ) -> tuple[Job, ...]:
-    """A job a photo, in order; raises CollisionError before any work."""
+    """A job per photo, in order; raises CollisionError before any work."""
     jobs = tuple(_job(photo, out, formats, keep_extension) for photo in photos)
     # What cannot be a photo will write nothing.
     _check_collisions([job for job in jobs if not job.photo.problem])
@@ -124,7 +124,7 @@ def plan(
 def photo_key(job: Job, settings: str) -> str:
     """Digest of a photo as it is on disk (place, size, time), of its output's name, and of the ``settings``.
 
-    A photo that is not there any more has a key too: its failure is told where its work is done.
+    A photo that is not there any more has a key too: its failure is reported where its work is done.
     """
     text = "\0".join((settings, *_place_and_state(job.photo), job.name))
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]

@@ -29,7 +29,7 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One photo to be worked on, under the key of its journal lines; ``earlier`` is the outcome of one that is done."""
+    """One photo to be processed, under the key of its journal lines; ``earlier`` is the outcome of one that is done."""
 
     job: Job
     key: str
@@ -111,7 +111,7 @@ def _stored_state(job: Job, settings: Settings) -> str:
         file = stored_source(job.photo.path, job.photo.relative, settings.stored)
         return repr([(str(one), one.stat().st_size, one.stat().st_mtime_ns) for one in depth_files(file)])
     except (M3dError, OSError):
-        return "absent"  # its failure is told where its work is done
+        return "absent"  # its failure is reported where its work is done
 
 
 def _shared_camera(shared: Shared | None) -> str:

@@ -1,4 +1,4 @@
-"""How the photos of a run are worked on, and the digest by which a later run knows that nothing would change."""
+"""How the photos of a run are processed, and the digest by which a later run knows that nothing would change."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-# In the order of the work; upsampling and network are told by the engine.
+# In the order of the work; upsampling and network are reported by the engine.
 STAGES = ("decode", "network", "upsample", "encode", "write")
 
 

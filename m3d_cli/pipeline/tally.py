@@ -41,7 +41,7 @@ class Tally:
         self._estimated += is_estimated
         is_empty = outcome.points == 0
         self._empty += is_empty
-        # The warnings that go with an unknown focal length and an empty cloud are told once, below.
+        # The warnings that go with an unknown focal length and an empty cloud are reported once, below.
         self._warned += len(outcome.warnings) > is_assumed + is_estimated + is_empty
         if outcome.error is not None:
             self._failures[outcome.error.exit_code] += 1
@@ -63,7 +63,7 @@ class Tally:
             reporter.warn(f"{share}: focal length assumed, metres may be off by 25 % (1 sigma); see m3d exif")
         if self._estimated:
             share = f"{self._estimated} of {self.planned} photos"
-            reporter.warn(f"{share}: focal length told by the picture alone, see focal_rel_sigma in the sidecars")
+            reporter.warn(f"{share}: focal length estimated from the image alone, see focal_rel_sigma in the sidecars")
         if self._empty:
             share = f"{self._empty} of {self.planned} photos"
             reporter.warn(f"{share}: the cloud is empty; see --max-depth, --min-confidence, --stride and --keep-edges")

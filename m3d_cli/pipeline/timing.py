@@ -77,7 +77,7 @@ def _speed(outcomes: Sequence[Outcome], model: str, device: str, cores: int, sta
     """Figures of what was done; raises PhotoError when nothing was."""
     done = [outcome for outcome in outcomes if outcome.error is None]
     if not done:
-        raise PhotoError("none of the photos could be worked on", hint="m3d depth tells why")
+        raise PhotoError("none of the photos could be processed", hint="m3d depth tells why")
     stages = {name: _mean(dict(outcome.seconds)[name] for outcome in done) for name, _ in done[0].seconds}
     return Speed(
         photos=len(done),
@@ -96,3 +96,19 @@ def _speed(outcomes: Sequence[Outcome], model: str, device: str, cores: int, sta
 def _mean(values: Iterable[float]) -> float:
     listed = list(values)
     return sum(listed) / len(listed)
+
+
+def speed_table(speed: Speed) -> str:
+    """The stages and their shares, for people."""
+    total = sum(speed.stages.values())
+    rows = [
+        f"{name:10}{seconds:12.3f}{seconds / total:9.0%}{speed.cores / seconds if seconds > 0 else 0:14.1f}"
+        for name, seconds in speed.stages.items()
+    ]
+    head = f"{'stage':10}{'CPU s/photo':>12}{'share':>9}{'alone, 1/s':>14}"
+    summary = (
+        f"{speed.photos} photos of {speed.megapixels:.1f} megapixels, {speed.model} on {speed.device}: "
+        f"{speed.photos_per_second:.2f} photos/s, {speed.efficiency:.0%} of what {speed.cores} cores allow; "
+        f"first photo after {speed.startup_seconds:.1f} s"
+    )
+    return "\n".join([head, *rows, summary])

@@ -28,7 +28,7 @@ class RemoteOut:
 
     @classmethod
     def at(cls, url: str) -> RemoteOut:
-        """The local folder follows from the URL, so that a run that was killed goes on with its journal."""
+        """The local folder follows from the URL, so that a run that was killed continues with its journal."""
         digest = hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:16]
         return cls(url.rstrip("/"), cache_folder() / "outputs" / digest)
 

@@ -1,5 +1,5 @@
-"""Workers in processes of their own, which get their photos from the process that started them: one a device, each with
-a network, or several that borrow the network of that process."""
+"""Workers in processes of their own, which get their photos from the main process: one per device, each with a network,
+or several that borrow the network of the main process."""
 
 from __future__ import annotations
 

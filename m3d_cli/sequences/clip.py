@@ -24,7 +24,7 @@ _FOCAL_KEYS = ("com.apple.quicktime.camera.focal_length.35mm_equivalent", "com.a
 
 @dataclass(frozen=True, slots=True)
 class ClipFacts:
-    """What a clip says of itself: seconds announced or None, frames a second on average, focal length if told."""
+    """What a clip says of itself: seconds announced or None, frames per second on average, focal length if told."""
 
     seconds: float | None
     rate: float | None
@@ -75,7 +75,7 @@ class Clip:
         announced = self.facts.seconds
         step = 1 / self.facts.rate if self.facts.rate else 0.0
         if announced is not None and last + step < announced - SHORT_OF_END:
-            self._note(f"the video breaks off at {last:.2f} s of {announced:.2f} s")
+            self._note(f"the video is truncated at {last:.2f} s of {announced:.2f} s")
 
     def _decoded(self) -> Iterator[Any]:
         broken, packets = 0, self._container.demux(self._stream)
@@ -131,7 +131,7 @@ def is_video(path: Path) -> bool:
 
 
 def upright(image: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:
-    """The picture turned as its display matrix says, ``rotation`` degrees counter-clockwise in quarter turns."""
+    """The image turned as its display matrix says, ``rotation`` degrees counter-clockwise in quarter turns."""
     return np.ascontiguousarray(np.rot90(image, round(rotation / 90) % 4))
 
 

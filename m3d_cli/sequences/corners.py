@@ -17,7 +17,7 @@ from m3d_cli.trajectory import inverse
 # Corners of a view at most, and how much nearer a corner's match must be than the second best (Lowe's).
 MOST = 500
 RATIO = 0.8
-# Lowe's threshold of contrast is 0.04; small pictures of plain rooms have few corners as strong.
+# Lowe's threshold of contrast is 0.04; small images of plain rooms have few corners as strong.
 CONTRAST = 0.02
 # Corners that a motion must explain, and within how many pixels.
 FEWEST = 12
@@ -64,7 +64,7 @@ class SharedCorners:
 
 
 def find_corners(grey: NDArray[np.uint8]) -> Corners:
-    """The strongest corners of a picture (H, W); may be none."""
+    """The strongest corners of an image (H, W); may be none."""
     points, looks = _sift().detectAndCompute(grey, None)
     if looks is None:
         return Corners(np.zeros((0, 2)), np.zeros((0, 128), np.float32))

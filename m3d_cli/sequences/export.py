@@ -1,4 +1,4 @@
-"""Posed frames as folders that other tools open: nerfstudio, COLMAP, Open3D, 7-Scenes; pictures and depth come along.
+"""Posed frames as folders that other tools open: nerfstudio, COLMAP, Open3D, 7-Scenes; images and depth come along.
 
 Every format is written frame by frame; the file that names the poses is written last, so a folder with it is whole.
 """
@@ -44,7 +44,7 @@ class ExportFormat(str, Enum):
         return self.value
 
 
-# Files of a frame's picture and depth, by format.
+# Files of a frame's image and depth, by format.
 _FILES = {
     ExportFormat.NERFSTUDIO: ("images/{}.jpg", "depth/{}.png"),
     ExportFormat.COLMAP: ("images/{}.jpg", "depth/{}.png"),
@@ -67,7 +67,7 @@ STATEMENT = "m3d-export.json"
 
 
 def export(posed: PosedFrames, kind: ExportFormat, out: Path, longest: int, advance: Callable[[], None]) -> int:
-    """Write pictures, depth (16-bit millimetres) and poses of all frames below ``out``; raises OutputError.
+    """Write images, depth (16-bit millimetres) and poses of all frames below ``out``; raises OutputError.
 
     Returns how many pixels were too far for that and became unknown. ``m3d-export.json`` states the conventions, as
     most of the formats have no place for them.
@@ -145,7 +145,7 @@ def _encoded(frame: SequenceFrame, view: View, suffix: str) -> bytes:
         raise OutputError(f"{frame.name}: no photo to export", hint="name the photos beside --depth")
     done, data = cv2.imencode(suffix, np.ascontiguousarray(view.image[..., ::-1]))
     if not done:
-        raise OutputError(f"{frame.name}: the encoder refused the picture")
+        raise OutputError(f"{frame.name}: the encoder refused the image")
     return data.tobytes()
 
 

@@ -1,6 +1,6 @@
 """Frames of a clip as JPEG files with a list of their times: what every other command takes as photos.
 
-``clip.json`` says of which clip they are and whether they are all there, so a second run goes on with the rest.
+``clip.json`` says of which clip they are and whether they are all there, so a second run continues with the rest.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _EXIF_IFD, _FOCAL_35MM = 0x8769, 0xA405
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Every ``every``-th frame, or at most ``rate`` frames a second; the first ``most`` of these."""
+    """Every ``every``-th frame, or at most ``rate`` frames per second; the first ``most`` of these."""
 
     every: int = 1
     rate: float | None = None

@@ -1,4 +1,4 @@
-"""Frames of a sequence: where picture and depth come from, decoded one at a time and brought to one size.
+"""Frames of a sequence: where image and depth come from, decoded one at a time and brought to one size.
 
 Depth is what ``m3d depth`` wrote (a sidecar tells its camera), a folder of depth files of a sensor, or a public layout.
 """
@@ -68,7 +68,7 @@ class SequenceFrame:
     time: float | None = None
 
     def view(self, longest: int) -> View:
-        """Picture and depth, the longer side at most ``longest`` pixels."""
+        """Image and depth, the longer side at most ``longest`` pixels."""
         return self.read().limited(longest)
 
 

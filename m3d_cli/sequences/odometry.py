@@ -1,4 +1,4 @@
-"""The way of a camera from its pictures and their depth: frames tracked against key frames, loops closed.
+"""The way of a camera from its images and their depth: frames tracked against key frames, loops closed.
 
 Where tracking is lost a new segment begins, with its first frame as its world: how segments lie to each other is not
 known, and nothing is invented.

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from m3d_cli.errors import FocalError, UsageError
 from m3d_cli.formats.colmap import is_colmap
-from m3d_cli.formats.trajectories import TRANSFORMS
+from m3d_cli.formats.trajectories import TRANSFORMS, read_trajectory
 from m3d_cli.intrinsics.calibration.colmap import read_colmap_calibration
 from m3d_cli.intrinsics.calibration.read import read_calibration
 from m3d_cli.models.registry import ChosenWeights
@@ -118,6 +118,15 @@ def with_pose_intrinsics(camera: CameraSources, poses: Path) -> CameraSources:
     if file.suffix.lower() == ".json" and file.is_file():
         return dataclasses.replace(camera, calibration=read_calibration(file))
     return camera
+
+
+def open_posed(
+    source: SequenceSource, poses: Path, tolerance: float, network: Network | None, report: Reporter
+) -> PosedFrames:
+    """The frames of a sequence with the poses in a file, which is read first; raises PoseError."""
+    trajectory = read_trajectory(poses)
+    source = dataclasses.replace(source, camera=with_pose_intrinsics(source.camera, poses))
+    return posed_frames(source.open(network, report), trajectory, tolerance, report)
 
 
 def posed_frames(

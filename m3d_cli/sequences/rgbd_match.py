@@ -40,9 +40,9 @@ GRID = 2
 NEAREST = 0.01
 SLID = 0.1
 # Share of the corners that a start explains which it must still explain when it was made exact: surfaces that are bent,
-# or of another scale, as a network's are, pull a motion off what the pictures show.
+# or of another scale, as a network's are, pull a motion off what the images show.
 CORNERS_KEPT = 0.95
-# Corners explained that make a motion believed whatever depth says: pictures of different places share a few by chance.
+# Corners explained that make a motion believed whatever depth says: images of different places share a few by chance.
 ENOUGH_CORNERS = 20
 
 
@@ -179,7 +179,7 @@ def information(first: RgbdView, second: RgbdView, motion: Motion) -> NDArray[np
     """How firmly the points that both views show hold the motion, (6, 6), for the pose graph (Choi 2015).
 
     The sum of G^T G over them, G = [-[q]x | I] with q in the first camera, in metres. Whether depth agrees there does
-    not count: networks differ from picture to picture, and that would make the edges between some firmer.
+    not count: networks differ from image to image, and that would make the edges between some firmer.
     """
     shown = _shown(first, second, motion)
     x, y, z = shown.points.T.astype(np.float64)

@@ -29,7 +29,7 @@ CORNERS = 400
 CORNER_GAP = 6
 # Frames over which corners are followed; the more the better triangulated, the fewer the more survive.
 FOLLOWED = 12
-# Pixels by which a corner followed there and back may miss itself, and a triangulated point its picture.
+# Pixels by which a corner followed there and back may miss itself, and a triangulated point its image.
 BACK_ERROR = 0.7
 REPROJECTION = 1.5
 # Radians between two rays that make a point.

@@ -1,4 +1,4 @@
-"""Two surfaces held against each other: accuracy, completeness, Chamfer, F-scores, and a cloud coloured by error."""
+"""Two surfaces compared with each other: accuracy, completeness, Chamfer, F-scores, and a cloud coloured by error."""
 
 from __future__ import annotations
 
@@ -158,3 +158,11 @@ def comparison_text(result: Comparison) -> str:
         for at in result.thresholds
     ]
     return "\n".join(lines)
+
+
+def parse_thresholds(text: str) -> tuple[float, ...]:
+    """Distances in metres separated by commas; raises UsageError."""
+    try:
+        return tuple(float(part) for part in text.split(",") if part.strip())
+    except ValueError as error:
+        raise UsageError(f"--thresholds {text} are no metres", hint="--thresholds 0.02,0.05") from error

@@ -1,4 +1,4 @@
-"""Depth over time: how much it flickers where the picture does not change, and a filter that steadies it.
+"""Depth over time: how much it flickers where the image does not change, and a filter that steadies it.
 
 The last frame is laid on the new one by dense optical flow (DIS, Kroeger 2016); what flow there and back disagrees on,
 or what changed its looks, was hidden and does not count.
@@ -121,12 +121,12 @@ def log_depth(depth: Depth) -> Depth:
 def _enlarged(
     column: NDArray[np.float32], row: NDArray[np.float32], seen: NDArray[np.bool_], width: int, height: int
 ) -> Warp:
-    """A warp found in a smaller picture, for the full one."""
+    """A warp found in a smaller image, for the full one."""
     if seen.shape == (height, width):
         return Warp(column, row, seen)
     across, down = width / seen.shape[1], height / seen.shape[0]
     full = (width, height)
-    # Pixel centres: place p of the small picture is (p + 0.5) * factor - 0.5 in the full one.
+    # Pixel centres: place p of the small image is (p + 0.5) * factor - 0.5 in the full one.
     wide = cv2.resize((column + 0.5) * across - 0.5, full, interpolation=cv2.INTER_LINEAR)
     tall = cv2.resize((row + 0.5) * down - 0.5, full, interpolation=cv2.INTER_LINEAR)
     mask = cv2.resize(seen.astype(np.uint8), full, interpolation=cv2.INTER_NEAREST)

@@ -1,4 +1,4 @@
-"""A video of pictures beside their depth, in one range of colours for the whole clip."""
+"""A video of images beside their depth, in one range of colours for the whole clip."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from m3d_cli.formats.previews import PreviewStyle, render_preview
 from m3d_cli.sequences.clip import load_av
 from m3d_cli.sequences.frames import SequenceFrame, View, resized
 
-# Longer side of each picture.
+# Longer side of each image.
 SIDE = 640
 _CODECS = ("libx264", "mpeg4")
 _TICKS = 1000  # a second
@@ -51,7 +51,7 @@ def write_preview(
 
 
 def side_by_side(view: View, style: PreviewStyle) -> NDArray[np.uint8]:
-    """The picture left, its depth with the bar of colours right, (H, W, 3)."""
+    """The image left, its depth with the bar of colours right, (H, W, 3)."""
     depth = render_preview(view.depth.depth, style)
     if view.image is None:
         return depth
@@ -71,7 +71,7 @@ def _stream(container: Any, codec: str, picture: NDArray[np.uint8]) -> Any:
 
 
 def _fitted(picture: NDArray[np.uint8], stream: Any) -> NDArray[np.uint8]:
-    """The picture with the encoder's even sides."""
+    """The image with the encoder's even sides."""
     down, across = stream.height - picture.shape[0], stream.width - picture.shape[1]
     if max(abs(down), abs(across)) > 1:
         return np.asarray(cv2.resize(picture, (stream.width, stream.height)), dtype=np.uint8)

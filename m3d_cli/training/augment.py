@@ -1,6 +1,6 @@
 """Random crops, zooms, rolls and mirrors, on the device, and the canonical transforms (arXiv 2307.10984, section 3.1).
 
-Zoom, crop, mirror and a roll about the optical axis change which camera took the picture, never how far things are: the
+Zoom, crop, mirror and a roll about the optical axis change which camera took the image, never how far things are: the
 label stays in metres, the camera follows. A label becomes canonical by f_c / f, f being the focal length in pixels of
 the network's input. With CSTM_label any zoom may be drawn. CSTM_image draws the one that gives f = rho f_c, rho being
 the random resize after it, so that the label is divided by rho and by nothing else. Without a transform the label stays
@@ -32,7 +32,7 @@ LETTERBOX_ASPECTS = (0.56, 3.4)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class View:
-    """How each picture of a batch is looked at: (B,) tensors.
+    """How each image of a batch is looked at: (B,) tensors.
 
     A network pixel x comes from stored pixel ``roll(mirror(x - width / 2) / zoom + centre)``, the roll being about the
     principal point. Outside the central ``window_width`` x ``window_height`` there is border, as around a photo of
@@ -50,10 +50,10 @@ class View:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Network-ready pictures (B, 3, H, W) in 0..1 and target depth (B, 1, H, W) metres (NaN unknown, inf sky).
+    """Network-ready images (B, 3, H, W) in 0..1 and target depth (B, 1, H, W) metres (NaN unknown, inf sky).
 
     ``focal``, ``cx``, ``cy`` (B,) are the camera in pixels of the network's input; ``inside`` (B, 1, H, W) is false on
-    the border that surrounds the picture.
+    the border that surrounds the image.
     """
 
     image: Tensor
@@ -76,12 +76,12 @@ class Batch:
 
 
 def draw_view(frames: Frames, spec: ModelSpec, settings: AugmentSection, draws: Draws) -> View:
-    """A random view per frame; the crop stays inside the picture where the picture is larger than it."""
+    """A random view per frame; the crop stays inside the image where the image is larger than it."""
     uniform = draws.uniform(5).to(frames.focal.device)
     height, width = spec.canonical.height, spec.canonical.width
     window_width, window_height, shaped = _draw_window(frames, height, width, settings, draws)
     across, down = window_width / frames.width, window_height / frames.height
-    # A shaped window is filled, as a photo of that shape would fill it; otherwise the whole picture fits.
+    # A shaped window is filled, as a photo of that shape would fill it; otherwise the whole image fits.
     fit = torch.where(shaped, torch.maximum(across, down), torch.minimum(across, down))
     low, high = settings.zoom_low, settings.zoom_high
     if settings.transform == "image":
@@ -102,7 +102,7 @@ def draw_view(frames: Frames, spec: ModelSpec, settings: AugmentSection, draws: 
 
 
 def _zoom_of_equivalent(frames: Frames, diagonal: Tensor, settings: AugmentSection, uniform: Tensor) -> Tensor:
-    """Zoom that gives each picture a 35 mm equivalent drawn from the distribution of the settings."""
+    """Zoom that gives each image a 35 mm equivalent drawn from the distribution of the settings."""
     assert settings.equivalent_mm is not None  # noqa: S101 - asked by the caller
     away = math.sqrt(2) * torch.erfinv((2 * uniform - 1).clamp(-0.99, 0.99))
     ratio = settings.equivalent_mm / FULL_FRAME_DIAGONAL * (settings.equivalent_spread * away).exp()
@@ -110,7 +110,7 @@ def _zoom_of_equivalent(frames: Frames, diagonal: Tensor, settings: AugmentSecti
 
 
 def plain_view(frames: Frames, spec: ModelSpec, settings: AugmentSection) -> View:
-    """What the network is shown outside training: the whole picture, or as much of it as the image transform leaves."""
+    """What the network is shown outside training: the whole image, or as much of it as the image transform leaves."""
     height, width = spec.canonical.height, spec.canonical.width
     zoom = torch.minimum(height / frames.height, width / frames.width)
     if settings.transform == "image":
@@ -122,7 +122,7 @@ def plain_view(frames: Frames, spec: ModelSpec, settings: AugmentSection) -> Vie
 def _draw_window(
     frames: Frames, height: int, width: int, settings: AugmentSection, draws: Draws
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Width and height (B,) of the part of the network's input that shows the picture, and where it has a shape of its
+    """Width and height (B,) of the part of the network's input that shows the image, and where it has a shape of its
     own.
     """
     count, device = len(frames.focal), frames.focal.device
@@ -139,7 +139,7 @@ def _draw_window(
 
 
 def look(frames: Frames, view: View, spec: ModelSpec) -> Batch:
-    """Pictures and metric depth of ``frames`` seen through ``view`` at the size of the network's input; sampling is
+    """Images and metric depth of ``frames`` seen through ``view`` at the size of the network's input; sampling is
     bilinear for light, nearest for depth.
     """
     height, width = spec.canonical.height, spec.canonical.width
@@ -159,7 +159,7 @@ def look(frames: Frames, view: View, spec: ModelSpec) -> Batch:
 
 
 def mask_edges(batch: Batch, settings: AugmentSection, draws: Draws) -> Batch:
-    """Some pictures without strips at their four edges, each of another width: border, and no label."""
+    """Some images without strips at their four edges, each of another width: border, and no label."""
     uniform = draws.uniform(5).to(batch.depth.device)
     rows, columns = batch.depth.shape[-2:]
     masked = (uniform[0] < settings.edge_mask).float()
@@ -184,7 +184,7 @@ def _within(window: Tensor, size: int) -> Tensor:
 
 
 def _centre(size: Tensor, window: Tensor, uniform: Tensor) -> Tensor:
-    # A window smaller than the picture moves inside it; a larger one moves half as far as it could, around it.
+    # A window smaller than the image moves inside it; a larger one moves half as far as it could, around it.
     room = size - window
     return size / 2 + (uniform - 0.5) * torch.where(room > 0, room, 0.5 * room)
 

@@ -21,7 +21,7 @@ else:
     import tomli as tomllib
 
 
-# Degrees across a picture.
+# Degrees across an image.
 Angle = Annotated[float, Field(gt=0, lt=180)]
 
 
@@ -123,11 +123,11 @@ class DataSection(_Section):
 
 
 class AugmentSection(_Section):
-    """The canonical transform, then random zoom (relative to fitting the whole picture), roll about the optical axis,
+    """The canonical transform, then random zoom (relative to fitting the whole image), roll about the optical axis,
     mirror, light.
 
     ``transform``: CSTM_label, CSTM_image, or none (arXiv 2307.10984, section 3.1); with CSTM_image the zoom is what
-    brings the focal length to the canonical one times a random resize. ``letterbox`` is the share of pictures cut to
+    brings the focal length to the canonical one times a random resize. ``letterbox`` is the share of images cut to
     the shape of upright or panoramic photos, with border around them; ``soften`` and ``compress`` the shares that lose
     pixels and that are stored as JPEG, ``motion_blur`` of those blurred along a line, ``edge_mask`` of those that lose
     up to 49 rows and columns at their edges; hues turn by up to ``hue_degrees``. ``equivalent_mm`` draws the zoom so
@@ -191,7 +191,7 @@ class OptimiserSection(_Section):
     """AdamW with a linear warm-up and polynomial decay; the encoder learns at its own rate, 0 freezes it.
 
     ``frozen_blocks`` keeps the encoder's first blocks, and the embedding before them, as they start; ``only`` names the
-    one part of the network that learns. A step looks at ``batch_size`` pictures, ``accumulate`` parts one after the
+    one part of the network that learns. A step looks at ``batch_size`` images, ``accumulate`` parts one after the
     other where memory is short. ``ema_decay`` 0 gives the weights as they are. After ``patience`` steps in a row whose
     loss or gradient is not finite the run stops.
     """
@@ -288,7 +288,7 @@ def read_config(path: Path) -> TrainConfig:
 
 
 def _explain(error: ValidationError) -> str:
-    # A misspelt key also leaves its field missing: the spelling is the cause, so it is told first.
+    # A misspelt key also leaves its field missing: the spelling is the cause, so it is reported first.
     first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":

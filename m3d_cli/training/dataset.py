@@ -1,6 +1,6 @@
 """Training frames of all sources in one store on disk, read by random access and kept on the device where they fit.
 
-Every picture lies in the top-left corner of a canvas of fixed size. Wide pictures are stored whole and again as
+Every image lies in the top-left corner of a canvas of fixed size. Wide images are stored whole and again as
 tiles, so that a zoom into them does not run out of pixels.
 """
 
@@ -25,7 +25,7 @@ from m3d_cli.errors import DatasetError, UsageError
 
 logger = logging.getLogger(__name__)
 
-# A picture wider (or higher) than this many times the canvas's aspect is stored in tiles as well.
+# An image wider (or higher) than this many times the canvas's aspect is stored in tiles as well.
 TILE_ASPECT = 1.3
 
 INDEX = "index.json"
@@ -177,7 +177,7 @@ def views(sample: Sample, canvas: tuple[int, int]) -> Iterator[tuple[NDArray[np.
 def fit_to_canvas(
     image: NDArray[np.uint8], depth: NDArray[np.float32], camera: Camera, canvas: tuple[int, int], sparse: bool
 ) -> tuple[NDArray[np.uint8], NDArray[np.float16], Camera]:
-    """Picture and depth shrunk (never enlarged) to fit ``canvas`` = (width, height), pixels made square."""
+    """Image and depth shrunk (never enlarged) to fit ``canvas`` = (width, height), pixels made square."""
     square = camera.square_pixelled()
     scale = min(1.0, canvas[0] / square.width, canvas[1] / square.height)
     target = square.resized(max(1, round(square.width * scale)), max(1, round(square.height * scale)))
@@ -189,7 +189,7 @@ def fit_to_canvas(
 
 def _resized_depth(depth: NDArray[np.float32], target: Camera, sparse: bool) -> NDArray[np.float32]:
     if not sparse:
-        # "Exact" samples at pixel centres; plain INTER_NEAREST samples at corners, half a pixel off the picture.
+        # "Exact" samples at pixel centres; plain INTER_NEAREST samples at corners, half a pixel off the image.
         size = (target.width, target.height)
         return np.asarray(cv2.resize(depth, size, interpolation=cv2.INTER_NEAREST_EXACT), dtype=np.float32)
     # Sparse labels are moved one by one: a resize would drop most of them. The nearest of a pixel's points stays.

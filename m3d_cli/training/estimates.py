@@ -38,7 +38,7 @@ class Trainee(nn.Module):
         self.network = network
 
     def forward(self, pictures: Tensor) -> Estimates:
-        """Estimates for normalised pictures (B, 3, H, W)."""
+        """Estimates for normalised images (B, 3, H, W)."""
         if isinstance(self.network, Lite):
             return _of_lite(self.network, pictures)
         if isinstance(self.network, Metric3DVit):

@@ -1,4 +1,4 @@
-"""Random light: exposure, colour, softness, compression and noise, drawn anew for every picture."""
+"""Random light: exposure, colour, softness, compression and noise, drawn anew for every image."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from m3d_cli.training.draws import Draws
 # Rec. 601 luma, for the grey version that saturation blends with.
 LUMA = (0.299, 0.587, 0.114)
 
-# A softened picture has up to this many times fewer pixels a side.
+# A softened image has up to this many times fewer pixels a side.
 SOFTEST = 3.0
 
 # Pixels that motion blurs.
 MOTION = (5, 15)
 
-# Quality of compressed pictures.
+# Quality of compressed images.
 JPEG_QUALITY = (25, 90)
 
 
 def relight(image: Tensor, settings: AugmentSection, draws: Draws) -> Tensor:
-    """Pictures (B, 3, H, W) in 0..1 as another camera in other light would have stored them."""
+    """Images (B, 3, H, W) in 0..1 as another camera in other light would have stored them."""
     uniform = draws.uniform(10).to(image.device)[:, :, None, None, None]
     touched = uniform[0] < settings.photometric
     out = image.clamp(1e-4, 1) ** torch.exp((2 * uniform[1] - 1) * 0.35)
@@ -44,9 +44,9 @@ def relight(image: Tensor, settings: AugmentSection, draws: Draws) -> Tensor:
 
 
 def degrade(image: Tensor, settings: AugmentSection, draws: Draws) -> Tensor:
-    """Some pictures softened, some blurred by motion, some compressed, all turned in hue.
+    """Some images softened, some blurred by motion, some compressed, all turned in hue.
 
-    Softened ones have fewer pixels and are enlarged again: without it softness would tell how far a picture was zoomed.
+    Softened ones have fewer pixels and are enlarged again: without it softness would tell how far an image was zoomed.
     """
     uniform = draws.uniform(8)
     out = image.clone()
@@ -69,7 +69,7 @@ def _softened(picture: Tensor, factor: float) -> Tensor:
 
 
 def _turned(picture: Tensor, degrees: float) -> Tensor:
-    """The hues of a picture turned in HSV."""
+    """The hues of an image turned in HSV."""
     pixels = np.ascontiguousarray(picture.permute(1, 2, 0).cpu().numpy())
     hsv = cv2.cvtColor(pixels, cv2.COLOR_RGB2HSV)
     hsv[..., 0] = (hsv[..., 0] + degrees) % 360

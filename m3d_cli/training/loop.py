@@ -129,7 +129,7 @@ def _drawn(run: Run, chosen: Tensor, draws: Draws) -> Batch:
 
 
 def normalised(batch: Batch, spec: ModelSpec) -> Tensor:
-    """What the network is fed: the batch's pictures with their border, normalised (B, 3, H, W)."""
+    """What the network is fed: the batch's images with their border, normalised (B, 3, H, W)."""
     device = batch.image.device
     border, mean, std = (
         torch.tensor(rgb, device=device)[None, :, None, None] for rgb in (spec.canonical.pad_rgb, spec.mean, spec.std)

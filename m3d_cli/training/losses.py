@@ -1,7 +1,7 @@
 """Losses of single pixels, each a function of prediction, target and mask (all (B, 1, H, W)) that returns a scalar.
 
 Those that compare shapes are in `relative_losses` and `normal_losses`. Depths are canonical metres. Every loss is
-averaged per picture first, so that a picture with sparse LiDAR weighs as much as a dense one; a masked pixel changes
+averaged per image first, so that an image with sparse LiDAR weighs as much as a dense one; a masked pixel changes
 nothing.
 """
 
@@ -35,7 +35,7 @@ def log_l1(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 def scale_invariant_log(prediction: Tensor, target: Tensor, mask: Tensor, focus: float = 0.5) -> Tensor:
     """``mean d^2 - focus (mean d)^2`` with d = ln p - ln t (Eigen et al. 2014, equation 4), square-rooted per
-    picture.
+    image.
     """
     difference = torch.where(mask, prediction.log() - safe(target, mask).log(), 0.0)
     count = mask.sum(dim=(1, 2, 3)).clamp(min=1)
@@ -125,7 +125,7 @@ def safe(target: Tensor, mask: Tensor) -> Tensor:
 
 
 def mean_of_pictures(value: Tensor, mask: Tensor) -> Tensor:
-    """Mean of ``value`` over ``mask`` in each picture, then over the pictures that have any of it."""
+    """Mean of ``value`` over ``mask`` in each image, then over the images that have any of it."""
     count = mask.sum(dim=(1, 2, 3))
     per_picture = torch.where(mask, value, 0.0).sum(dim=(1, 2, 3)) / count.clamp(min=1)
     return mean_where(per_picture, count > 0)

@@ -59,7 +59,7 @@ def virtual_normal(
 ) -> Tensor:
     """VNL: normals of planes through three far-apart points, of prediction and of truth (arXiv 1907.12209).
 
-    ``share`` of the picture's pixels triplets a picture. Every picture has its own principal point; the published code
+    ``share`` of the image's pixels triplets an image. Every image has its own principal point; the published code
     goes on using the first batch's.
     """
     triplets = _triplets(mask.flatten(1), max(1, int(share * mask[0].numel())), generator)
@@ -75,7 +75,7 @@ def plane_normal(
 ) -> Tensor:
     """PWN: the normals of triplets on one plane agree with their mean (PWNPlanes of the published training).
 
-    ``planes`` (B, 1, H, W) numbers the planes of each picture from 1; a plane of fewer than ``least`` known pixels is
+    ``planes`` (B, 1, H, W) numbers the planes of each image from 1; a plane of fewer than ``least`` known pixels is
     left out. Points are back-projected with x to the right; the published code swaps rows and columns.
     """
     points = back_projected(torch.where(mask, prediction, 1.0), lens)
@@ -204,6 +204,6 @@ def _facing(normals: Tensor, points: Tensor) -> Tensor:
 
 
 def _best(value: Tensor, share: float) -> Tensor:
-    """(B, 1, H, W): the ``share`` of each picture's pixels with the highest value."""
+    """(B, 1, H, W): the ``share`` of each image's pixels with the highest value."""
     bound = value.detach().flatten(1).quantile(1 - share, dim=1)
     return value >= bound[:, None, None, None]

@@ -1,4 +1,4 @@
-"""Losses of shape: depth compared after its median and spread are taken out, in parts of the picture or of the depth.
+"""Losses of shape: depth compared after its median and spread are taken out, in parts of the image or of the depth.
 
 RPNL (arXiv 2307.10984, equation 3) looks at random crops, HDN (arXiv 2210.09071) at random intervals of depth.
 """
@@ -10,17 +10,17 @@ from torch import Tensor
 
 from m3d_cli.training.losses import EPSILON, mean_where, safe
 
-# Fraction of the picture's side that a crop of RPNL spans (arXiv 2307.10984, section 3.2).
+# Fraction of the image's side that a crop of RPNL spans (arXiv 2307.10984, section 3.2).
 RPNL_SIDES = (0.125, 0.5)
 
 # A crop of RPNL is read on a lattice of this many pixels a side. A part with fewer known pixels than that is left out.
 RPNL_LATTICE = 24
 LEAST_PIXELS = 32
 
-# HDN reads the picture on a lattice of at most this many pixels a side.
+# HDN reads the image on a lattice of at most this many pixels a side.
 HDN_LATTICE = 96
 
-# An interval of HDN: where it may begin, and how long it is at least, as fractions of the picture's range of depth.
+# An interval of HDN: where it may begin, and how long it is at least, as fractions of the image's range of depth.
 HDN_START = 0.75
 HDN_LENGTH = 0.1
 
@@ -50,7 +50,7 @@ def hierarchical_depth_normalisation(
 ) -> Tensor:
     """HDN over random intervals of depth (HDNRandom of the published training), every known pixel weighing the same.
 
-    In each interval depth less its median over its mean deviation. An interval is drawn as fractions of the picture's
+    In each interval depth less its median over its mean deviation. An interval is drawn as fractions of the image's
     range of depth throughout; the published code adds a fraction to metres when it draws the far end.
     """
     rows, columns = (_thinned(side).to(prediction.device) for side in prediction.shape[-2:])

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 def run_training(
     config: TrainConfig, out: Path, device: torch.device, workers: int, report: Callable[[Progress], None]
 ) -> Path:
-    """Train into ``out`` (store, checkpoint, logs) and write ``out/<model>.safetensors``; goes on where it stopped.
+    """Train into ``out`` (store, checkpoint, logs) and write ``out/<model>.safetensors``; continues where it stopped.
 
     Started by `torchrun`, every process trains on its share of each batch and the first one writes.
     """

@@ -27,7 +27,7 @@ class Team:
 
     @property
     def share(self) -> Share:
-        """The pictures of a batch that are this process's."""
+        """The images of a batch that are this process's."""
         if self._accelerator is None:
             return Share()
         return Share(self._accelerator.process_index, self._accelerator.num_processes)

@@ -1,4 +1,4 @@
-"""Scores and pictures of a network while it is trained, on frames that the run never learns from."""
+"""Scores and images of a network while it is trained, on frames that the run never learns from."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from m3d_cli.training.loop import append_row, normalised
 logger = logging.getLogger(__name__)
 
 BATCH = 8
-# Pictures of a network's progress: photo, truth and prediction of the first frames.
+# Images of a network's progress: photo, truth and prediction of the first frames.
 PICTURES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Judge:
-    """Scores the averaged network every so many steps into ``validation.csv``, keeps the best one and some pictures."""
+    """Scores the averaged network every so many steps into ``validation.csv``, keeps the best one and some images."""
 
     config: TrainConfig
     every: int
@@ -57,7 +57,7 @@ class Judge:
             save_weights(state.average, self.folder / f"{self.config.model}-best.safetensors")
 
     def _scored(self, network: nn.Module) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
-        """AbsRel and d1, a mean of the sources' means, and the panels of the first pictures."""
+        """AbsRel and d1, a mean of the sources' means, and the panels of the first images."""
         rows: dict[int, list[tuple[float, float]]] = {}
         panels: list[NDArray[np.uint8]] = []
         for chosen in torch.split(torch.arange(len(self.store)), BATCH):

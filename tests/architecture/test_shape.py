@@ -26,9 +26,9 @@ AVOIDED = (
     r"\bbreaks off\b",
     r"\bis told\b",
     r"\bare told\b",
-    r"\b(?:photos|images|frames|pictures|steps) a second\b",
+    r"\b(?:photos|images|frames|images|steps) a second\b",
     r"\bobject references?\b",
-    r"\bthat is there already\b",
+    r"\bthat exists already\b",
 )
 
 

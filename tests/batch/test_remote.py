@@ -190,7 +190,7 @@ def test_a_photo_that_vanished_is_named_by_its_url(photos, tmp_path, capsys, mon
     assert depth(f"file://{place}", tmp_path / "out") == 3
     told = capsys.readouterr().err
     assert f"file://{place}/b.png: there is no such file" in told
-    assert f"file://{place}/c.png: the picture cannot be decoded" in told
+    assert f"file://{place}/c.png: the image cannot be decoded" in told
     assert (tmp_path / "out" / "a.png").exists()
 
 

@@ -116,7 +116,7 @@ def test_a_bad_frame_costs_only_itself(data: Path, pred: Path, capsys: pytest.Ca
     assert (content["images"], content["failed"]) == (4, 2)
     assert "40 x 56 predicted pixels" in content["failures"]["desk/000004"]
     assert "desk/000002" in streams.err
-    assert "2 of 6 pictures could not be scored" in streams.err
+    assert "2 of 6 images could not be scored" in streams.err
     for file in (data / "desk" / "depth").iterdir():
         file.unlink()
     assert main(command) == 4

@@ -1,4 +1,4 @@
-"""The focal length from the picture, through the commands, with the bundled network."""
+"""The focal length from the image, through the commands, with the bundled network."""
 
 from __future__ import annotations
 

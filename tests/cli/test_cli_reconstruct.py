@@ -62,7 +62,7 @@ def test_depth_gets_the_scale_that_parallax_tells(save_walk, capsys: pytest.Capt
         assert main(["reconstruct", *arguments(folder, "--out", str(out), "--parallax", *more)]) == 0
         assert "agrees with parallax" in capsys.readouterr().err
         scales = list(json.loads((out / "reconstruct.json").read_text())["depth_scales"].values())
-        assert np.exp(np.log(scales).mean()) == pytest.approx(1 / 1.12, rel=0.03)  # few corners, small pictures
+        assert np.exp(np.log(scales).mean()) == pytest.approx(1 / 1.12, rel=0.03)  # few corners, small images
 
 
 def test_a_photo_that_the_network_could_not_read_is_left_out(save_walk, capsys: pytest.CaptureFixture[str]) -> None:

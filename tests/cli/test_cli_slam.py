@@ -162,7 +162,7 @@ def test_frames_without_times_are_counted_over_the_damaged_ones(save_walk) -> No
     given = [str(folder / "photos"), "--depth", str(folder / "depth"), "--intrinsics", str(folder / "camera.json")]
     assert main(["slam", "odometry", *given, "--out", str(folder / "whole")]) == 0
     assert "times count the frames" in (folder / "whole" / "trajectory.txt").read_text()
-    (folder / "photos" / "0003.png").write_bytes(b"no picture")
+    (folder / "photos" / "0003.png").write_bytes(b"no image")
     assert main(["slam", "odometry", *given, "--out", str(folder / "out")]) == 3
     assert read_trajectory(folder / "out" / "trajectory.txt").times.tolist() == [0, 1, 2, 4, 5]
 
@@ -170,7 +170,7 @@ def test_frames_without_times_are_counted_over_the_damaged_ones(save_walk) -> No
 def test_a_sequence_without_any_readable_frame_says_why(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = save_walk(3, length=0.3)
     for photo in (folder / "photos").glob("*.png"):
-        photo.write_bytes(b"no picture")
+        photo.write_bytes(b"no image")
     call = ["slam", "odometry", str(folder / "photos"), "--depth", str(folder / "depth"), "--out", str(folder / "out")]
     assert main(call) == 3
     assert "0000.png" in capsys.readouterr().err

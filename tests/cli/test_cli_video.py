@@ -88,7 +88,7 @@ def test_a_clip_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
     broken.write_bytes(data[: len(data) // 2])
     found = extract(broken, tmp_path / "frames", Sampling(), quiet)
     assert 5 < found.frames < 60
-    assert any("breaks off" in note for note in found.notes)
+    assert any("is truncated" in note for note in found.notes)
     assert len((tmp_path / "frames" / "times.txt").read_text().splitlines()) == found.frames + 1
     again = extract(broken, tmp_path / "frames", Sampling(), quiet)
     assert again == found

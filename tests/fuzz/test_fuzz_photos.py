@@ -1,4 +1,4 @@
-"""Damaged pictures and EXIF end in a photo or a `PhotoError`, soon and in little memory; never in another error."""
+"""Damaged images and EXIF end in a photo or a `PhotoError`, soon and in little memory; never in another error."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _as_in_production() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def originals() -> dict[str, bytes]:
-    """One small picture with full EXIF in every format."""
+    """One small image with full EXIF in every format."""
     pillow_heif.register_heif_opener()
     rng = np.random.default_rng(3)
     smooth = rng.integers(0, 255, (6, 8, 3), dtype=np.uint8).repeat(8, axis=0).repeat(8, axis=1)
@@ -159,7 +159,7 @@ def test_five_hundred_damaged_exif_blocks_do_not_cost_the_photo(tmp_path, origin
 
 
 def test_five_hundred_damaged_exif_payloads_in_a_sound_file_keep_the_photo(tmp_path, originals):
-    """The block is damaged before the file is written, so that the picture around it is whole."""
+    """The block is damaged before the file is written, so that the image around it is whole."""
     clean = _exif()
     image = Image.open(io.BytesIO(originals["png"]))
     path = tmp_path / "photo.jpg"

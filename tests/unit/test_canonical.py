@@ -104,7 +104,7 @@ def test_the_border_has_the_pad_colour_and_the_photo_its_own():
 
 @pytest.mark.parametrize("size", [(84, 56), (168, 112), (420, 280)])
 def test_geometry_inverts_exactly_at_pixel_centres(size):
-    """A picture whose value is its own position comes back as that position: no half pixel is lost on the way."""
+    """An image whose value is its own position comes back as that position: no half pixel is lost on the way."""
     width, height = size
     spec = CanonicalSpec(focal=100.0, height=56, width=84)
     transform = CanonicalTransform.fit(Camera.centred(width, height, 100.0), spec)

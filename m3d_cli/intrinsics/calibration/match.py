@@ -1,8 +1,8 @@
 """Calibrated intrinsics: which entry of an ``--intrinsics`` file belongs to a photo, and how it fits the photo's size.
 
-Principal points count from the corner of the picture (centre of the top-left pixel at 0.5), as everywhere in m3d; the
+Principal points count from the corner of the image (centre of the top-left pixel at 0.5), as everywhere in m3d; the
 readers convert. COLMAP works on pixels as stored, whatever EXIF says, so its calibrations turn with every orientation.
-Other tools mostly turn pictures upright first: theirs belong to the stored pixels only where the size shows it.
+Other tools mostly turn images upright first: theirs belong to the stored pixels only where the size shows it.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from m3d_cli.photo_names import NameIndex
 
 CALIBRATION_SIGMA = 0.005
 
-# Principal points further from the middle than this part of a side do not belong to this picture.
+# Principal points further from the middle than this part of a side do not belong to this image.
 CENTRE_TOLERANCE = 0.25
 
-# Principal points further from the middle than this part of a side notice a mirror or a half turn of the picture.
+# Principal points further from the middle than this part of a side notice a mirror or a half turn of the image.
 NOTED_OFFSET = 0.005
 
-# Brown coefficients beyond these (thin prism, tilt) do not turn with the picture.
+# Brown coefficients beyond these (thin prism, tilt) do not turn with the image.
 TURNING_COEFFICIENTS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Intrinsics:
-    """Focal lengths and principal point in pixels for a picture of the given size; unknown parts are None.
+    """Focal lengths and principal point in pixels for an image of the given size; unknown parts are None.
 
     ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``notes`` say what of the
     file's numbers could not be kept.
@@ -90,7 +90,7 @@ def fit_to_photo(
     """Camera of an upright photo ``width`` x ``height``, and notes on what had to be adapted.
 
     ``orientation`` is the photo's EXIF value, by which a calibration of the stored pixels is turned. Raises
-    `CalibrationError` when the calibration is of a picture of another shape.
+    `CalibrationError` when the calibration is of an image of another shape.
     """
     camera, notes = _calibrated_camera(intrinsics, width, height, name)
     turn = _turn(camera, width, height, orientation, is_stored=intrinsics.is_stored)
@@ -98,7 +98,7 @@ def fit_to_photo(
         camera = turned(camera, turn)
         notes = (*notes, f"calibration turned like the photo (orientation {turn})")
     elif orientation in (2, 3, 4) and _is_off_centre(camera):
-        notes = (*notes, f"calibration taken as that of the upright picture (the photo has orientation {orientation})")
+        notes = (*notes, f"calibration taken as that of the upright image (the photo has orientation {orientation})")
     if (camera.width, camera.height) == (width, height):
         return camera, notes
     ratio = (width * camera.height) / (height * camera.width)
@@ -133,7 +133,7 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
     is_size_known = own_width is not None and own_height is not None
     if own_width is None or own_height is None:
         own_width, own_height = width, height
-        notes = (*notes, "the calibration does not tell its picture size; the size of the photo is taken")
+        notes = (*notes, "the calibration does not tell its image size; the size of the photo is taken")
     camera = Camera(
         width=own_width,
         height=own_height,
@@ -150,12 +150,12 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
 
 
 def _check_centre(camera: Camera, name: str, *, is_size_known: bool) -> None:
-    """A principal point far from the middle belongs to another picture, unless the file insists with a size."""
+    """A principal point far from the middle belongs to another image, unless the file insists with a size."""
     off_x, off_y = abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5)
     if max(off_x, off_y) <= (0.5 if is_size_known else CENTRE_TOLERANCE):
         return
     raise CalibrationError(
-        f"{name}: the principal point ({camera.cx:.1f}, {camera.cy:.1f}) does not fit a picture of "
+        f"{name}: the principal point ({camera.cx:.1f}, {camera.cy:.1f}) does not fit an image of "
         f"{camera.width} x {camera.height} pixels",
         hint="give the size the calibration was made for (width, height)",
     )
@@ -176,7 +176,7 @@ def made_distortion(model: DistortionModel, values: Any) -> Distortion | None:
 def turned(camera: Camera, orientation: int) -> Camera:
     """`Camera.rotated` that also turns the tangential terms of Brown's distortion.
 
-    (p2, p1) is a vector in the picture plane: the displacement r^2 t + 2 x (x . t) of a point x turns and mirrors
+    (p2, p1) is a vector in the image plane: the displacement r^2 t + 2 x (x . t) of a point x turns and mirrors
     with it.
     """
     upright = camera.rotated(orientation)
@@ -185,7 +185,7 @@ def turned(camera: Camera, orientation: int) -> Camera:
         return upright
     if any(lens.coefficients[TURNING_COEFFICIENTS:]):
         raise CalibrationError(
-            "thin prism and tilt coefficients cannot be turned", hint="calibrate with upright pictures"
+            "thin prism and tilt coefficients cannot be turned", hint="calibrate with upright images"
         )
     coefficients = list(lens.coefficients)
     coefficients[3], coefficients[2] = _turned_vector(lens.coefficients[3], lens.coefficients[2], orientation)

@@ -1,4 +1,4 @@
-"""Readers of ``--intrinsics`` files; each returns principal points that count from the picture's corner.
+"""Readers of ``--intrinsics`` files; each returns principal points that count from the image's corner.
 
 COLMAP and nerfstudio count from the corner as m3d does. OpenCV and bare 3 x 3 matrices count from the centre of the
 top-left pixel and are moved by half a pixel.
@@ -158,7 +158,7 @@ def _nerfstudio_intrinsics(item: dict[str, Any]) -> Intrinsics:
     fx = item.get("fl_x")
     if fx is None:
         if width is None:
-            raise CalibrationError("camera_angle_x needs w, the width of the pictures")
+            raise CalibrationError("camera_angle_x needs w, the width of the images")
         fx = width / 2 / math.tan(float(item["camera_angle_x"]) / 2)
     fisheye = item.get("camera_model") in FISHEYE_NAMES
     names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3")
@@ -180,4 +180,4 @@ def _check(path: Path, intrinsics: Intrinsics) -> None:
     if not all(map(math.isfinite, numbers)) or min(intrinsics.fx, intrinsics.fy) <= 0:
         raise CalibrationError(f"{path}: focal lengths must be positive and finite, got {numbers}")
     if any(side is not None and side < 1 for side in size):
-        raise CalibrationError(f"{path}: a picture of {size[0]} x {size[1]} pixels has no area")
+        raise CalibrationError(f"{path}: an image of {size[0]} x {size[1]} pixels has no area")

@@ -20,13 +20,13 @@ def rows(values: list[float], metric: str = "abs_rel", **more: object) -> list[d
 
 
 def verdict(a: NDArray[np.float64], b: NDArray[np.float64], metric: str = "abs_rel") -> Comparison:
-    """Every picture a scene of its own."""
+    """Every image a scene of its own."""
     names = tuple(map(str, range(len(a))))
     return compare(Pairs(metric, "none", a, b, ("s",) * len(a), names))
 
 
 def alike(rng: np.random.Generator, scenes: int, shift: float = 0.0, *, skewed: bool = False) -> Pairs:
-    """Scenes of 3 to 29 pictures that share most of their difference."""
+    """Scenes of 3 to 29 images that share most of their difference."""
     scene = np.repeat(np.arange(scenes), rng.integers(3, 30, scenes))
     shared = rng.exponential(1, scenes) - 1 if skewed else rng.normal(0, 1, scenes)
     a = rng.uniform(1, 2, len(scene))
@@ -89,7 +89,7 @@ def test_pictures_of_one_scene_are_no_independent_evidence(scenes: int, skewed: 
         low, high = bootstrap_t(pairs.b - pairs.a, 200, run)
         naive += not low <= 0 <= high
     assert (found.drawn, found.clusters) == ("clusters", scenes)
-    # 5 % are promised; three standard deviations of 200 runs are 4.6 %. Pictures alone would cry wolf most of the time.
+    # 5 % are promised; three standard deviations of 200 runs are 4.6 %. Images alone would cry wolf most of the time.
     assert alarms / runs < 0.05 + 0.046
     assert naive / runs > 0.4
 
@@ -133,7 +133,7 @@ def test_pictures_are_paired_by_name_and_the_others_are_named() -> None:
 
 
 def test_what_cannot_be_compared_is_refused() -> None:
-    with pytest.raises(DatasetError, match="only 2 pictures"):
+    with pytest.raises(DatasetError, match="only 2 images"):
         pair(rows([1, 2]), rows([1, 2]), "abs_rel", "none")
     with pytest.raises(DatasetError, match="scores of A have no abs_rel with alignment median"):
         pair(rows([1] * 9), rows([1] * 9), "abs_rel", "median")

@@ -40,7 +40,7 @@ def test_an_unreadable_frame_is_counted_and_the_others_are_scored(root: Path, fr
     assert "near/depth/000001.png" in content["failures"]["near/000001"]
     assert run.images[:2] == whole.images[:2]
     assert json.loads(image_line(run, run.images[2]))["error"].startswith("BAD_DATASET")
-    assert any("1 of 3 pictures could not be scored" in line for line in doubts(run))
+    assert any("1 of 3 images could not be scored" in line for line in doubts(run))
 
 
 def test_a_source_without_scores_is_named_and_the_mean_is_over_the_others(
@@ -53,7 +53,7 @@ def test_a_source_without_scores_is_named_and_the_mean_is_over_the_others(
     assert content["align"]["none"] == content["sources"]["near"]["align"]["none"]
     assert text_table(run).splitlines()[1].split() == ["far", "0", *"------"]
     assert "far" not in csv_table(run)
-    assert any("no picture of far has scores" in line for line in doubts(run))
+    assert any("no image of far has scores" in line for line in doubts(run))
 
 
 @pytest.mark.parametrize("layout", ["rgbd", "nyu"])
@@ -67,7 +67,7 @@ def test_a_run_in_which_nothing_could_be_scored_is_an_error(root: Path, frames: 
 
 def test_truth_of_another_size_than_its_camera_is_refused(frames: tuple[Frame, ...]) -> None:
     frame = dataclasses.replace(frames[0], pinhole=dataclasses.replace(frames[0].pinhole, size=(64, 48)))
-    with pytest.raises(DatasetError, match=r"000000\.png: 32 x 24 pixels, its picture has 64 x 48"):
+    with pytest.raises(DatasetError, match=r"000000\.png: 32 x 24 pixels, its image has 64 x 48"):
         score_frame(frame, twenty_percent_long(frames[0]), Protocol())
 
 
@@ -113,7 +113,7 @@ def test_the_spread_of_scale_over_sources_holds_that_between_them(tmp_path: Path
     frames = find_frames(find_layout("rgbd"), tmp_path)
     run = Run("rgbd", "pred", "p", Protocol(), tuple(score_frames(frames, predict, Protocol())))
     logs = np.log([1.0, 1.1, 1.5, 1.6])
-    # With as many pictures in each source this is the spread over all.
+    # With as many images in each source this is the spread over all.
     assert run.mean(Alignment.NONE).ln_scale_std == pytest.approx(logs.std(), abs=1e-6)
 
 

@@ -68,7 +68,7 @@ def test_one_pixel_has_an_error_and_no_spread() -> None:
 def test_nothing_to_compare_is_an_error_not_a_zero() -> None:
     with pytest.raises(DatasetError, match="no pixel"):
         score(np.array([]), np.array([]))
-    with pytest.raises(DatasetError, match="no picture"):
+    with pytest.raises(DatasetError, match="no image"):
         mean_scores([])
 
 

@@ -13,7 +13,7 @@ SCALE, SHAPE, REACH = 0.12, 0.06, 0.4
 
 
 def wall(camera):
-    """A slanted wall: one plane over the whole picture."""
+    """A slanted wall: one plane over the whole image."""
     return (2 / (camera.rays() @ np.array([0.2, -0.1, 1.0], dtype=np.float32))).astype(np.float32)
 
 
@@ -60,7 +60,7 @@ def test_errors_of_things_at_different_depths_are_object_errors():
 
 
 def test_surfaces_that_recede_too_little_are_told():
-    """In each picture the network flattens a floor by another share."""
+    """In each image the network flattens a floor by another share."""
     camera = Camera.centred(WIDTH, HEIGHT, 40.0)
     rays, true = camera.rays().astype(np.float64), np.array([0.3, -0.9, 1.0])
     shares = np.random.default_rng(5).normal(-0.15, 0.2, 12)

@@ -1,4 +1,4 @@
-"""Prediction folders of our own and of others, and the official code's depth of a known picture."""
+"""Prediction folders of our own and of others, and the official code's depth of a known image."""
 
 import dataclasses
 import json
@@ -42,7 +42,7 @@ def write(path: Path, depth: NDArray[np.float32] = DEPTH, scale: float = 1000.0)
     "pattern",
     [
         pytest.param("{name}.npy", id="the frame's name"),
-        pytest.param("{folder}/rgb/{stem}.png", id="the picture's path, as m3d depth writes"),
+        pytest.param("{folder}/rgb/{stem}.png", id="the image's path, as m3d depth writes"),
         pytest.param("{folder}/{stem}.npz", id="npz"),
         pytest.param("{name}_depth.png", id="a mark before the ending"),
     ],
@@ -180,7 +180,7 @@ def test_a_network_is_run_on_frames_whose_normals_cannot_be_read(frames: tuple[F
     picture = dataclasses.replace(frames[0], read_normals=partial(read_normals, tmp_path / "normal.png"))
     network = Network.choose("m3d-test-lite", None, "cpu", "fp32")
     assert network.load()(picture).shape == (HEIGHT, WIDTH)
-    with pytest.raises(DatasetError, match=r"normal\.png: how a picture stores normals"):
+    with pytest.raises(DatasetError, match=r"normal\.png: how an image stores normals"):
         picture.read()
 
 

@@ -119,7 +119,7 @@ def test_a_frame_without_true_depth_is_left_out_and_counted(tmp_path: Path) -> N
     assert [image.pixels for image in images] == [0, 20 * WIDTH]
     [source] = by_source(images, Protocol().alignments)
     assert (source.images, source.skipped) == (1, 1)
-    with pytest.raises(DatasetError, match="no picture has a pixel"):
+    with pytest.raises(DatasetError, match="no image has a pixel"):
         summary(images[:1], Protocol().alignments)
     run = Run("rgbd", "pred", "p", Protocol(), images)
     assert json.loads(json_line(run))["skipped"] == 1
@@ -135,7 +135,7 @@ def test_threads_change_neither_scores_nor_order(frames: tuple[Frame, ...]) -> N
 def test_a_crop_of_another_size_names_the_file(frames: tuple[Frame, ...]) -> None:
     images = list(score_frames(frames, twenty_percent_long, Protocol(PRESETS["nyu-eigen"])))
     assert all("000000.png" in image.error or "000001.png" in image.error for image in images)
-    with pytest.raises(DatasetError, match=r"no picture could be scored, 3 failed.*000000\.png.*640 x 480"):
+    with pytest.raises(DatasetError, match=r"no image could be scored, 3 failed.*000000\.png.*640 x 480"):
         summary(images, Protocol().alignments)
 
 
@@ -232,7 +232,7 @@ def test_what_is_measured_besides_is_in_the_lines(tmp_path: Path) -> None:
     frames = find_frames(find_layout("rgbd"), tmp_path)
     run = scored(frames, protocol=Protocol(extras=tuple(Extra)))
     dense, sparse = run.images
-    assert "boundary_f1 0.2500 (1 pictures)" in text_table(run)
+    assert "boundary_f1 0.2500 (1 images)" in text_table(run)
     assert json.loads(json_line(run))["also"]["cloud_f_score"]["images"] == 2
     assert dict(dense.extras)["boundary_f1"] == pytest.approx(0.25)
     assert dict(dense.extras)["cloud_chamfer_l1"] > 0.1

@@ -1,4 +1,4 @@
-"""Depth in 16-bit steps, made by torch: the values that the PNG's own rounding gives, and what is told of them."""
+"""Depth in 16-bit steps, made by torch: the values that the PNG's own rounding gives, and what is reported of them."""
 
 from __future__ import annotations
 

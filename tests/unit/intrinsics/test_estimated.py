@@ -1,4 +1,4 @@
-"""What pictures say about their focal length, fused and put in the place of an assumption."""
+"""What images say about their focal length, fused and put in the place of an assumption."""
 
 import math
 
@@ -18,7 +18,7 @@ from m3d_cli.intrinsics.ladder import FocalFacts, UserFocal, recover_focal
 from m3d_cli.intrinsics.vanishing_points import LineFocal
 
 UNKNOWN = recover_focal(FocalFacts(4000, 3000))
-SEEN = FocalOpinion(0.8, 0.2, "told by the picture")
+SEEN = FocalOpinion(0.8, 0.2, "told by the image")
 
 
 def test_a_distribution_becomes_its_mean_and_spread() -> None:

@@ -136,7 +136,7 @@ def test_a_crop_keeps_the_focal_length_of_the_whole_picture_and_loses_certainty(
         (1688, 3000, False, 1.0),
         (1200, 1500, False, 0.5),
         (3000, 2400, True, 1.0),
-        # The whole upright picture of a camera held upright, narrowed.
+        # The whole upright image of a camera held upright, narrowed.
         (2250, 4000, True, 1.0),
         # An editor turned the pixels before it cut them: 4000 rows cannot come from 3000.
         (2250, 4000, False, 1.0),

@@ -91,7 +91,7 @@ def test_a_photo_gives_the_metres_of_the_published_code(name, official_state, go
     """The whole way through our own pre- and post-processing, against the published command-line tool."""
     wanted = golden(name, "nyu")
     image = cv2.cvtColor(cv2.imread(str(nyu_photo)), cv2.COLOR_BGR2RGB)
-    # The published focal length of this picture is (fx + fy) / 2; its principal point does not enter depth.
+    # The published focal length of this image is (fx + fy) / 2; its principal point does not enter depth.
     camera = Camera(image.shape[1], image.shape[0], *wanted["meta"]["intrinsic"])
     photo = to_canonical(image, camera, model_spec(name))
     top, _, left, _ = wanted["meta"]["pad"]

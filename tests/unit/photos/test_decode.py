@@ -261,7 +261,7 @@ def test_a_camera_raw_says_which_package_it_needs(tmp_path, monkeypatch):
 
 
 class _Raw:
-    """What rawpy gives for a picture of 6 x 4 pixels taken with the camera on its side."""
+    """What rawpy gives for an image of 6 x 4 pixels taken with the camera on its side."""
 
     sizes = SimpleNamespace(width=6, height=4, flip=6)
 

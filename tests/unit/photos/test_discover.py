@@ -29,7 +29,7 @@ def tree(tmp_path, monkeypatch):
     files = {
         "IMG_10.jpg": JPEG,
         "IMG_9.JPG": JPEG,
-        "broken.png": b"no picture",
+        "broken.png": b"no image",
         "empty.jpeg": b"",
         "photo.dat": JPEG,
         "notes.txt": b"BMW is not a bitmap",

@@ -38,7 +38,7 @@ def test_corners_find_a_motion_that_nothing_told(papered, turned: float) -> None
 
 
 def test_metres_come_from_the_first_view_alone(papered) -> None:
-    """A network gives each picture its own scale; the second's must not stretch the way between them."""
+    """A network gives each image its own scale; the second's must not stretch the way between them."""
     motion = step(0.3, 5.0)
     first, second = seen(papered, np.eye(4)), seen(papered, motion, 1.12)
     (found,) = matches(first, second, (np.eye(4),), 8.0)
@@ -113,7 +113,7 @@ def test_the_information_of_exact_depth_is_open3ds(papered) -> None:
 
 
 def test_information_does_not_follow_the_scale_of_the_second_depth(papered) -> None:
-    """A network's picture 10 per cent too deep holds its motion no less firmly."""
+    """A network's image 10 per cent too deep holds its motion no less firmly."""
     first, second, deep = (seen(papered, np.eye(4)), *(seen(papered, np.eye(4), scale) for scale in (1.0, 1.1)))
     exact, off = (np.trace(information(first, view, np.eye(4))[3:, 3:]) for view in (second, deep))
     assert off == pytest.approx(exact, rel=0.02)

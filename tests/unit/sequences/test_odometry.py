@@ -1,4 +1,4 @@
-"""Odometry on exact depth of a ray-cast room: the way is right, its length follows the depth, losses are told."""
+"""Odometry on exact depth of a ray-cast room: the way is right, its length follows the depth, losses are reported."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ def texture(width: int = 200, height: int = 100) -> np.ndarray:
 
 
 def clip(count: int, noise: float) -> list[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Picture, true and noisy depth of a slanted wall that moves by three pixels a frame."""
+    """Image, true and noisy depth of a slanted wall that moves by three pixels a frame."""
     rng = np.random.default_rng(0)
     wide = texture(200 + 3 * count)
     frames = []
@@ -38,7 +38,7 @@ def test_the_flow_knows_where_things_were() -> None:
     middle = (slice(20, 80), slice(20, 130))
     np.testing.assert_allclose((warp.column - x)[middle], 3, atol=0.3)
     assert warp.seen[middle].mean() > 0.95
-    # What has just come into the picture was not seen before.
+    # What has just come into the image was not seen before.
     assert np.isnan(warp.applied(frames[0][1])[:, 158:]).all()
 
 

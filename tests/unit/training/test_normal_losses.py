@@ -20,7 +20,7 @@ def generator() -> torch.Generator:
 
 
 def planes(normals: list[tuple[float, float, float]], distance: float = 3.0) -> Tensor:
-    """Depth (2, 1, H, W) of a plane a picture: n . X = -distance."""
+    """Depth (2, 1, H, W) of a plane an image: n . X = -distance."""
     u, v = np.meshgrid(np.arange(SIZE[1]) + 0.5, np.arange(SIZE[0]) + 0.5)
     depths = []
     for picture, (a, b, c) in enumerate(normals):

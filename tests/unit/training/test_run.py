@@ -140,7 +140,7 @@ def test_a_run_with_other_settings_in_the_same_folder_is_refused(config: TrainCo
 
 
 def test_shrunk_depth_stays_under_its_pixels() -> None:
-    """An edge between two depths lies where the picture's edge lies, to a quarter of a pixel on average."""
+    """An edge between two depths lies where the image's edge lies, to a quarter of a pixel on average."""
     offsets = []
     for edge in range(300, 900, 7):
         camera = Camera.centred(1280, 32, 900)
@@ -239,7 +239,7 @@ def test_frames_that_cannot_be_read_are_named_counted_and_left_out(
     config: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     [broken, *_] = sorted((tmp_path / "data" / "walls" / "depth").iterdir())
-    broken.write_bytes(b"not a picture")
+    broken.write_bytes(b"not an image")
     with caplog.at_level(logging.WARNING):
         run_training(config, tmp_path / "run", CPU, 1, lambda progress: None)
     assert broken.name in caplog.text
