@@ -18,12 +18,10 @@ from torch import Tensor, nn
 from m3d_cli.models.encoders import PREFIX, Tokens
 from m3d_cli.models.hourglass import bin_expectation
 
-MIN_DEPTH = 0.1
-MAX_DEPTH = 200.0
+MIN_DEPTH, MAX_DEPTH = 0.1, 200.0
 BINS = 256
-# Depth in the geometry: (depth - FAR) / SPAN.
-FAR = 200.0
-SPAN = 100.0
+# Depth in the geometry is (depth - FAR) / SPAN.
+FAR, SPAN = 200.0, 100.0
 GEOMETRY = 6
 NORMAL_CHANNELS = 128
 # Sub-pixels a side and taps of the convex upsampling; the softmax's logits are damped.
@@ -381,13 +379,12 @@ def convex_upsampled(x: Tensor, logits: Tensor) -> Tensor:
 
 def _stacked(*convolutions: nn.Conv2d) -> tuple[Tensor, Tensor]:
     """Weight and bias of several convolutions of one map, as one convolution: their outputs side by side."""
-    biases = [convolution.bias for convolution in convolutions if convolution.bias is not None]
-    return torch.cat([convolution.weight for convolution in convolutions]), torch.cat(biases)
+    biases = [one.bias for one in convolutions if one.bias is not None]
+    return torch.cat([one.weight for one in convolutions]), torch.cat(biases)
 
 
 def _channels_last(x: Tensor) -> Tensor:
-    """Tokens become maps with the channels last in memory, which is also what convolutions like best; the rest of the
-    decoder keeps to it."""
+    """Maps with the channels last in memory, as tokens give them and convolutions are fastest on."""
     return x.contiguous(memory_format=torch.channels_last)
 
 

@@ -360,14 +360,12 @@ def _head(path: str) -> bytes:
 
 
 def _compile(patterns: Sequence[str]) -> re.Pattern[str] | None:
-    if not patterns:
-        return None
-    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns), re.IGNORECASE)
+    text = "|".join(fnmatch.translate(pattern) for pattern in patterns)
+    return re.compile(text, re.IGNORECASE) if patterns else None
 
 
 def _matches(pattern: re.Pattern[str], relative: str) -> bool:
-    name = relative.rpartition("/")[2]
-    return bool(pattern.match(relative) or pattern.match(name))
+    return bool(pattern.match(relative) or pattern.match(relative.rpartition("/")[2]))
 
 
 def _is_inside(path: str, folder: str) -> bool:
@@ -375,11 +373,9 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _common_folder(paths: Sequence[str]) -> str:
-    if not paths:
-        return os.sep
     try:
         return os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    except ValueError:  # different drives
+    except ValueError:  # none, or different drives
         return os.sep
 
 

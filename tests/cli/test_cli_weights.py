@@ -533,7 +533,7 @@ def test_a_removed_checkpoint_is_no_damage_but_is_said(published, checkpoint, ca
 
 
 def test_one_damaged_file_does_not_stop_the_others_from_being_verified(published, checkpoint, capsys, monkeypatch):
-    monkeypatch.setattr("m3d_cli.models.catalogue.names", lambda: [MODEL, "lite"])
+    monkeypatch.setattr("m3d_cli.models.verify.names", lambda: [MODEL, "lite"])
     assert weights("import", checkpoint) == 0
     damage(find_installed(MODEL).path)
     capsys.readouterr()
