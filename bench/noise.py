@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
+from error_model import fit_confidence, fit_errors, picture_errors
 
 from m3d_cli.datasets.layouts import find_layout
 from m3d_cli.datasets.selection import SourceChoice, find_frames
-from m3d_cli.evaluation.noise import fit_confidence, fit_errors, picture_errors
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.predictor import Predictor, Wanted, to_canonical
 from m3d_cli.models.create import load_model
@@ -46,8 +46,8 @@ def measured(options: argparse.Namespace) -> dict[str, object]:
             error = np.log(said.depth.astype(np.float64) / sample.truth.depth) - found.scale
         confidences.append(said.confidence)
         errors.append(np.where(np.isfinite(error), error, np.nan))
-    model = asdict(fit_errors(pictures))
-    return {"pictures": len(pictures), **model, "confidence_errors": fit_confidence(confidences, errors)}
+    model = replace(fit_errors(pictures), confidence_errors=fit_confidence(confidences, errors))
+    return {"images": len(pictures), **asdict(model)}
 
 
 if __name__ == "__main__":

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from m3d_cli.camera import Camera
-from m3d_cli.evaluation.noise import fit_confidence, fit_errors, picture_errors
+
+sys.path.append(str(Path(__file__).parents[2] / "bench"))
+from error_model import fit_confidence, fit_errors, picture_errors
 
 WIDTH, HEIGHT = 48, 36
 SCALE, SHAPE, REACH = 0.12, 0.06, 0.4

@@ -21,7 +21,7 @@ from m3d_cli.training.dataset import FrameStore
 from m3d_cli.training.objective import LossTerms
 from m3d_cli.training.start import initial_model, spec_of
 
-BENCH = Path(__file__).parents[3] / "bench"
+BENCH = Path(__file__).parents[2] / "bench"
 sys.path.append(str(BENCH))
 
 import gpu_train  # noqa: E402

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
+from m3d_cli.depthmap import DepthErrorModel
 
 # Patches tried in an image, their sides in long sides of the image, and places looked at in each.
 PATCHES = 400
@@ -48,17 +49,6 @@ class PictureErrors:
     relief: float
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorModel:
-    """Standard deviations of ln depth's errors, and the reach of the shape error in long sides."""
-
-    scale_sigma: float
-    object_sigma: float
-    shape_sigma: float
-    shape_reach: float
-    relief_sigma: float
-
-
 def picture_errors(prediction: NDArray[np.float32], truth: NDArray[np.float32], camera: Camera) -> PictureErrors:
     """Errors ln(prediction / truth) of metres (H, W), where both are known."""
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -76,7 +66,7 @@ def picture_errors(prediction: NDArray[np.float32], truth: NDArray[np.float32], 
     return PictureErrors(scale, MAD * float(np.nanmedian(np.abs(errors - scale))), roots, weights, relief)
 
 
-def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
+def fit_errors(pictures: Sequence[PictureErrors]) -> DepthErrorModel:
     """The error model of several images, each of the same weight."""
     scale = float(np.sqrt(np.mean([picture.scale**2 for picture in pictures])))
     spread = float(np.sqrt(np.mean([picture.spread**2 for picture in pictures])))
@@ -88,7 +78,7 @@ def fit_errors(pictures: Sequence[PictureErrors]) -> ErrorModel:
     sigma, reach = _fitted(np.sqrt(CLASSES[:-1] * CLASSES[1:])[known], level)
     reliefs = [picture.relief for picture in pictures if np.isfinite(picture.relief)]
     relief = float(np.sqrt(np.mean(np.square(reliefs)))) if reliefs else 0.0
-    return ErrorModel(scale, float(np.sqrt(max(spread**2 - sigma**2, 0))), sigma, reach, relief)
+    return DepthErrorModel(scale, float(np.sqrt(max(spread**2 - sigma**2, 0))), sigma, reach, relief_sigma=relief)
 
 
 def fit_confidence(
