@@ -1,7 +1,8 @@
-"""Images a second of the rendered solids, 320 x 240 with depth and normals, on one core.
+"""Images per second of the rendered solids, 320 x 240 with depth and normals, on one core.
 
-    python bench/shapes.py
+    OPENBLAS_NUM_THREADS=1 python bench/shapes.py
 
+Without that variable BLAS's threads wait in loops on other cores, which counts as CPU time.
 Each image is rendered several times and its fastest CPU time counts, so that other programs on the machine matter
 little. The result goes to bench/results/shapes.json.
 """
@@ -48,14 +49,14 @@ def main() -> None:
     commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     found = {
         "size": SIZE,
-        "pictures_per_second": {scene: round(1 / value, 1) for scene, value in seconds.items()},
-        "pictures_per_second_mean": round(1 / float(np.mean(list(seconds.values()))), 1),
+        "images_per_second": {scene: round(1 / value, 1) for scene, value in seconds.items()},
+        "images_per_second_mean": round(1 / float(np.mean(list(seconds.values()))), 1),
         "seeds": options.seeds,
         "rounds": options.rounds,
         "threads": 1,
         "load": os.getloadavg()[0],
         "commit": commit.stdout.strip(),
-        "versions": {name: version(name) for name in ("numpy", "opencv-python")},
+        "versions": {name: version(name) for name in ("numpy", "opencv-python", "open3d")},
         "python": platform.python_version(),
         "machine": platform.platform(),
     }

@@ -107,7 +107,7 @@ def frames(
     """Render images with exact depth and normals into the RGB-D layout: OUT/rgb, depth, normal and meta.json.
 
     A seed is one image, always the same. With --assets furnished rooms, table tops, halls and streets of true-size
-    models; without, rooms, yards and table tops of simple solids, which need nothing and render faster.
+    models; without, rooms, yards and table tops of simple solids, which need nothing else.
     """
     from m3d_cli.datasets.rgbd import write_rgbd
     from m3d_cli.synthesis.orders import Order, render

@@ -52,6 +52,11 @@ class Part:
         """The part with its colours multiplied by ``factor`` (3,)."""
         return dataclasses.replace(self, colour=(self.colour * factor).astype(np.float32))
 
+    def renumbered(self) -> tuple[Part, NDArray[np.intp]]:
+        """The part with its textures numbered 0, 1, 2 ... and the numbers (T,) they had; `PLAIN` stays the first."""
+        used, index = np.unique(np.append(self.texture, PLAIN), return_inverse=True)
+        return dataclasses.replace(self, texture=index.reshape(-1)[:-1].astype(np.int32)), used.astype(np.intp)
+
     @property
     def size(self) -> NDArray[np.float32]:
         """Extent along x, y, z in metres."""
@@ -141,15 +146,25 @@ def box(
     return merge([quad(*face, colour=colour, texture=texture, tile=tile, gloss=gloss) for face in faces])
 
 
+def segments_within(error: float, radius: float) -> int:
+    """Number of chords (even) that stay within ``error`` metres of a circle: radius (1 - cos(pi / n)) <= error."""
+    half = math.acos(1 - min(error / radius, 0.5))
+    return 2 * math.ceil(math.pi / half / 2)
+
+
 def lathe(
     profile: Sequence[tuple[float, float]],
     *,
     colour: Sequence[float] = (1.0, 1.0, 1.0),
     texture: int = PLAIN,
+    tile: float | None = None,
     gloss: float = 0.0,
     segments: int = 24,
 ) -> Part:
-    """Surface of revolution about z of a profile of (radius, height) points in metres, bottom first."""
+    """Surface of revolution about z of a profile of (radius, height) points in metres, bottom first.
+
+    The texture repeats about every ``tile`` metres, a whole number of times around, or covers the surface once.
+    """
     radius, height = np.asarray(profile, dtype=np.float32).T
     angle = np.linspace(0, 2 * np.pi, segments + 1, dtype=np.float32)
     rows, columns = len(radius), segments + 1
@@ -159,8 +174,9 @@ def lathe(
     vertices[..., 2] = height[:, None]
     along = np.concatenate([[0], np.cumsum(np.hypot(np.diff(radius), np.diff(height)))])
     uv = np.empty((rows, columns, 2), dtype=np.float32)
-    uv[..., 0] = angle / (2 * np.pi)
-    uv[..., 1] = (along / max(float(along[-1]), 1e-6))[:, None]
+    around = 1 if tile is None else max(1, round(2 * math.pi * float(radius.max()) / tile))
+    uv[..., 0] = angle / (2 * np.pi) * around
+    uv[..., 1] = (along / (tile or max(float(along[-1]), 1e-6)))[:, None]
     index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, 1:].ravel(), index[1:, :-1].ravel()
     triangles = np.concatenate([np.stack([a, b, c], axis=1), np.stack([a, c, d], axis=1)])
@@ -177,10 +193,45 @@ def cylinder(
     *,
     colour: Sequence[float] = (1.0, 1.0, 1.0),
     texture: int = PLAIN,
+    tile: float | None = None,
     gloss: float = 0.0,
     segments: int = 20,
 ) -> Part:
-    """Closed cylinder standing on z = 0; the texture goes round its side."""
-    side = lathe([(radius, 0.0), (radius, height)], colour=colour, texture=texture, gloss=gloss, segments=segments)
-    lids = [lathe([(radius, z), (1e-4, z)], colour=colour, gloss=gloss, segments=segments) for z in (0.0, height)]
+    """Closed cylinder standing on z = 0, inscribed in the round one; the texture goes round its side.
+
+    The lids carry the texture where it repeats every ``tile`` metres and are plain where it covers the side once.
+    """
+    side = lathe(
+        [(radius, 0.0), (radius, height)], colour=colour, texture=texture, tile=tile, gloss=gloss, segments=segments
+    )
+    lids = [lathe([(radius, z), (0.0, z)], colour=colour, gloss=gloss, segments=segments) for z in (0.0, height)]
+    if tile is not None:
+        lids = [
+            dataclasses.replace(
+                lid,
+                uv=lid.vertices[lid.triangles][..., :2] / np.float32(tile),
+                texture=np.full_like(lid.texture, texture),
+            )
+            for lid in lids
+        ]
     return merge([side, *lids])
+
+
+def sphere(
+    radius: float,
+    *,
+    colour: Sequence[float] = (1.0, 1.0, 1.0),
+    texture: int = PLAIN,
+    tile: float | None = None,
+    gloss: float = 0.0,
+    segments: int = 64,
+) -> Part:
+    """Sphere resting on z = 0, of ``segments`` meridians and half as many parallels.
+
+    Its corners lie outside the round one by radius (1 - cos(pi / segments)), its facets inside by at most as much.
+    """
+    outer = radius * (2 - math.cos(math.pi / segments))
+    angle = np.linspace(-math.pi / 2, math.pi / 2, segments // 2 + 1)
+    profile = [(outer * math.cos(a), radius + outer * math.sin(a)) for a in angle.tolist()]
+    profile[0], profile[-1] = (0.0, profile[0][1]), (0.0, profile[-1][1])
+    return lathe(profile, colour=colour, texture=texture, tile=tile, gloss=gloss, segments=segments)

@@ -33,7 +33,7 @@ class Order:
 def render(order: Order, workers: int) -> Iterator[Sample]:
     """The pictures, in the order of their seeds; raises UsageError for scenes or angles that there are not."""
     if order.field_of_view is not None and not 0 < order.field_of_view[0] <= order.field_of_view[1] < 180:
-        raise UsageError("an angle of view lies between 0 and 180 degrees, the least one first")
+        raise UsageError("the field of view lies between 0 and 180 degrees, the smaller angle first")
     if order.library is None:
         mixture = _mixture(order.scenes, SHAPE_SCENES, SHAPE_MIXTURE)
         angles = order.field_of_view or FIELD_OF_VIEW

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -193,9 +192,7 @@ class Scenery:
 
     def stage(self, lighting: Lighting) -> Stage:
         """The scene as one mesh with only the textures that it uses."""
-        whole = mesh.merge(self._parts)
-        used, index = np.unique(np.append(whole.texture, 0), return_inverse=True)
+        whole, used = mesh.merge(self._parts).renumbered()
         first = len(self.library.textures)
         stack = np.stack([self.library.textures[i] if i < first else self._textures[i - first] for i in used])
-        whole = dataclasses.replace(whole, texture=index.reshape(-1)[:-1].astype(np.int32))
         return Stage(whole, stack, lighting)

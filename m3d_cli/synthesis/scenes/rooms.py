@@ -9,7 +9,7 @@ import numpy as np
 from m3d_cli.synthesis import mesh, texture
 from m3d_cli.synthesis.assets import AssetLibrary, Model
 from m3d_cli.synthesis.light import indoors
-from m3d_cli.synthesis.scenery import Limits, Scene, Scenery, View, footprint, towards
+from m3d_cli.synthesis.scenery import Limits, Scene, Scenery, View, footprint, overlaps, towards
 from m3d_cli.synthesis.scenes import clutter, shell
 from m3d_cli.synthesis.scenes.shell import Shell
 
@@ -122,6 +122,7 @@ def _set_table(scenery: Scenery, house: Shell, tops: list[Top]) -> None:
     y = float(rng.uniform(-0.5, 0.5) * (house.depth - table.size[1] - 1.2))
     if not scenery.stand(table, x, y):
         return
+    own = scenery.taken[-1]
     height = table.drop_height if np.isfinite(table.drop_height) else table.size[2]
     tops.append((x, y, height, table.size[0] * 0.85, table.size[1] * 0.85, 0.0))
     chair = scenery.choose(chairs)
@@ -132,10 +133,11 @@ def _set_table(scenery: Scenery, house: Shell, tops: list[Top]) -> None:
         off = (table.size[1] if side % 2 == 0 else table.size[0]) / 2 + chair.size[1] * rng.uniform(0.25, 0.7)
         yaw = side * math.pi / 2
         place = (x - math.sin(yaw) * off, y + math.cos(yaw) * off)
-        margin = -0.12
-        if scenery.free(footprint(chair, *place, yaw, margin - 0.2)) or off > 0:
+        ground = footprint(chair, *place, yaw)
+        # A chair may be pushed under its own table, but not into anything else.
+        if not any(overlaps(ground, other) for other in scenery.taken if other != own):
             scenery.put(chair, *place, 0, yaw + float(rng.normal(0, 0.2)), colour=0.15)
-            scenery.taken.append(footprint(chair, *place, yaw))
+            scenery.taken.append(ground)
 
 
 def hang(scenery: Scenery, house: Shell, kind: str) -> None:

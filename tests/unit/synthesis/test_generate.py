@@ -12,7 +12,9 @@ from m3d_cli.synthesis.assets import AssetLibrary
 from m3d_cli.synthesis.generate import MIXTURE, SCENES, Recipe, maker_of, render_many, render_sample
 from m3d_cli.synthesis.light import indoors, many_lamps, of_temperature, outdoors
 from m3d_cli.synthesis.render import Lamp, Lighting, Pose, Stage
-from m3d_cli.synthesis.scenery import View, footprint, rotation, towards
+from m3d_cli.synthesis.scenery import Scenery, View, footprint, overlaps, rotation, towards
+from m3d_cli.synthesis.scenes.rooms import _set_table
+from m3d_cli.synthesis.scenes.shell import Shell
 
 WIDTH, HEIGHT = 56, 42
 
@@ -215,3 +217,16 @@ def test_angles_of_view_stay_between_the_bounds_asked_for(library: AssetLibrary)
     recipe = Recipe({"room": 1.0}, field_of_view=(20.0, 30.0))
     for sample in render_many(library, range(4), WIDTH, HEIGHT, recipe=recipe):
         assert 19.9 < sample.photo.camera.horizontal_fov < 30.1
+
+
+def test_chairs_stand_under_their_own_table_but_in_nothing_else(library: AssetLibrary) -> None:
+    chairs = 0
+    for seed in range(60):
+        scenery = Scenery(library, np.random.default_rng(seed))
+        along_walls = [(-3.0, -3.5, -1.3, 3.5), (1.3, -3.5, 3.0, 3.5), (-3.0, 1.5, 3.0, 3.5), (-3.0, -3.5, 3.0, -1.5)]
+        scenery.taken.extend(along_walls)
+        _set_table(scenery, Shell(6.0, 7.0, 2.5), [])
+        placed = scenery.taken[len(along_walls) + 1 :]
+        chairs += len(placed)
+        assert not any(overlaps(chair, other) for chair in placed for other in along_walls)
+    assert chairs > 0
