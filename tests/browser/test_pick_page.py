@@ -85,9 +85,9 @@ def test_a_person_measures_and_saves(page, place):
     page.run("document.getElementById('save').click()")
     page.wait("document.getElementById('saved').textContent")
     out = place[1]
-    wish = read_sheet(out / "palace.sizes.toml").entries[0].wish
-    assert [one.name for one in wish.asked] == ["line 1", "area 1"]
-    assert wish.references[0].length == 2
+    request = read_sheet(out / "palace.sizes.toml").entries[0].request
+    assert [one.name for one in request.items] == ["line 1", "area 1"]
+    assert request.references[0].length == 2
     report = decode_report((out / "palace.measure.json").read_bytes(), "report")
     assert len(report.measurements) == 2
     assert (out / "measurements.html").is_file()
@@ -156,11 +156,11 @@ def test_what_was_saved_is_gone_on_with_and_saved_whole(page, place):
     page.run("document.getElementById('save').click()")
     page.wait("document.getElementById('saved').textContent.includes('palace.sizes.toml')")
     assert not page.run("isUnsaved()")
-    wish = read_sheet(place[1] / "palace.sizes.toml").entries[0].wish
-    assert [one.name for one in wish.asked] == ["more", "edge", "ground"]
-    assert str(wish.measures[1].points[0].side) == "near"
-    assert wish.measures[2].points == ()
-    assert (wish.references[0].length, wish.references[0].tolerance) == (0.0856, 0.002)
+    request = read_sheet(place[1] / "palace.sizes.toml").entries[0].request
+    assert [one.name for one in request.items] == ["more", "edge", "ground"]
+    assert str(request.measurands[1].points[0].side) == "near"
+    assert request.measurands[2].points == ()
+    assert (request.references[0].length, request.references[0].tolerance) == (0.0856, 0.002)
 
 
 def test_leaving_with_unsaved_changes_asks_and_so_does_replacing(page, place):

@@ -1,4 +1,4 @@
-"""The photo with its measurements drawn on it: lines with end ticks like on a plan, and their values in boxes."""
+"""The photo with its measurements drawn on it: lines with end ticks as in a technical drawing, and boxed values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from m3d_cli.metrology.quantities import REGIONS
+from m3d_cli.metrology.measurands import REGIONS
 from m3d_cli.metrology.report.content import PhotoReport, Row
 from m3d_cli.metrology.report.tables import shown_unit, value_text
 
-# The longest side of the picture is between these, in pixels: labels need room.
+# The longest side of the image is between these, in pixels: labels need room.
 SHORTEST, LONGEST = 1200, 1600
-# Drawn so many times larger and then averaged down, which smooths the lines.
+# Drawn this many times larger and then averaged down, which smooths the lines.
 FINENESS = 2
 QUALITY = 88
 
@@ -49,7 +49,7 @@ class _Mark:
 
 
 def annotated(image: NDArray[np.uint8], size: tuple[int, int], report: PhotoReport) -> bytes:
-    """JPEG of the photo ``image`` (H, W, 3) with the report's lines; ``size`` is the one its points count in."""
+    """JPEG of the photo ``image`` (H, W, 3) with the report's lines, whose points are in an image of ``size``."""
     factor = min(max(SHORTEST, max(size)), LONGEST) / max(size)
     shown = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
     fine = (shown[0] * FINENESS, shown[1] * FINENESS)
@@ -65,7 +65,7 @@ def annotated(image: NDArray[np.uint8], size: tuple[int, int], report: PhotoRepo
 
 
 def jpeg_of(image: NDArray[np.uint8]) -> bytes:
-    """An RGB picture as JPEG."""
+    """An RGB image as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     return buffer.getvalue()
@@ -137,7 +137,7 @@ def _draw_segment(
 
 
 def _draw_ticks(pen: ImageDraw.ImageDraw, one: Point, other: Point, colour: Colour, unit: float) -> None:
-    """Short strokes across both ends, as on a plan."""
+    """Short strokes across both ends, as in a technical drawing."""
     length = math.dist(one, other)
     if length == 0:
         return
@@ -184,7 +184,7 @@ def _is_flat(mark: _Mark) -> bool:
 
 
 def _free_place(anchor: Point, label: Point, size: tuple[int, int], taken: Sequence[Box], *, is_flat: bool) -> Box:
-    """The nearest place around ``anchor`` at which a label covers no other and stays in the picture."""
+    """The nearest place around ``anchor`` at which a label covers no other and stays in the image."""
     width, height = label
     beside, above = [(0.15, -0.5), (-1.15, -0.5)], [(-0.5, -1.5), (-0.5, 0.5)]
     places = above + beside if is_flat else beside + above
@@ -215,7 +215,7 @@ def _readable(name: str, instead: str) -> str:
 
 
 def _drawable(text: str) -> str:
-    """The text with what the font lacks in its plain form where there is one: e for an accented one, 2 for a square."""
+    """The text with glyphs that the font lacks in their plain form, where there is one: e for é, 2 for ²."""
     return "".join(each if _has_glyph(each) else _plain(each) for each in text)
 
 

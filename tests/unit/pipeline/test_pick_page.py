@@ -10,12 +10,13 @@ import pytest
 from m3d_cli.cli import app
 from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.metrology.report.content import decode_report
-from m3d_cli.metrology.request import Wish, wish_of_flags
+from m3d_cli.metrology.request import Request
+from m3d_cli.metrology.spec.flags import request_of_flags
 from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import LITE
 from m3d_cli.photos.discover import PhotoFile
-from m3d_cli.pipeline.measure_photo import look
+from m3d_cli.pipeline.measure_photo import load_measurable
 from m3d_cli.pipeline.measure_run import plan_measuring
 from m3d_cli.pipeline.pick_page import Picker, pick_start, sheet_path
 from m3d_cli.pipeline.settings import Settings
@@ -43,15 +44,15 @@ def picker(depth, tmp_path):
         photo = PhotoFile(PHOTOS / name, PurePosixPath(name))
         (job,) = plan_measuring([photo], tmp_path / "out")
         engine = SharedEngine(lambda: pytest.fail("no network runs"))
-        start = pick_start(job, own or Wish(), specs, unit)
-        sight = look(job.photo, None, settings, engine, whole=True)
+        start = pick_start(job, own or Request(), specs, unit)
+        sight = load_measurable(job.photo, None, settings, engine, full_size=True)
         return Picker(job, sight, settings, start, ("csv", "json"), overwrite=overwrite).service(unit)
 
     return make
 
 
 def flags(*pairs, refs=(), unit="m"):
-    return wish_of_flags(pairs, refs, unit, allow_assumed_focal=False)
+    return request_of_flags(pairs, refs, unit, allow_assumed_focal=False)
 
 
 def sent(info):
@@ -114,8 +115,8 @@ def test_what_was_saved_is_there_again_with_all_that_it_says(picker, tmp_path):
     first = picker("palace.jpg", own)
     assert first.info["unit"] == "cm"
     first.save(sent(first.info))
-    wish = read_sheet(tmp_path / "out" / "palace.sizes.toml").entries[0].wish
-    assert (wish.asked, wish.references) == (own.asked, own.references)
+    request = read_sheet(tmp_path / "out" / "palace.sizes.toml").entries[0].request
+    assert (request.items, request.references) == (own.items, own.references)
     again = picker("palace.jpg")
     assert again.info["items"] == first.info["items"]
     assert [item["object"] for item in again.info["items"][-2:]] == ["card", ""]
@@ -153,7 +154,7 @@ def test_save_asks_before_it_replaces_what_the_page_did_not_load(picker, tmp_pat
     assert found.value.code == "OUTPUT_EXISTS"
     assert sheet.read_bytes() == before
     service.save(CONTENT | {"measure": [LINE | {"name": "mine"}], "replace": True})
-    assert read_sheet(sheet).entries[0].wish.measures[0].name == "mine"
+    assert read_sheet(sheet).entries[0].request.measurands[0].name == "mine"
     service.save(CONTENT)
     picker("palace.jpg", overwrite=True).save(CONTENT)
 

@@ -8,8 +8,9 @@ import pytest
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
-from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick, Side, read_depth
+from m3d_cli.metrology.geometry.depth_reading import read_depth
 from m3d_cli.metrology.geometry.planes import fit_plane, polygon_region
+from m3d_cli.metrology.picks import MeasureError, Pick, Side
 
 CAMERA = Camera.centred(4000, 3000, 3000.0)
 

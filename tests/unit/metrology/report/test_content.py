@@ -27,9 +27,9 @@ from m3d_cli.metrology.report.content import (
 )
 from m3d_cli.metrology.report.drawing import annotated
 from m3d_cli.metrology.report.html import Illustrated, html_page
+from m3d_cli.metrology.report.rounding import decimals_for, end_decimals, rounded, text_of, value_decimals
 from m3d_cli.metrology.report.tables import encode_markdown, encode_table, interval_text, value_text
-from m3d_cli.metrology.request import wish_of_flags
-from m3d_cli.metrology.rounding import decimals_for, end_decimals, rounded, text_of, value_decimals
+from m3d_cli.metrology.spec.flags import request_of_flags
 
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>|`*_../../x\x00\n=1+1 門"
 
@@ -105,7 +105,7 @@ def report(world, camera):
     depth = world().plane([0, 0, 1], 2.0).map()
     flags = [("line", f"{EVIL}=100,100 300,100"), ("area", "50,50 90,90 90,50 50,90"), ("range", "9999,1"),
              ("plane-distance", "room=1,1 99,1 99,99 | 201,1 299,1 299,99"), ("box", "b=10,10 200,200")]  # fmt: skip
-    found = answer(depth, wish_of_flags(flags, [], "cm", allow_assumed_focal=False), NOISE, "p")
+    found = answer(depth, request_of_flags(flags, [], "cm", allow_assumed_focal=False), NOISE, "p")
     note = CameraNote(camera.width, camera.height, 700, 700, 395, 305, "calibration", 0.005)
     return PhotoReport(EVIL, note, ModelNote(EVIL, "0" * 64, EVIL), found.reference, found.rows, notes=(EVIL,))
 
@@ -209,8 +209,8 @@ def test_every_refusal_names_its_measurement_and_a_way_out(world):
         ("box", "tiny=300,300 302,302"), ("box", "beyond=300,300 9999,9999"), ("angle", "short=300,300 400,400"),
         ("plane-distance", "few=300,300 400,400 | 300,300 400,400"), ("ground", "half=300,300 400,400"),
     ]  # fmt: skip
-    wish = wish_of_flags(flags, [], "m", allow_assumed_focal=False)
-    rows = answer(depth, wish, NOISE, "p").rows
+    request = request_of_flags(flags, [], "m", allow_assumed_focal=False)
+    rows = answer(depth, request, NOISE, "p").rows
     assert [row.name for row in rows] == [text.partition("=")[0] for _, text in flags]
     for row in rows:
         assert row.error is not None, row.name
@@ -231,8 +231,8 @@ def test_every_refusal_names_its_measurement_and_a_way_out(world):
 def test_what_depth_limits_says_what_would_help(world, kind, points, advice):
     depth = world().plane([0, 0, 1], 2.0).map()
     noise = DepthErrorModel(0.25, 0.3, 0.3, 0.3, relief_sigma=0.0)
-    wish = wish_of_flags([(kind, points)], [], "m", allow_assumed_focal=False)
-    row = answer(depth, wish, noise, "p").rows[0]
+    request = request_of_flags([(kind, points)], [], "m", allow_assumed_focal=False)
+    row = answer(depth, request, noise, "p").rows[0]
     assert row.limited_by == "local"
     assert any(advice in each for each in row.improve)
     assert ["reference beside it" in each for each in row.improve if "--ref" in each] == [True]
@@ -243,9 +243,9 @@ def test_an_assumed_focal_length_refuses_every_row(world, camera):
 
     unknown = camera.with_focal(700, FocalSource.ASSUMED, 0.25)
     depth = world(unknown).plane([0, 0, 1], 2.0).map()
-    wish = wish_of_flags([("line", "1,1 9,9")], [], "m", allow_assumed_focal=False)
-    found = answer(depth, wish, NOISE, "p")
+    request = request_of_flags([("line", "1,1 9,9")], [], "m", allow_assumed_focal=False)
+    found = answer(depth, request, NOISE, "p")
     assert found.error.exit_code == 7
     assert found.rows[0].error.code == "NO_FOCAL"
-    allowed = wish_of_flags([("line", "1,1 90,90")], [], "m", allow_assumed_focal=True)
+    allowed = request_of_flags([("line", "1,1 90,90")], [], "m", allow_assumed_focal=True)
     assert answer(depth, allowed, NOISE, "p").rows[0].error is None
