@@ -97,7 +97,7 @@ def flat(board: Board) -> Measurand:
     return Measurand(BOARD, Kind.PLANE, tuple(Pick(*map(float, corner)) for corner in outline))
 
 
-def measures(board: Board, rng: np.random.Generator) -> list[tuple[Measurand, float]]:
+def measurands(board: Board, rng: np.random.Generator) -> list[tuple[Measurand, float]]:
     found = []
     for number in range(PAIRS):
         i, j = rng.choice(len(board.pixels), 2, replace=False)
@@ -108,16 +108,16 @@ def measures(board: Board, rng: np.random.Generator) -> list[tuple[Measurand, fl
 
 def score(
     depth: DepthMap,
-    wanted: list[tuple[Measurand, float]],
+    lengths: list[tuple[Measurand, float]],
     errors: DepthErrorModel,
     *refs: Reference,
     plane: Measurand | None = None,
 ) -> list[Result]:
-    asked = [measure if plane is None else replace(measure, on=BOARD) for measure, _ in wanted]
+    items = [measurand if plane is None else replace(measurand, on=BOARD) for measurand, _ in lengths]
     refs = tuple(ref if plane is None else replace(ref, on=BOARD) for ref in refs)
-    request = Request((*asked, *([plane] if plane else [])), refs)
+    request = Request((*items, *([plane] if plane else [])), refs)
     results = []
-    for result, (_, length) in zip(solve(depth, request, errors, "board").results, wanted, strict=False):
+    for result, (_, length) in zip(solve(depth, request, errors, "board").results, lengths, strict=False):
         if isinstance(result, Measurement):
             width = (result.high - result.low) / result.value
             results.append(Result(abs(result.value / length - 1), result.low <= length <= result.high, width))
@@ -145,14 +145,14 @@ def run(folder: Path, model: str, weights: Path | None) -> dict[str, Any]:
     photos = 0
     for entry in json.loads((folder / "index.json").read_text()):
         board = read_board(folder, entry)
-        wanted = measures(board, rng)
+        lengths = measurands(board, rng)
         photo = to_canonical(board.image, board.camera, spec)
         (depth,) = predictor.predict([photo], Wanted(confidence=True))
         errors = replace(spec.errors, cell=1 / photo.transform.scale)
         try:
-            plain += score(depth, wanted, errors)
-            scaled += score(depth, wanted, errors, one_square(board))
-            on_plane += score(depth, wanted, errors, one_square(board), plane=flat(board))
+            plain += score(depth, lengths, errors)
+            scaled += score(depth, lengths, errors, one_square(board))
+            on_plane += score(depth, lengths, errors, one_square(board), plane=flat(board))
         except MeasureError as error:
             print(f"{entry['file']}: {error}")
             continue

@@ -85,7 +85,7 @@ def pick_start(job: MeasureJob, own: Request, specs: Sequence[Path], unit: str |
     listed = whole.request_for(job.photo.relative)
     if listed is None and sources:
         names = ", ".join(str(path) for path in sources)
-        raise UsageError(f"{names}: it has no entry for {job.photo.relative}", hint="match = ... names the photo")
+        raise UsageError(f"{names}: no entry for {job.photo.relative}", hint="match = ... names the photo")
     shown = next((sheet for path, sheet in sheets.items() if path.resolve() == saved.resolve()), None)
     is_all = shown is not None and [entry.match for entry in shown.entries] == [str(job.photo.relative)]
     start = PickStart(own, listed or Request(), sources, saved.read_bytes() if is_all else None)

@@ -67,7 +67,7 @@ def pick(page, kind, *points):
 
 
 def values(page):
-    page.wait("items.length === 0 || Number(document.body.dataset.settled) >= 1 && asked === answered")
+    page.wait("items.length === 0 || Number(document.body.dataset.settled) >= 1 && sent === received")
     return page.run("Object.fromEntries(items.map((i) => [i.name, (results.get(i.id) || [])[0]?.value ?? null]))")
 
 
@@ -174,7 +174,7 @@ def test_leaving_with_unsaved_changes_asks_and_so_does_replacing(page, place):
     page.run("document.getElementById('save').click()")
     page.wait("!!document.getElementById('replace')")
     assert sheet.read_text() == "# by another hand"
-    assert "is there already" in page.run("document.getElementById('problem').textContent")
+    assert "exists already" in page.run("document.getElementById('problem').textContent")
     page.run("document.getElementById('replace').click()")
     page.wait("document.getElementById('saved').textContent.startsWith('Saved')")
     assert "line 1" in sheet.read_text()

@@ -20,9 +20,10 @@ from m3d_cli.cli import app
 from m3d_cli.errors import M3dError, OutputError, UsageError
 from m3d_cli.formats.depth_folder import find_sidecar, load_depth
 from m3d_cli.formats.ply import decode_ply, encode_ply
-from m3d_cli.metrology.report.content import PhotoReport, answer, decode_report
+from m3d_cli.metrology.report.content import decode_report, photo_report
 from m3d_cli.metrology.report.drawing import annotated
 from m3d_cli.metrology.report.html import Illustrated
+from m3d_cli.metrology.solve import solve
 from m3d_cli.metrology.spec.flags import request_of_flags
 from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudMaker, CloudStyle
@@ -73,8 +74,7 @@ def run(capsys):
 def measured(stored, request, number):
     """The report of ``request`` in every form, all of which can be written; one in twenty as a picture too."""
     errors = dataclasses.replace(stored.model.errors, cell=stored.cell)
-    found = answer(stored.depth, request, errors, PHOTO)
-    report = PhotoReport(PHOTO, None, None, found.reference, found.rows)
+    report = photo_report(PHOTO, solve(stored.depth, request, errors, PHOTO))
     for kind in ("json", "csv", "md", "html"):
         text = "".join(encode_reports(kind, [report], lambda: [Illustrated(report)], is_list=False))
         text.encode()

@@ -43,7 +43,7 @@ def photographed(camera, points):
 
 
 @pytest.mark.parametrize("distortion", [BARREL, FISHEYE])
-def test_points_go_to_the_straightened_picture_and_back(distortion):
+def test_points_go_to_the_undistorted_image_and_back(distortion):
     lens = Lens.of(camera_with(distortion))
     across, down = np.meshgrid(np.linspace(-1.2, 1.2, 9), np.linspace(-0.8, 0.8, 7))
     world = np.stack([across, down, np.full_like(across, AWAY)], axis=-1).reshape(-1, 3)
@@ -67,14 +67,15 @@ def test_a_lens_without_distortion_is_none():
     assert Lens.of(camera_with(None)) is None
 
 
-def test_a_points_error_grows_where_straightening_stretches():
+def test_a_points_error_grows_where_undistortion_stretches():
     lens = Lens.of(camera_with(BARREL))
 
     def sigma(*pixels):
         picks = tuple(map(_pick, pixels))
-        moved = lens.request(Request((Measurand("a", Kind.DISTANCE, picks),), (Reference("r", picks, 1.0),)))
-        assert moved.measures[0].pick_sigma == moved.references[0].pick_sigma
-        return moved.measures[0].pick_sigma
+        request = Request((Measurand("a", Kind.DISTANCE, picks),), (Reference("r", picks, 1.0),))
+        moved = request.moved(lens.moved)
+        assert moved.measurands[0].pick_sigma == moved.references[0].pick_sigma
+        return moved.measurands[0].pick_sigma
 
     middle, corner = sigma((329, 231), (331, 232)), sigma((90, 90), (92, 92))
     assert middle == pytest.approx(lens.pinhole.focal / 422.5, rel=0.01)
@@ -132,7 +133,7 @@ def test_a_known_length_is_right_when_its_corners_are_pixels_of_the_photo(wall, 
     pinhole = Lens.of(wall.camera).pinhole
     straight = pinhole.project(np.array([[-1.0, -0.6, AWAY], [1.0, 0.5, AWAY]]))
     np.testing.assert_allclose(line["straight_points"], straight, atol=0.01)
-    # The box's own ends are told in the photo's pixels too.
+    # The box's own ends are reported in the photo's pixels too.
     np.testing.assert_allclose(
         Lens.of(wall.camera).distorted(np.array(box[0]["straight_points"])), box[0]["points"], atol=0.01
     )
@@ -152,11 +153,11 @@ def test_annotations_and_references_count_in_the_photo_too(wall, capsys, tmp_pat
     assert report["reference"]["points"][0] == [[round(number, 3) for number in end] for end in ends]
 
 
-def test_what_straightening_cuts_off_is_told_apart_from_what_is_outside(wall, capsys):
+def test_what_undistortion_cuts_off_is_distinguished_from_what_is_outside(wall, capsys):
     report = wall.measured(capsys, "--range", "1,240", "--range", "700,240", "--range", "100,240", code=3)
     first, second, third = report["measurements"]
-    assert "1,240 lies where straightening the lens cuts" in first["error"]["message"]
-    assert "700,240 lies outside the picture of 640 x 480" in second["error"]["message"]
+    assert "1,240 lies where the undistorted image is cut off" in first["error"]["message"]
+    assert "700,240 lies outside the image of 640 x 480" in second["error"]["message"]
     assert third["value"] > AWAY
 
 
@@ -164,8 +165,8 @@ def test_pictures_show_the_photo_that_points_count_in(wall, tmp_path):
     camera = CameraSources.from_files(intrinsics=wall.lens)
     settings = Settings(LITE, ChosenWeights(None, ""), (), camera=camera, stored=wall.depth)
     (job,) = plan_measuring([PhotoFile(wall.photo, Path("wall.png"))], tmp_path / "out")
-    sight = load_measurable(job.photo, None, settings, SharedEngine(lambda: pytest.fail("no network runs")))
-    np.testing.assert_array_equal(sight.image, np.asarray(Image.open(wall.photo)))
+    photo = load_measurable(job.photo, None, settings, SharedEngine(lambda: pytest.fail("no network runs")))
+    np.testing.assert_array_equal(photo.image, np.asarray(Image.open(wall.photo)))
 
 
 def test_depth_of_another_lens_is_refused(wall, capsys):
@@ -175,7 +176,7 @@ def test_depth_of_another_lens_is_refused(wall, capsys):
     assert "another lens model" in capsys.readouterr().err
 
 
-def test_without_the_photo_points_count_in_the_straightened_picture(wall, capsys):
+def test_without_the_photo_points_are_in_the_undistorted_image(wall, capsys):
     arguments = ["measure", "--depth", wall.depth, "--line", "100,100 300,100", "--report", "json"]
     assert app.main(list(map(str, arguments))) == 0
     (report,) = json.loads(capsys.readouterr().out)

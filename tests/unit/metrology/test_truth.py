@@ -109,7 +109,7 @@ def test_stairs_over_a_tilted_ground(world, exact, tmp_path, route):
     def place(x, height, ahead):
         return x * np.array([1, 0, 0]) + (1.5 - height) * down + ahead * forward
 
-    ground = tuple(scene.pick(*place(x, 0, z)) for x, z in ((-0.8, 1.9), (0.8, 1.9), (0.5, 1.2), (-0.5, 1.2)))
+    ground = tuple(scene.pick(*place(x, 0, z)) for x, z in ((-0.8, 2.2), (0.8, 2.2), (0.5, 1.75), (-0.5, 1.75)))
     first, third = scene.pick(*place(0, 0.18, 2.45)), scene.pick(*place(0.1, 0.54, 3.1))
     found = measured(
         depth,

@@ -139,7 +139,7 @@ def test_a_measurement_file_of_many_photos_is_gone_on_with(picker, tmp_path):
     assert measures == [("b", "", 1.0), ("a", "mm", 0.5)]
     assert service.info["items"][1]["points"][0][0] == pytest.approx(200 * width / 1280)
     assert service.info["items"][2]["tolerance"] == 0.03
-    with pytest.raises(UsageError, match="is for portrait"):
+    with pytest.raises(UsageError, match="no entry for portrait"):
         picker("portrait.png", None, [spec])
 
 
@@ -149,7 +149,7 @@ def test_save_asks_before_it_replaces_what_the_page_did_not_load(picker, tmp_pat
     other.save(CONTENT)
     sheet = tmp_path / "out" / "palace.sizes.toml"
     before = sheet.read_bytes()
-    with pytest.raises(OutputError, match=r"palace\.sizes\.toml is there already") as found:
+    with pytest.raises(OutputError, match=r"palace\.sizes\.toml exists already") as found:
         service.save(CONTENT | {"measure": [LINE | {"name": "mine"}]})
     assert found.value.code == "OUTPUT_EXISTS"
     assert sheet.read_bytes() == before
@@ -163,7 +163,7 @@ def test_entries_for_other_photos_are_not_lost_in_silence(picker, tmp_path):
     picker("palace.jpg").save(CONTENT)
     sheet = tmp_path / "out" / "palace.sizes.toml"
     sheet.write_text(sheet.read_text() + '[[photo]]\nmatch = "flower.jpg"\n')
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         picker("palace.jpg").save(CONTENT)
 
 

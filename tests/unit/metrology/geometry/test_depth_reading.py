@@ -28,7 +28,7 @@ def test_a_pick_on_a_thin_pole_reads_the_pole(side, metres):
 
 
 @pytest.mark.parametrize("cell", [1, 2, 6, 16])
-def test_an_edge_is_told_however_many_pixels_the_network_smears_it_over(cell):
+def test_an_edge_is_found_however_many_pixels_the_network_blurs_it_over(cell):
     """A wall at 3 m ends at column 192, and another one stands at 4 m."""
     small = np.full((288 // cell, 384 // cell), 4.0, dtype=np.float32)
     small[:, : 192 // cell] = 3.0
@@ -60,7 +60,7 @@ def wall(noise=0.0):
     return DepthMap(depth.astype(np.float32), camera)
 
 
-def test_a_region_that_is_a_line_tells_no_plane():
+def test_a_region_that_is_a_line_defines_no_plane():
     region = polygon_region(wall(), np.array([[100, 100.2], [300, 100.2], [300, 100.9]]))
     with pytest.raises(MeasureError, match="p: the region is too thin"):
         fit_plane(wall(), region, DepthErrorModel.exact(), "p")

@@ -94,7 +94,7 @@ def test_photos_are_found_by_name_stem_or_glob(match, photo, fits):
         ('[[photo]]\nmatch = "a"\n[[photo.reference]]\nobject = "crad"\npoints = "1,2 3,4"\n', "did you mean card?"),
     ],
 )
-def test_a_misspelt_word_is_told_with_the_nearest_right_one(text, hint):
+def test_a_misspelt_word_is_reported_with_the_nearest_valid_one(text, hint):
     with pytest.raises(UsageError) as caught:
         parse_toml(text, "f")
     assert caught.value.hint == hint
@@ -155,11 +155,11 @@ def test_labelme_shapes_become_measurements():
     ]
     assert [one.length for one in entry.request.references] == pytest.approx([0.0856, 0.6096])
     assert entry.request.fitted(800, 400).items[0].points[0] == Pick(2, 4)
-    with pytest.raises(M3dError, match="picked on a picture of 400 x 200"):
+    with pytest.raises(M3dError, match="picked on an image of 400 x 200"):
         entry.request.fitted(400, 400)
 
 
-def test_shapes_that_cannot_be_measured_are_told_and_keep_their_place():
+def test_shapes_that_cannot_be_measured_are_refused_and_keep_their_place():
     circle = {"label": "plate", "points": [[1, 2], [3, 4]], "shape_type": "circle"}
     line = {"label": "door", "points": [[1, 2], [3, 4]], "shape_type": "line"}
     labelme = {"imagePath": "a.jpg", "shapes": [circle, line]}
@@ -221,7 +221,7 @@ def test_flags_take_names_planes_and_regions():
     assert (gap.name, len(gap.points), len(gap.second)) == ("plane-distance 2", 3, 3)
 
 
-def test_files_are_told_apart_by_what_they_hold(tmp_path):
+def test_files_are_distinguished_by_suffix_and_content(tmp_path):
     (tmp_path / "a.toml").write_text(TOML)
     (tmp_path / "a.csv").write_text('photo,name,points\na.jpg,x,"1,2 3,4"\n')
     (tmp_path / "bad.bin").write_bytes(b"\xff\xfe")
@@ -268,12 +268,12 @@ def test_any_text_is_read_or_refused(text):
             read(text, "f")
 
 
-def test_points_of_each_entry_are_fitted_by_its_own_picture_size():
+def test_points_of_each_entry_are_fitted_by_its_own_image_size():
     plain = Request((measurand_or_refusal("a", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),))
     double = Request((measurand_or_refusal("b", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),), size=(1280, 854))
     for joined in (plain.joined(double), double.joined(plain)):
         fitted = joined.fitted(640, 427)
-        points = {one.name: [(p.u, p.v) for p in one.points] for one in fitted.measures}
+        points = {one.name: [(p.u, p.v) for p in one.points] for one in fitted.measurands}
         assert points == {"a": [(300, 400), (420, 400)], "b": [(150, 200), (210, 200)]}
 
 
