@@ -208,10 +208,8 @@ def measure(
                 "--same-camera needs many photos and --pick takes one",
                 hint="m3d exif PHOTOS --same-camera shows the focal length; give it with --focal",
             )
-        session = PickSession.of(
-            photos, own, specs, settings, workers, output.out, formats, output.unit, overwrite=run.overwrite
-        )
-        return serve_page(session, messages, opens_browser=not output.no_browser)
+        session = PickSession(photos, own, specs, settings, output.out, formats, output.unit, overwrite=run.overwrite)
+        return serve_page(session, workers, messages, opens_browser=not output.no_browser)
     requests, unused = requests_for(photos, own, specs, output.unit)
     for match in unused:
         messages.warn(f"no photo matches {match} of the measurement file")

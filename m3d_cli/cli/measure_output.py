@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from m3d_cli.pipeline.journal import Outcome
     from m3d_cli.pipeline.measure_run import MeasurePlan
     from m3d_cli.pipeline.pick_page import PickSession
+    from m3d_cli.pipeline.workers import Workers
 
 FORMATS = ("html", "json", "csv", "tsv", "md")
 DEFAULT_FORMATS = ("html", "csv", "json")
@@ -78,7 +79,7 @@ def measure_into_folder(plan: MeasurePlan, out: Path, formats: tuple[str, ...], 
     return list(zip(found.reports, found.errors, strict=True))
 
 
-def serve_page(session: PickSession, messages: Messages, *, opens_browser: bool) -> None:
+def serve_page(session: PickSession, workers: Workers, messages: Messages, *, opens_browser: bool) -> None:
     """Serve the pick page until Ctrl-C; its address goes to standard output."""
     from m3d_cli.metrology.pick.server import PickServer
 
@@ -88,7 +89,7 @@ def serve_page(session: PickSession, messages: Messages, *, opens_browser: bool)
     for one in session.start.not_shown:
         messages.warn(f"{name}: left out: {one.error.message}")
     messages.say(f"{name}: computing its depth ...")
-    with PickServer(session.service()) as server:
+    with PickServer(session.service(workers)) as server:
         write_line(server.address)
         messages.say(f"pick points there; Save writes into {session.job.report.parent}/; Ctrl-C ends")
         if opens_browser:

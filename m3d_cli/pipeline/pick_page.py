@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,94 +93,61 @@ def pick_start(job: MeasureJob, own: Request, specs: Sequence[Path], unit: str |
     return start if not start.not_shown else PickStart(own, start.listed, sources, None)
 
 
-@dataclass(frozen=True, slots=True)
 class PickSession:
-    """One photo for the page, its first items, and how Save writes."""
+    """One photo on the page: its first items, values of the points there, and Save."""
 
-    job: MeasureJob
-    start: PickStart
-    settings: Settings
-    workers: Workers
-    formats: tuple[str, ...]
-    unit: str | None
-    overwrite: bool
-
-    @classmethod
-    def of(
-        cls,
+    def __init__(
+        self,
         photos: Sequence[PhotoFile],
         own: Request,
         specs: Sequence[Path],
         settings: Settings,
-        workers: Workers,
         out: Path | None,
-        formats: tuple[str, ...],
+        formats: Sequence[str],
         unit: str | None,
         *,
         overwrite: bool,
-    ) -> PickSession:
-        """The session of the one photo; raises UsageError for more, PhotoError where it cannot be read."""
+    ) -> None:
+        """Raises UsageError unless there is one photo, and PhotoError where it cannot be read."""
         if len(photos) != 1:
             raise UsageError(f"--pick takes one photo, not {len(photos)}", hint="name one photo")
-        (job,) = plan_measuring(photos, out or USUAL_OUT)
-        if job.photo.problem:
-            raise PhotoError(f"{job.photo.path}: {job.photo.problem}")
-        return cls(job, pick_start(job, own, specs, unit), settings, workers, formats, unit, overwrite)
-
-    def service(self) -> PickService:
-        """What the server needs, with the depth of the photo computed."""
-        recipe = WorkerRecipe(self.settings, self.workers.options, 1, self.job.out)
-        with closing(SharedEngine(recipe.engine)) as engine:
-            photo = load_measurable(self.job.photo, None, self.settings, engine, full_size=True)
-        picker = Picker(self.job, photo, self.settings, self.start, self.formats, overwrite=self.overwrite)
-        return picker.service(self.unit)
-
-
-class Picker:
-    """One photo on the page: answers about the points there, and Save."""
-
-    def __init__(
-        self,
-        job: MeasureJob,
-        photo: MeasurablePhoto,
-        settings: Settings,
-        start: PickStart,
-        formats: Sequence[str],
-        *,
-        overwrite: bool,
-    ) -> None:
-        self._job = job
-        self._photo = photo
+        (self.job,) = plan_measuring(photos, out or USUAL_OUT)
+        if self.job.photo.problem:
+            raise PhotoError(f"{self.job.photo.path}: {self.job.photo.problem}")
+        self.start = pick_start(self.job, own, specs, unit)
         self._settings = settings
         self._formats = tuple(formats)
+        self._unit = unit
         self._overwrite = overwrite
-        self._saved = start.saved
-        camera = photo.finished.camera
-        self._start = start.together(camera.width, camera.height)
+        self._saved = self.start.saved
 
-    def service(self, unit: str | None) -> PickService:
-        """What the server needs; ``unit`` is the one to show, by default the common one of the items."""
-        camera = self._photo.finished.camera
-        shown = unit or common_unit(self._start) or "m"
+    def service(self, workers: Workers) -> PickService:
+        """What the server needs, with the depth of the photo computed."""
+        recipe = WorkerRecipe(self._settings, workers.options, 1, self.job.out)
+        with closing(SharedEngine(recipe.engine)) as engine:
+            photo = load_measurable(self.job.photo, None, self._settings, engine, full_size=True)
+        camera = photo.finished.camera
+        request = self.start.together(camera.width, camera.height)
+        unit = self._unit or common_unit(request) or "m"
         info = {
-            "photo": self._photo.name,
+            "photo": photo.name,
             "width": camera.width,
             "height": camera.height,
             "camera": f"{camera.width} x {camera.height}, focal {camera.focal_px:.0f} px ({camera.focal_source})",
             "assumed": camera.focal_source == "assumed",
-            "allow_assumed_focal": self._start.allow_assumed_focal,
-            "unit": shown,
+            "allow_assumed_focal": request.allow_assumed_focal,
+            "unit": unit,
             "objects": list(OBJECTS),
-            "items": page_items(self._start, shown),
+            "items": page_items(request, unit),
             "version": __version__,
         }
-        return PickService(jpeg_of(self._photo.image), info, self.measured, self.save)
+        return PickService(jpeg_of(photo.image), info, partial(self._measure, photo), partial(self._save, photo))
 
-    def measured(self, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _measure(self, photo: MeasurablePhoto, content: Mapping[str, Any]) -> dict[str, Any]:
         """The report of what the page holds, as plain data; raises UsageError."""
-        return plain(self._photo.measured(_request(self._file(content))).report)
+        return plain(photo.measured(_request(self._file(content))).report)
 
-    def save(self, content: Mapping[str, Any]) -> dict[str, Any]:
+    def _save(self, photo: MeasurablePhoto, content: Mapping[str, Any]) -> dict[str, Any]:
         """Write what the page holds: the measurement file, the photo's report, and those of its folder.
 
         Raises OutputError where that would replace a file which the page did not load, unless ``replace`` is set.
@@ -188,33 +156,33 @@ class Picker:
         request = _request(file)
         if not request.items:
             raise UsageError("there is nothing to save yet", hint="measure something first")
-        with Journal(self._job.out) as journal:
+        with Journal(self.job.out) as journal:
             if not (content.get("replace") is True or self._overwrite):
                 self._check_replaceable(journal)
             self._saved = encode_toml(file).encode()
-            write_bytes(sheet_path(self._job), self._saved)
-            error = self._write(journal, request)
+            write_bytes(sheet_path(self.job), self._saved)
+            error = self._write(journal, photo, request)
         if error is not None:
-            return {"files": [str(sheet_path(self._job))], "error": error_content(error)}
-        pages = write_reports(self._job.out, self._formats, {})
-        return {"files": [str(path) for path in (sheet_path(self._job), *self._job.outputs, *pages)]}
+            return {"files": [str(sheet_path(self.job))], "error": error_content(error)}
+        pages = write_reports(self.job.out, self._formats, {})
+        return {"files": [str(path) for path in (sheet_path(self.job), *self.job.outputs, *pages)]}
 
-    def _write(self, journal: Journal, request: Request) -> M3dError | None:
-        """The photo's report and pictures, in the journal; the error that keeps all of it from being measured."""
-        measured = self._photo.measured(request)
+    def _write(self, journal: Journal, photo: MeasurablePhoto, request: Request) -> M3dError | None:
+        """Write and journal the photo's report and images; returns the error that kept all from being measured."""
+        measured = photo.measured(request)
         if measured.error is not None:
             return measured.error
-        requests = {self._job.photo.relative: request}
-        (task,) = measure_tasks([self._job], self._settings, journal, None, requests, overwrite=True)
-        journal.started(str(self._job.photo.path), task.key, self._job.outputs)
-        digests = write_measured(self._job, self._photo, measured.report)
-        journal.write(measured_outcome(task, journal, self._photo, measured.report, Stages(), digests))
+        requests = {self.job.photo.relative: request}
+        (task,) = measure_tasks([self.job], self._settings, journal, None, requests, overwrite=True)
+        journal.started(str(self.job.photo.path), task.key, self.job.outputs)
+        digests = write_measured(self.job, photo, measured.report)
+        journal.write(measured_outcome(task, journal, photo, measured.report, Stages(), digests))
         return None
 
     def _check_replaceable(self, journal: Journal) -> None:
-        sheet = sheet_path(self._job)
+        sheet = sheet_path(self.job)
         is_ours = self._saved is not None and sheet.is_file() and sheet.read_bytes() == self._saved
-        for path in (sheet, *self._job.outputs):
+        for path in (sheet, *self.job.outputs):
             if path.exists() and not (is_ours and (path == sheet or journal.owns(path))):
                 raise OutputError(
                     f"{path} exists already and was not loaded by this page",
@@ -229,7 +197,7 @@ class Picker:
             raise UsageError(f"{_PLACE}: {', '.join(sorted(content.keys() - known))} is unknown")
         whole = {name: content[name] for name in ("unit", "allow_assumed_focal") if name in content}
         part = {name: content[name] for name in ("measure", "reference") if name in content}
-        return validated({**whole, "photo": [{"match": str(self._job.photo.relative), **part}]}, _PLACE)
+        return validated({**whole, "photo": [{"match": str(self.job.photo.relative), **part}]}, _PLACE)
 
 
 def _request(file: SheetFile) -> Request:

@@ -7,7 +7,7 @@ import difflib
 import fnmatch
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import PurePath
@@ -230,11 +230,11 @@ def _picks(points: str | list[tuple[float, float]], where: str) -> tuple[Pick, .
     return tuple(Pick(u, v) for u, v in points)
 
 
-_KEYS: Mapping[str, Callable[[], list[str]]] = {
-    "measure": lambda: list(SheetMeasure.model_fields),
-    "reference": lambda: list(SheetReference.model_fields),
-    "photo": lambda: list(SheetPhoto.model_fields),
-    "": lambda: list(SheetFile.model_fields),
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "measure": SheetMeasure,
+    "reference": SheetReference,
+    "photo": SheetPhoto,
+    "": SheetFile,
 }
 
 
@@ -246,7 +246,7 @@ def _usage_error(error: ValidationError, place: str) -> UsageError:
     where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in path)
     if first["type"] == "extra_forbidden":
         table = next((str(part) for part in reversed(path[:-1]) if isinstance(part, str)), "")
-        return UsageError(f"{place}: {where} is unknown", hint=_nearest(str(path[-1]), _KEYS[table]()))
+        return UsageError(f"{place}: {where} is unknown", hint=_nearest(str(path[-1]), _TABLES[table].model_fields))
     if first["type"] in ("enum", "literal_error"):
         known = [str(kind) for kind in Kind] if path[-1] == "kind" else list(UNITS)
         return UsageError(f"{place}: {where}: {first['input']!r} is unknown", hint=_nearest(str(first["input"]), known))

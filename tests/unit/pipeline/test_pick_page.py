@@ -16,11 +16,10 @@ from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import LITE
 from m3d_cli.photos.discover import PhotoFile
-from m3d_cli.pipeline.measure_photo import load_measurable
 from m3d_cli.pipeline.measure_run import plan_measuring
-from m3d_cli.pipeline.pick_page import Picker, pick_start, sheet_path
+from m3d_cli.pipeline.pick_page import PickSession, sheet_path
 from m3d_cli.pipeline.settings import Settings
-from m3d_cli.pipeline.shared_engine import SharedEngine
+from m3d_cli.pipeline.workers import Workers
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
 LINE = {"name": "line 1", "kind": "distance", "points": [[100, 300], [200, 300]]}
@@ -41,12 +40,10 @@ def picker(depth, tmp_path):
 
     def make(name="palace.jpg", own=None, specs=(), *, overwrite=False, unit=None):
         settings = Settings(LITE, ChosenWeights(None, ""), (), stored=depth)
-        photo = PhotoFile(PHOTOS / name, PurePosixPath(name))
-        (job,) = plan_measuring([photo], tmp_path / "out")
-        engine = SharedEngine(lambda: pytest.fail("no network runs"))
-        start = pick_start(job, own or Request(), specs, unit)
-        sight = load_measurable(job.photo, None, settings, engine, full_size=True)
-        return Picker(job, sight, settings, start, ("csv", "json"), overwrite=overwrite).service(unit)
+        photo, out = PhotoFile(PHOTOS / name, PurePosixPath(name)), tmp_path / "out"
+        formats = ("csv", "json")
+        session = PickSession([photo], own or Request(), specs, settings, out, formats, unit, overwrite=overwrite)
+        return session.service(Workers())
 
     return make
 

@@ -393,4 +393,4 @@ $("allow").onchange = () => changed();
   items = info.items; counter = items.length; saved = JSON.stringify(request());
   image.onload = () => { resize(); fit(); changed(); document.body.dataset.ready = "yes"; };
   image.src = "photo.jpg";
-})().catch(showProblem);
+})().catch((error) => showProblem("start", error));
