@@ -151,10 +151,6 @@ class Uncertain:
         least = (_CANCELLED * value) ** 2
         return Split(value, {term: math.sqrt(s) if s > least else 0.0 for term, s in squares.items()})
 
-    def draw(self, quantity: Quantity, count: int, rng: np.random.Generator) -> Vector:
-        """``count`` values of ``quantity`` under random errors."""
-        return np.array([quantity(self.state(rng.standard_normal(len(self.terms)))) for _ in range(count)])
-
     def _point(self, index: int, moved: Vector, local: float, planes: Mapping[str, Vector]) -> Vector:
         element, camera = self.elements[index], self.camera
         u, v = self._pixels[index] + moved

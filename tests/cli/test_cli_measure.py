@@ -18,12 +18,9 @@ PALACE = PHOTOS / "palace.jpg"
 TEST_MODEL = ["--model", "m3d-test-lite", "--device", "cpu"]
 
 
-@pytest.fixture(scope="module")
-def depth(tmp_path_factory):
-    out = tmp_path_factory.mktemp("depth")
-    names = [str(PHOTOS / name) for name in ("palace.jpg", "flower.jpg", "portrait.png")]
-    assert app.main(["depth", *names, "--out", str(out), "--format", "npy", "-q", *TEST_MODEL]) == 0
-    return out
+@pytest.fixture
+def depth(measured_depth):
+    return measured_depth
 
 
 def measure(*arguments):

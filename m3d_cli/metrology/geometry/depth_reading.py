@@ -54,11 +54,6 @@ class Reading:
         """Metres along the optical axis."""
         return 1 / self.inverse
 
-    @property
-    def is_on_edge(self) -> bool:
-        """Whether an occluding edge runs through the window."""
-        return self.other_depth is not None
-
     def at(self, pick: Pick) -> Reading:
         """The same surface at another pixel on this side of any edge: within a pixel, its slope is followed; farther
         on, the depth is kept and what the slope would change adds to the residual.

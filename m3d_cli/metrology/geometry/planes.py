@@ -48,11 +48,6 @@ class Plane:
         """Unit normal (3,), away from the camera."""
         return np.asarray(self.q / np.linalg.norm(self.q))
 
-    @property
-    def distance(self) -> float:
-        """Of the camera from the plane, metres."""
-        return float(1 / np.linalg.norm(self.q))
-
 
 def fit_plane(depth: DepthMap, region: NDArray[np.bool_], errors: DepthErrorModel, name: str) -> Plane:
     """The plane that most of ``region`` (H, W) lies on: RANSAC, then least squares; raises MeasureError."""

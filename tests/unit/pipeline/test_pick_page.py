@@ -26,12 +26,9 @@ LINE = {"name": "line 1", "kind": "distance", "points": [[100, 300], [200, 300]]
 CONTENT = {"unit": "m", "allow_assumed_focal": False, "measure": [LINE], "reference": []}
 
 
-@pytest.fixture(scope="module")
-def depth(tmp_path_factory):
-    out = tmp_path_factory.mktemp("depth")
-    names = [str(PHOTOS / name) for name in ("palace.jpg", "flower.jpg", "portrait.png")]
-    assert app.main(["depth", *names, "--out", str(out), "--format", "npy", "-q", "--model", "m3d-test-lite"]) == 0
-    return out
+@pytest.fixture
+def depth(measured_depth):
+    return measured_depth
 
 
 @pytest.fixture

@@ -154,11 +154,14 @@ def test_markdown_stays_one_table(report):
 class Reader(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.tags, self.attributes = [], []
+        self.tags, self.attributes, self.texts = [], [], []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += attrs
+
+    def handle_data(self, data):
+        self.texts.append(data)
 
 
 def test_the_page_shows_names_as_text_and_needs_nothing_else(report):
@@ -167,6 +170,8 @@ def test_the_page_shows_names_as_text_and_needs_nothing_else(report):
     reader = Reader()
     reader.feed(page)
     assert reader.tags.count("script") == 1
+    # The photo's name in the table, its heading and as a note, the network's name and licence: all as they are.
+    assert sum("<img src=x onerror=alert(1)>" in text for text in reader.texts) >= 5
     assert not [name for name, _ in reader.attributes if name.startswith("on") or name == "style"]
     sources = [value for name, value in reader.attributes if name in ("src", "href")]
     assert all(value.startswith(("data:image/jpeg;base64,", "#photo-")) for value in sources)
