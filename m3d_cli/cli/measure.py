@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 from typer.core import TyperCommand
@@ -28,6 +28,9 @@ from m3d_cli.cli.option_groups import (
 from m3d_cli.cli.pointcloud import ExistingDepth
 from m3d_cli.cli.running import photos_of
 from m3d_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from m3d_cli.metrology.request import Request
 
 _WHAT = "What to measure (pixels of the upright photo; NAME= before and 'on PLANE' after the points are optional)"
 _KNOWN = "What is known"
@@ -66,12 +69,16 @@ class QuantityOptions:
         option("Distance of two parallel flat regions, as a room's width.", metavar=f"{_POINTS}|POINTS"),
     ] = None
 
-    def ordered(self, context: typer.Context) -> list[tuple[str, str]]:
-        """Kind and text of each, in the order of the command line."""
+    def request(self, context: typer.Context, known: KnownOptions, unit: str | None) -> Request:
+        """What the command line asks for, in its order; raises UsageError."""
+        from m3d_cli.metrology.spec.flags import check_unit_option, request_of_flags
+
+        check_unit_option(unit)
         kinds = {name: name.rstrip("_").replace("_", "-") for name in self.__slots__}
         left = {name: iter(getattr(self, name) or ()) for name in kinds}
         found = [(kinds[name], next(left[name])) for name in context.meta.get(_ORDER, ()) if name in kinds]
-        return found + [(kinds[name], text) for name, texts in left.items() for text in texts]
+        found += [(kinds[name], text) for name, texts in left.items() for text in texts]
+        return request_of_flags(found, known.ref or (), unit or "m", allow_assumed_focal=known.allow_assumed_focal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,17 +177,10 @@ def measure(
 ) -> None:
     """Measure on photos: lengths, heights, areas and angles with their intervals, and what limits them."""
     messages = report.start()
-    from m3d_cli.metrology.spec.flags import check_unit_option, request_of_flags
     from m3d_cli.pipeline.measure_run import MeasurePlan, requests_for
     from m3d_cli.pipeline.settings import Settings, check_stored_camera
 
-    check_unit_option(output.unit)
-    own = request_of_flags(
-        quantities.ordered(context),
-        known.ref or (),
-        output.unit or "m",
-        allow_assumed_focal=known.allow_assumed_focal,
-    )
+    own = quantities.request(context, known, output.unit)
     if inputs.is_empty and inputs.depth is None:
         raise UsageError("nothing to measure on: no photos and no --depth", hint='m3d measure PHOTO --line "1,2 3,4"')
     photos = photos_of(inputs, inputs.depth, None if output.out is None else str(output.out), messages)

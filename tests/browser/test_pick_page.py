@@ -146,7 +146,7 @@ points = "300,300 320,300"
 
 
 @pytest.mark.parametrize("place", [{"saved": SAVED, "flags": ["--line", "more=100,310 200,310"]}], indirect=True)
-def test_what_was_saved_is_gone_on_with_and_saved_whole(page, place):
+def test_the_page_continues_what_was_saved_and_saves_all_of_it(page, place):
     assert page.run("items.map((each) => each.name)") == ["more", "edge", "ground", "card"]
     page.wait("(results.get(items[1].id) || [])[0]?.unit === 'cm'")
     assert not page.run("isUnsaved()")
@@ -163,7 +163,7 @@ def test_what_was_saved_is_gone_on_with_and_saved_whole(page, place):
     assert (request.references[0].length, request.references[0].tolerance) == (0.0856, 0.002)
 
 
-def test_leaving_with_unsaved_changes_asks_and_so_does_replacing(page, place):
+def test_leaving_with_unsaved_changes_and_replacing_need_a_confirmation(page, place):
     pick(page, "distance", (100, 300), (200, 300))
     page.wait("items.length === 1")
     leave = "!window.dispatchEvent(new Event('beforeunload', {cancelable: true}))"

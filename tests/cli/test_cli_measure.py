@@ -50,7 +50,7 @@ def test_one_refusal_leaves_the_others_and_gives_3(capsys, depth):
     assert output.err.count("error: palace.jpg: BAD_MEASUREMENT") == 3
 
 
-def test_a_reference_scales_and_a_contradiction_is_told(capsys, depth):
+def test_a_reference_scales_every_length(capsys, depth):
     line = ["--line", "100,300 200,300", "--report", "json"]
     assert measure(PALACE, "--depth", depth, *line) == 0
     free = json.loads(capsys.readouterr().out)["measurements"][0]["value"]

@@ -161,7 +161,7 @@ def test_what_undistortion_cuts_off_is_distinguished_from_what_is_outside(wall, 
     assert third["value"] > AWAY
 
 
-def test_pictures_show_the_photo_that_points_count_in(wall, tmp_path):
+def test_images_show_the_photo_whose_pixels_the_points_are(wall, tmp_path):
     camera = CameraSources.from_files(intrinsics=wall.lens)
     settings = Settings(LITE, ChosenWeights(None, ""), (), camera=camera, stored=wall.depth)
     (job,) = plan_measuring([PhotoFile(wall.photo, Path("wall.png"))], tmp_path / "out")

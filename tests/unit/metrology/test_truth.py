@@ -181,7 +181,7 @@ def test_a_box_that_the_network_smeared_has_its_extents(world, cell):
     assert not found["crate.width"].warnings
 
 
-def test_edges_are_told_and_the_side_is_the_persons_choice(world, exact):
+def test_edges_give_a_warning_and_a_person_chooses_the_side(world, exact):
     scene = world().plane([0, 0, 1], 3.0).box([-0.4, -0.25, 1.8], [0.1, 0.25, 1.81])
     rim = scene.camera.project(np.array([[0.1, 0.0, 1.8]]))[0]
     tops = scene.pick(-0.3, 0.0, 1.8)

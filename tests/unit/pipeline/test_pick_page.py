@@ -121,7 +121,7 @@ def test_what_was_saved_is_there_again_with_all_that_it_says(picker, tmp_path):
     again.save(CONTENT)
 
 
-def test_a_measurement_file_of_many_photos_is_gone_on_with(picker, tmp_path):
+def test_the_page_continues_a_measurement_file_of_many_photos(picker, tmp_path):
     spec = tmp_path / "many.toml"
     spec.write_text(
         '[[photo]]\nmatch = "*.jpg"\nsize = [1280, 850]\n[[photo.measure]]\nname = "a"\nunit = "mm"\npick_sigma = 0.5\n'
@@ -137,7 +137,7 @@ def test_a_measurement_file_of_many_photos_is_gone_on_with(picker, tmp_path):
         picker("portrait.png", None, [spec])
 
 
-def test_save_asks_before_it_replaces_what_the_page_did_not_load(picker, tmp_path):
+def test_save_refuses_to_replace_what_the_page_did_not_load(picker, tmp_path):
     service = picker("palace.jpg")
     other = picker("palace.jpg")
     other.save(CONTENT)
