@@ -12,7 +12,7 @@ import typer
 
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.progress import progress
-from m3d_cli.cli.streams import is_a_terminal, write_line
+from m3d_cli.cli.streams import is_a_terminal, write_line, write_text
 from m3d_cli.errors import M3dError, PhotoError, UsageError
 from m3d_cli.photo_names import one_line
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from m3d_cli.pipeline.journal import Outcome
     from m3d_cli.pipeline.measure_run import MeasurePlan
     from m3d_cli.pipeline.pick_page import PickSession
+    from m3d_cli.pipeline.workers import Workers
 
 FORMATS = ("html", "json", "csv", "tsv", "md")
 DEFAULT_FORMATS = ("html", "csv", "json")
@@ -30,7 +31,7 @@ Ended = tuple["PhotoReport", "M3dError | None"]
 
 
 def checked_formats(text: str | None, *, is_folder: bool) -> tuple[str, ...]:
-    """The formats of ``--report``; on standard output one, by default lines to read."""
+    """The formats of ``--report``; on standard output one, by default readable lines."""
     if text is None:
         return DEFAULT_FORMATS if is_folder else (LINES,)
     names = tuple(dict.fromkeys(name.strip().lower() for name in text.split(",") if name.strip()))
@@ -48,18 +49,19 @@ def measure_to_stdout(plan: MeasurePlan, kind: str, messages: Messages, *, is_li
     from m3d_cli.pipeline.measure_reports import encode_reports
 
     if kind == "html" and is_a_terminal(sys.stdout):
-        raise UsageError("a page is no text for a terminal", hint="--report html > report.html, or --out DIR")
-    told = list(plan.in_memory(pictures=kind == "html"))
-    for one in told:
-        _report(one.report, one.error, messages)
-    reports = [one.report for one in told]
+        raise UsageError("an HTML page is not readable on a terminal", hint="--report html > report.html, or --out DIR")
+    found = list(plan.in_memory(images=kind == "html"))
+    ended = [(photo.report, error) for photo, error in found]
+    for report, error in ended:
+        _report(report, error, messages)
+    reports = [report for report, _ in ended]
     if kind == LINES:
         for text in readable_lines(reports):
             write_line(one_line(text))
     else:
-        for piece in encode_reports(kind, reports, lambda: [one.illustrated for one in told], is_list=is_list):
-            write_line(piece.removesuffix("\n"))
-    return [(one.report, one.error) for one in told]
+        for piece in encode_reports(kind, reports, lambda: [photo for photo, _ in found], is_list=is_list):
+            write_text(piece)
+    return ended
 
 
 def measure_into_folder(plan: MeasurePlan, out: Path, formats: tuple[str, ...], messages: Messages) -> list[Ended]:
@@ -73,22 +75,22 @@ def measure_into_folder(plan: MeasurePlan, out: Path, formats: tuple[str, ...], 
     for report, error in zip(found.reports, found.errors, strict=True):
         _report(report, error, messages)
     done = sum(row.error is None for report in found.reports for row in report.measurements)
-    files = ", ".join(str(path) for path in found.written) or f"the reports in {out} stay as they are"
+    files = ", ".join(str(path) for path in found.written) or f"the reports in {out} are unchanged"
     messages.say(f"{_counted(len(plan.photos), 'photo')}, {_counted(done, 'measurement')}: {files}")
     return list(zip(found.reports, found.errors, strict=True))
 
 
-def serve_page(session: PickSession, messages: Messages, *, opens_browser: bool) -> None:
+def serve_page(session: PickSession, workers: Workers, messages: Messages, *, opens_browser: bool) -> None:
     """Serve the pick page until Ctrl-C; its address goes to standard output."""
     from m3d_cli.metrology.pick.server import PickServer
 
     name = session.job.photo.path
     for path in session.start.sources:
-        messages.say(f"{name}: goes on with {path}")
+        messages.say(f"{name}: continues {path}")
     for one in session.start.not_shown:
-        messages.warn(f"{name}: left out: {one.refusal.error.message}")
+        messages.warn(f"{name}: left out: {one.error.message}")
     messages.say(f"{name}: computing its depth ...")
-    with PickServer(session.service()) as server:
+    with PickServer(session.service(workers)) as server:
         write_line(server.address)
         messages.say(f"pick points there; Save writes into {session.job.report.parent}/; Ctrl-C ends")
         if opens_browser:
@@ -100,7 +102,7 @@ def serve_page(session: PickSession, messages: Messages, *, opens_browser: bool)
 
 
 def exit_with_failures(ended: Iterable[Ended]) -> None:
-    """Exit with 7 where only focal lengths lacked, with 3 for other failures."""
+    """Exit with 7 where only focal lengths were missing, with 3 for other failures."""
     from m3d_cli.pipeline.tally import exit_code_of
 
     codes = []

@@ -23,11 +23,16 @@ BROKEN_PIPE_EXIT = 141
 
 def write_line(line: str) -> None:
     """One line of data on standard output, flushed so that the next program in the pipe can start."""
+    write_text(f"{line}\n")
+
+
+def write_text(text: str) -> None:
+    """Text on standard output, flushed."""
     # A program started with a closed stream (``>&-``) has None in its place, whatever its type says.
     if not sys.stdout:
         leave_closed_pipe()
     try:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(text)
         sys.stdout.flush()
     except BrokenPipeError:
         leave_closed_pipe()
