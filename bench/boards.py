@@ -32,7 +32,7 @@ from m3d_cli.metrology.solve import Measurement, solve
 from m3d_cli.models.create import load_model
 from m3d_cli.models.spec import model_spec
 from m3d_cli.photos.decode import decode
-from m3d_cli.photos.undistort import straightened, undistort
+from m3d_cli.photos.undistort import undistort, undistorted_camera
 from m3d_cli.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
@@ -68,7 +68,7 @@ def read_board(folder: Path, entry: dict[str, Any]) -> Board:
     if entry["dist"]:
         lens = Distortion(DistortionModel.BROWN, tuple(entry["dist"]))
         bent = Camera(*(getattr(camera, n) for n in ("width", "height", "fx", "fy", "cx", "cy")), distortion=lens)
-        camera = straightened(bent)
+        camera = undistorted_camera(bent)
         image = undistort(image, bent)
         straight = cv2.undistortPoints(pixels[:, None], matrix, np.array(entry["dist"]), P=camera.opencv_matrix)
         pixels = straight[:, 0]

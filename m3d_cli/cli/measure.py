@@ -9,22 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 from typer.core import TyperCommand
 
+from m3d_cli.cli import option_groups as groups
 from m3d_cli.cli.grouping import grouped, option, setting
-from m3d_cli.cli.measure_output import (
-    checked_formats,
-    exit_with_failures,
-    measure_into_folder,
-    measure_to_stdout,
-    serve_page,
-)
-from m3d_cli.cli.option_groups import (
-    OUTPUT,
-    FailureOptions,
-    InputOptions,
-    MessageOptions,
-    NetworkOptions,
-    SharedCameraOptions,
-)
+from m3d_cli.cli.measure_output import checked_formats, measure_to_stdout, serve_page
 from m3d_cli.cli.pointcloud import ExistingDepth
 from m3d_cli.cli.running import photos_of
 from m3d_cli.errors import UsageError
@@ -82,7 +69,7 @@ class QuantityOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureInputs(InputOptions):
+class MeasureInputs(groups.InputOptions):
     """Photos, what to measure on them, and existing depth maps."""
 
     spec: Annotated[
@@ -124,7 +111,7 @@ class KnownOptions:
 class MeasureOutput:
     """Reports, and where they go."""
 
-    PANEL: ClassVar[str] = OUTPUT
+    PANEL: ClassVar[str] = groups.OUTPUT
 
     unit: Annotated[str | None, setting("m, cm, mm, ft or in.", metavar="UNIT")] = None
     report: Annotated[
@@ -163,16 +150,17 @@ def measure(
     inputs: MeasureInputs,
     quantities: QuantityOptions,
     known: KnownOptions,
-    camera: SharedCameraOptions,
+    camera: groups.SharedCameraOptions,
     output: MeasureOutput,
-    network: NetworkOptions,
-    run: FailureOptions,
-    report: MessageOptions,
+    network: groups.NetworkOptions,
+    run: groups.FailureOptions,
+    report: groups.MessageOptions,
 ) -> None:
     """Measure on photos: lengths, heights, areas and angles with their intervals, and what limits them."""
     messages = report.start()
     from m3d_cli.pipeline.measure_run import MeasurePlan, requests_for
-    from m3d_cli.pipeline.settings import Settings, check_stored_camera
+    from m3d_cli.pipeline.measure_session import measure_into_folder
+    from m3d_cli.pipeline.settings import check_stored_camera
 
     own = quantities.request(context, known, output.unit)
     if inputs.is_empty and inputs.depth is None:
@@ -180,17 +168,7 @@ def measure(
     photos = photos_of(inputs, inputs.depth, None if output.out is None else str(output.out), messages)
     sources = camera.sources(context)
     check_stored_camera(sources, inputs.depth)
-    spec, weights = network.chosen(messages, inputs.depth)
-    settings = Settings(
-        model=spec,
-        weights=weights,
-        formats=(),
-        max_depth=output.max_depth,
-        precision=network.precision,
-        backend=network.backend,
-        camera=sources,
-        stored=inputs.depth,
-    )
+    settings = network.settings(messages, inputs.depth, formats=(), max_depth=output.max_depth, camera=sources)
     formats = checked_formats(output.report, is_folder=output.out is not None or output.pick)
     specs = tuple(inputs.spec or ())
     workers = network.workers()
@@ -210,9 +188,9 @@ def measure(
     listed = tuple(photo for photo in photos if photo.relative in requests)
     plan = MeasurePlan(listed, settings, workers, requests, camera.same_camera, run.overwrite)
     if output.out is not None:
-        ended = measure_into_folder(plan, output.out, formats, messages)
+        code = measure_into_folder(plan, output.out, formats, messages)
     else:
-        ended = measure_to_stdout(plan, formats[0], messages, is_list=not inputs.is_lone)
-    if not run.exit_zero:
-        exit_with_failures(ended)
+        code = measure_to_stdout(plan, formats[0], messages, is_list=not inputs.is_lone)
+    if code and not run.exit_zero:
+        raise typer.Exit(code)
     return None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET, Camera, Distortion, DistortionModel
 from m3d_cli.metrology.picks import Pick
-from m3d_cli.photos.undistort import straightened
+from m3d_cli.photos.undistort import undistorted_camera
 
 # Cameras that differ by less than this share of the focal length are the same.
 _SAME = 0.001
@@ -39,7 +39,7 @@ class Lens:
     @classmethod
     def of(cls, camera: Camera) -> Lens | None:
         """The lens of ``camera``; None where it distorts nothing. Raises CalibrationError."""
-        return None if camera.distortion is None else cls(camera, camera.distortion, straightened(camera))
+        return None if camera.distortion is None else cls(camera, camera.distortion, undistorted_camera(camera))
 
     def fits(self, camera: Camera) -> bool:
         """Whether ``camera`` is the pinhole, apart from rounding by a resize."""
