@@ -25,13 +25,14 @@ from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.photo import Wanted, to_canonical
 from m3d_cli.inference.predictor import Predictor
-from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick
-from m3d_cli.metrology.quantities import Kind, Measure, Reference, Request
+from m3d_cli.metrology.measurands import Kind, Measurand, Reference
+from m3d_cli.metrology.picks import MeasureError, Pick
+from m3d_cli.metrology.request import Request
 from m3d_cli.metrology.solve import Measurement, solve
 from m3d_cli.models.create import load_model
 from m3d_cli.models.spec import model_spec
 from m3d_cli.photos.decode import decode
-from m3d_cli.photos.undistort import straightened, undistort
+from m3d_cli.photos.undistort import undistort, undistorted_camera
 from m3d_cli.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
@@ -67,7 +68,7 @@ def read_board(folder: Path, entry: dict[str, Any]) -> Board:
     if entry["dist"]:
         lens = Distortion(DistortionModel.BROWN, tuple(entry["dist"]))
         bent = Camera(*(getattr(camera, n) for n in ("width", "height", "fx", "fy", "cx", "cy")), distortion=lens)
-        camera = straightened(bent)
+        camera = undistorted_camera(bent)
         image = undistort(image, bent)
         straight = cv2.undistortPoints(pixels[:, None], matrix, np.array(entry["dist"]), P=camera.opencv_matrix)
         pixels = straight[:, 0]
@@ -90,33 +91,33 @@ def pick(board: Board, index: int) -> Pick:
     return Pick(*map(float, board.pixels[index]))
 
 
-def flat(board: Board) -> Measure:
+def flat(board: Board) -> Measurand:
     """The board as a plane: the outline of its points."""
     outline = cv2.convexHull(board.pixels.astype(np.float32))[:, 0]
-    return Measure(BOARD, Kind.PLANE, tuple(Pick(*map(float, corner)) for corner in outline))
+    return Measurand(BOARD, Kind.PLANE, tuple(Pick(*map(float, corner)) for corner in outline))
 
 
-def measures(board: Board, rng: np.random.Generator) -> list[tuple[Measure, float]]:
+def measurands(board: Board, rng: np.random.Generator) -> list[tuple[Measurand, float]]:
     found = []
     for number in range(PAIRS):
         i, j = rng.choice(len(board.pixels), 2, replace=False)
         length = float(np.linalg.norm(board.metres[i] - board.metres[j]))
-        found.append((Measure(str(number), Kind.DISTANCE, (pick(board, i), pick(board, j))), length))
+        found.append((Measurand(str(number), Kind.DISTANCE, (pick(board, i), pick(board, j))), length))
     return found
 
 
 def score(
     depth: DepthMap,
-    wanted: list[tuple[Measure, float]],
+    lengths: list[tuple[Measurand, float]],
     errors: DepthErrorModel,
     *refs: Reference,
-    plane: Measure | None = None,
+    plane: Measurand | None = None,
 ) -> list[Result]:
-    asked = [measure if plane is None else replace(measure, on=BOARD) for measure, _ in wanted]
+    items = [measurand if plane is None else replace(measurand, on=BOARD) for measurand, _ in lengths]
     refs = tuple(ref if plane is None else replace(ref, on=BOARD) for ref in refs)
-    request = Request((*asked, *([plane] if plane else [])), refs)
+    request = Request((*items, *([plane] if plane else [])), refs)
     results = []
-    for result, (_, length) in zip(solve(depth, request, errors, "board").results, wanted, strict=False):
+    for result, (_, length) in zip(solve(depth, request, errors, "board").results, lengths, strict=False):
         if isinstance(result, Measurement):
             width = (result.high - result.low) / result.value
             results.append(Result(abs(result.value / length - 1), result.low <= length <= result.high, width))
@@ -144,14 +145,14 @@ def run(folder: Path, model: str, weights: Path | None) -> dict[str, Any]:
     photos = 0
     for entry in json.loads((folder / "index.json").read_text()):
         board = read_board(folder, entry)
-        wanted = measures(board, rng)
+        lengths = measurands(board, rng)
         photo = to_canonical(board.image, board.camera, spec)
         (depth,) = predictor.predict([photo], Wanted(confidence=True))
         errors = replace(spec.errors, cell=1 / photo.transform.scale)
         try:
-            plain += score(depth, wanted, errors)
-            scaled += score(depth, wanted, errors, one_square(board))
-            on_plane += score(depth, wanted, errors, one_square(board), plane=flat(board))
+            plain += score(depth, lengths, errors)
+            scaled += score(depth, lengths, errors, one_square(board))
+            on_plane += score(depth, lengths, errors, one_square(board), plane=flat(board))
         except MeasureError as error:
             print(f"{entry['file']}: {error}")
             continue

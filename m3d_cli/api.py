@@ -20,7 +20,7 @@ from m3d_cli.formats.ply import encode_ply
 from m3d_cli.formats.previews import PreviewStyle, encode_preview
 from m3d_cli.intrinsics.ladder import FocalFacts, UserFocal, recover_focal
 from m3d_cli.metrology.report.content import PhotoReport
-from m3d_cli.metrology.request import wish_of_flags
+from m3d_cli.metrology.spec.flags import request_of_flags
 from m3d_cli.models.onnx_file import named_model
 from m3d_cli.models.registry import choose_weights, default_model
 from m3d_cli.models.spec import ModelSpec, model_spec
@@ -261,17 +261,17 @@ def measure(
     ``references`` are known lengths ("u1,v1 u2,v2 = 0.297 m"); ``depth`` is a folder of existing depth maps. Each row
     of the report has a value with its 95 % interval, or an error. Raises what keeps all of it from being measured.
     """
-    request = wish_of_flags(
+    request = request_of_flags(
         [_parsed(text) for text in measurements], references, unit, allow_assumed_focal=allow_assumed_focal
     )
     sources = _sources(focal, focal_35mm, fov, intrinsics)
     settings = _settings(model, weights, (), sources, stored=None if depth is None else Path(depth))
     file = PhotoFile(Path(photo), PurePosixPath(Path(photo).name))
     plan = MeasurePlan((file,), settings, Workers((device,)), {file.relative: request})
-    (told,) = plan.in_memory(pictures=False)
-    if told.error is not None:
-        raise told.error
-    return told.report
+    ((illustrated, error),) = plan.in_memory(images=False)
+    if error is not None:
+        raise error
+    return illustrated.report
 
 
 def _parsed(text: str) -> tuple[str, str]:

@@ -114,6 +114,21 @@ def save_photo(tmp_path: Path, blocks: NDArray[np.uint8]) -> SavePhoto:
     return save
 
 
+PHOTOS = Path(__file__).parent / "data" / "photos"
+
+
+@pytest.fixture(scope="session")
+def measured_depth(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the depth of three sample photos, the last of which has an assumed focal length."""
+    from m3d_cli.cli import app
+
+    out = tmp_path_factory.mktemp("depth")
+    names = [str(PHOTOS / name) for name in ("palace.jpg", "flower.jpg", "portrait.png")]
+    command = ["depth", *names, "--out", str(out), "--format", "npy", "-q", "--model", "m3d-test-lite"]
+    assert app.main([*command, "--device", "cpu"]) == 0
+    return out
+
+
 class BoxRoom:
     """A room of 6 x 3 x 5 metres with two boxes in it, painted with smooth patterns; y points down, like a camera's."""
 

@@ -107,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         app(args=arguments, prog_name="m3d")
     except SystemExit as stop:
-        return _exit_code(stop.code)
+        return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except M3dError as error:
         Messages().error(str(error))
         _show_traceback(arguments)
@@ -122,12 +122,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _show_traceback(arguments)
         return 1
     return 0
-
-
-def _exit_code(code: object) -> int:
-    if code is None:
-        return 0
-    return code if isinstance(code, int) else 1
 
 
 def _is_debugging(arguments: Sequence[str]) -> bool:

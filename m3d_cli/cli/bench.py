@@ -28,18 +28,10 @@ def bench(
 ) -> None:
     """Time depth on some of your photos; what it writes is thrown away."""
     from m3d_cli.pipeline.plan import parse_formats
-    from m3d_cli.pipeline.settings import Settings
     from m3d_cli.pipeline.timing import speed_table, time_photos
 
     messages = Messages(quiet)
     photos = inputs.find().photos
-    spec, weights = network.chosen(messages)
-    settings = Settings(
-        model=spec,
-        weights=weights,
-        formats=parse_formats(formats),
-        precision=network.precision,
-        backend=network.backend,
-    )
+    settings = network.settings(messages, formats=parse_formats(formats))
     speed = time_photos(photos, settings, network.workers(), count, messages)
     write_line(json.dumps(asdict(speed)) if as_json else speed_table(speed))

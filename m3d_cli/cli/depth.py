@@ -4,15 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from m3d_cli.cli import option_groups as groups
 from m3d_cli.cli.grouping import grouped
-from m3d_cli.cli.option_groups import (
-    CameraOptions,
-    DepthOutputOptions,
-    NetworkOptions,
-    RemoteInputOptions,
-    ReportOptions,
-    RunOptions,
-)
 from m3d_cli.cli.running import STDOUT, results_inside, run_photos
 from m3d_cli.errors import UsageError
 
@@ -21,12 +14,12 @@ from m3d_cli.errors import UsageError
 def depth(
     context: typer.Context,
     *,
-    inputs: RemoteInputOptions,
-    camera: CameraOptions,
-    output: DepthOutputOptions,
-    network: NetworkOptions,
-    run: RunOptions,
-    report: ReportOptions,
+    inputs: groups.RemoteInputOptions,
+    camera: groups.CameraOptions,
+    output: groups.DepthOutputOptions,
+    network: groups.NetworkOptions,
+    run: groups.RunOptions,
+    report: groups.ReportOptions,
 ) -> None:
     """Write the metric depth of each photo: a 16-bit PNG in millimetres and a JSON sidecar."""
     if output.out is None:
@@ -38,18 +31,13 @@ def depth(
     sources = camera.sources(context, require_focal=camera.require_focal)
     from m3d_cli.formats.previews import PreviewStyle
     from m3d_cli.pipeline.plan import parse_formats
-    from m3d_cli.pipeline.settings import Settings
 
-    spec, weights = network.chosen(messages)
-    settings = Settings(
-        model=spec,
-        weights=weights,
+    settings = network.settings(
+        messages,
         formats=parse_formats(output.formats),
         png_scale=output.png_scale,
         preview=PreviewStyle(output.colour_map, output.vmin, output.vmax),
         max_depth=output.max_depth,
-        precision=network.precision,
-        backend=network.backend,
         camera=sources,
         most_download=inputs.most_download,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -14,10 +14,6 @@ from m3d_cli.cli.grouping import given, grouped, option
 from m3d_cli.cli.option_groups import OUTPUT, Device, Model, NetworkFile, Precision, Quiet, Weights
 from m3d_cli.cli.streams import write_line
 from m3d_cli.errors import UsageError
-
-if TYPE_CHECKING:
-    from m3d_cli.datasets.selection import Selection
-    from m3d_cli.evaluation.scoring import Protocol
 
 # Some frames could not be scored.
 FAILED_EXIT = 3
@@ -50,17 +46,6 @@ class DataOptions:
         float | None, option("Units per metre of predicted PNGs that do not say it themselves.", metavar="N")
     ] = None
 
-    def selection(self) -> Selection:
-        """The frames to score."""
-        from m3d_cli.datasets.layouts import find_layout
-        from m3d_cli.datasets.selection import SourceChoice, require_unique, select_frames
-
-        assert self.data is not None  # noqa: S101 - checked before
-        choices = [SourceChoice.parse(text) for text in self.sources.split(",") if text.strip()]
-        selection = select_frames(find_layout(self.layout), self.data, choices, self.limit)
-        require_unique(selection.frames)
-        return selection
-
 
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
@@ -78,15 +63,6 @@ class ScoreOptions:
     align: Annotated[str, option("Any of none, median, scale-shift.")] = "none,median"
     also: Annotated[str, option("Any of boundary, normals, cloud.")] = ""
     workers: Annotated[int, option("Threads that score; 0 for one per core.", min=0)] = 0
-
-    def protocol(self) -> Protocol:
-        """The same for the scoring."""
-        from m3d_cli.evaluation.alignment import parse_alignments
-        from m3d_cli.evaluation.extras import parse_extras
-        from m3d_cli.evaluation.presets import find_preset
-        from m3d_cli.evaluation.scoring import Protocol
-
-        return Protocol(find_preset(self.preset), parse_alignments(self.align), parse_extras(self.also))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +106,9 @@ def score(
     from m3d_cli.evaluation.score_run import ScoredData
 
     messages = Messages(quiet=quiet)
-    data = ScoredData(frames.data, frames.layout, frames.selection(), scores.protocol())
+    data = ScoredData.named(
+        frames.data, frames.layout, frames.sources, frames.limit, (scores.preset, scores.align, scores.also)
+    )
     if frames.pred is not None:
         scored = data.score_predictions(frames.pred, frames.pred_scale, scores.workers, messages)
     else:

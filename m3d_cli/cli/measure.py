@@ -9,28 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 import typer
 from typer.core import TyperCommand
 
+from m3d_cli.cli import option_groups as groups
 from m3d_cli.cli.grouping import grouped, option, setting
-from m3d_cli.cli.measure_output import (
-    checked_formats,
-    exit_with_failures,
-    measure_into_folder,
-    measure_to_stdout,
-    serve_page,
-)
-from m3d_cli.cli.option_groups import (
-    OUTPUT,
-    FailureOptions,
-    InputOptions,
-    MessageOptions,
-    NetworkOptions,
-    SharedCameraOptions,
-)
+from m3d_cli.cli.measure_output import checked_formats, measure_to_stdout, serve_page
 from m3d_cli.cli.pointcloud import ExistingDepth
 from m3d_cli.cli.running import photos_of
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from m3d_cli.metrology.request import Wish
+    from m3d_cli.metrology.request import Request
 
 _WHAT = "What to measure (pixels of the upright photo; NAME= before and 'on PLANE' after the points are optional)"
 _KNOWN = "What is known"
@@ -58,27 +45,31 @@ class QuantityOptions:
         list[str] | None, option("Flat region: the camera's distance from it; lines may lie on it.", metavar=_POINTS)
     ] = None
     box: Annotated[
-        list[str] | None, option("Width, height and depth of what stands between two corners.", metavar=_POINTS)
+        list[str] | None, option("Width, height and depth of the object between two corners.", metavar=_POINTS)
     ] = None
     ground: Annotated[
         list[str] | None,
-        option("Region of the ground, or auto: which way is up, and the camera's height.", metavar=_POINTS),
+        option("Region of the ground, or auto: the vertical direction, and the camera's height.", metavar=_POINTS),
     ] = None
     plane_distance: Annotated[
         list[str] | None,
         option("Distance of two parallel flat regions, as a room's width.", metavar=f"{_POINTS}|POINTS"),
     ] = None
 
-    def ordered(self, context: typer.Context) -> list[tuple[str, str]]:
-        """Kind and text of each, in the order of the command line."""
+    def request(self, context: typer.Context, known: KnownOptions, unit: str | None) -> Request:
+        """What the command line asks for, in its order; raises UsageError."""
+        from m3d_cli.metrology.spec.flags import check_unit_option, request_of_flags
+
+        check_unit_option(unit)
         kinds = {name: name.rstrip("_").replace("_", "-") for name in self.__slots__}
         left = {name: iter(getattr(self, name) or ()) for name in kinds}
         found = [(kinds[name], next(left[name])) for name in context.meta.get(_ORDER, ()) if name in kinds]
-        return found + [(kinds[name], text) for name, texts in left.items() for text in texts]
+        found += [(kinds[name], text) for name, texts in left.items() for text in texts]
+        return request_of_flags(found, known.ref or (), unit or "m", allow_assumed_focal=known.allow_assumed_focal)
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureInputs(InputOptions):
+class MeasureInputs(groups.InputOptions):
     """Photos, what to measure on them, and existing depth maps."""
 
     spec: Annotated[
@@ -102,7 +93,7 @@ class MeasureInputs(InputOptions):
 
 @dataclass(frozen=True, slots=True)
 class KnownOptions:
-    """What is known of the scene."""
+    """What is known about the scene."""
 
     PANEL: ClassVar[str] = _KNOWN
 
@@ -120,13 +111,13 @@ class KnownOptions:
 class MeasureOutput:
     """Reports, and where they go."""
 
-    PANEL: ClassVar[str] = OUTPUT
+    PANEL: ClassVar[str] = groups.OUTPUT
 
     unit: Annotated[str | None, setting("m, cm, mm, ft or in.", metavar="UNIT")] = None
     report: Annotated[
         str | None,
         option(
-            "json, csv, tsv, md or html on standard output (default: lines to read); with --out a list of them.",
+            "json, csv, tsv, md or html on standard output (default: readable lines); with --out a list of them.",
             metavar="FORMAT",
             show_default=False,
         ),
@@ -141,12 +132,14 @@ class MeasureOutput:
 
 
 class MeasureCommand(TyperCommand):
-    """Remembers in which order options of different names came."""
+    """Keeps the order of options of different names."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse as ever, and keep the order of the parameters."""
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args)) if not _wants_help(args) else ([], [], [])
-        ctx.meta[_ORDER] = [parameter.name for parameter in order]
+        """Parse as usual, and keep the order of the parameters."""
+        # With --help the parser would print the help and exit before the usual parsing can.
+        if not {"-h", "--help"} & set(args):
+            _, _, order = self.make_parser(ctx).parse_args(args=list(args))
+            ctx.meta[_ORDER] = [parameter.name for parameter in order]
         return list(super().parse_args(ctx, args))
 
 
@@ -157,36 +150,25 @@ def measure(
     inputs: MeasureInputs,
     quantities: QuantityOptions,
     known: KnownOptions,
-    camera: SharedCameraOptions,
+    camera: groups.SharedCameraOptions,
     output: MeasureOutput,
-    network: NetworkOptions,
-    run: FailureOptions,
-    report: MessageOptions,
+    network: groups.NetworkOptions,
+    run: groups.FailureOptions,
+    report: groups.MessageOptions,
 ) -> None:
     """Measure on photos: lengths, heights, areas and angles with their intervals, and what limits them."""
     messages = report.start()
-    from m3d_cli.metrology.quantities import check_unit_option
-    from m3d_cli.pipeline.measure_run import MeasurePlan, requested
-    from m3d_cli.pipeline.settings import Settings, check_stored_camera
+    from m3d_cli.pipeline.measure_run import MeasurePlan, requests_for
+    from m3d_cli.pipeline.measure_session import measure_into_folder
+    from m3d_cli.pipeline.settings import check_stored_camera
 
-    check_unit_option(output.unit)
-    own = _own_wish(context, quantities, known, output.unit)
+    own = quantities.request(context, known, output.unit)
     if inputs.is_empty and inputs.depth is None:
         raise UsageError("nothing to measure on: no photos and no --depth", hint='m3d measure PHOTO --line "1,2 3,4"')
     photos = photos_of(inputs, inputs.depth, None if output.out is None else str(output.out), messages)
     sources = camera.sources(context)
     check_stored_camera(sources, inputs.depth)
-    spec, weights = network.chosen(messages, inputs.depth)
-    settings = Settings(
-        model=spec,
-        weights=weights,
-        formats=(),
-        max_depth=output.max_depth,
-        precision=network.precision,
-        backend=network.backend,
-        camera=sources,
-        stored=inputs.depth,
-    )
+    settings = network.settings(messages, inputs.depth, formats=(), max_depth=output.max_depth, camera=sources)
     formats = checked_formats(output.report, is_folder=output.out is not None or output.pick)
     specs = tuple(inputs.spec or ())
     workers = network.workers()
@@ -195,35 +177,20 @@ def measure(
 
         if camera.same_camera:
             raise UsageError(
-                "--same-camera looks at many photos and --pick takes one",
+                "--same-camera needs many photos and --pick takes one",
                 hint="m3d exif PHOTOS --same-camera shows the focal length; give it with --focal",
             )
-        session = PickSession.of(
-            photos, own, specs, settings, workers, output.out, formats, output.unit, overwrite=run.overwrite
-        )
-        return serve_page(session, messages, opens_browser=not output.no_browser)
-    wishes, unused = requested(photos, own, specs, output.unit)
+        session = PickSession(photos, own, specs, settings, output.out, formats, output.unit, overwrite=run.overwrite)
+        return serve_page(session, workers, messages, opens_browser=not output.no_browser)
+    requests, unused = requests_for(photos, own, specs, output.unit)
     for match in unused:
-        messages.warn(f"no photo is {match}, which the measurement file names")
-    wanted = tuple(photo for photo in photos if photo.relative in wishes)
-    plan = MeasurePlan(wanted, settings, workers, wishes, camera.same_camera, run.overwrite)
+        messages.warn(f"no photo matches {match} of the measurement file")
+    listed = tuple(photo for photo in photos if photo.relative in requests)
+    plan = MeasurePlan(listed, settings, workers, requests, camera.same_camera, run.overwrite)
     if output.out is not None:
-        ended = measure_into_folder(plan, output.out, formats, messages)
+        code = measure_into_folder(plan, output.out, formats, messages)
     else:
-        ended = measure_to_stdout(plan, formats[0], messages, is_list=not inputs.is_lone)
-    if not run.exit_zero:
-        exit_with_failures(ended)
+        code = measure_to_stdout(plan, formats[0], messages, is_list=not inputs.is_lone)
+    if code and not run.exit_zero:
+        raise typer.Exit(code)
     return None
-
-
-def _own_wish(context: typer.Context, quantities: QuantityOptions, known: KnownOptions, unit: str | None) -> Wish:
-    """What the command line wants measured, in its order."""
-    from m3d_cli.metrology.request import wish_of_flags
-
-    return wish_of_flags(
-        quantities.ordered(context), known.ref or (), unit or "m", allow_assumed_focal=known.allow_assumed_focal
-    )
-
-
-def _wants_help(args: list[str]) -> bool:
-    return any(each in ("-h", "--help") for each in args)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from m3d_cli.models.spec import ModelSpec
     from m3d_cli.photos.discover import Listing
     from m3d_cli.photos.load import CameraSources
+    from m3d_cli.pipeline.settings import Settings
     from m3d_cli.pipeline.workers import Workers
 
 INPUT = "Input"
@@ -262,6 +263,13 @@ class NetworkOptions(NetworkFile):
             return LITE, ChosenWeights(None, "")
         spec = model_spec(self.model_name(messages))
         return spec, choose_weights(spec, self.weights)
+
+    def settings(self, messages: Messages, depth: Path | None = None, **more: Any) -> Settings:
+        """Settings of a run with this network; ``more`` as for `pipeline.settings.Settings`."""
+        from m3d_cli.pipeline.settings import Settings
+
+        spec, weights = self.chosen(messages, depth)
+        return Settings(spec, weights, precision=self.precision, backend=self.backend, stored=depth, **more)
 
     def workers(self, *, takes_several: bool = False) -> Workers:
         """What computes the run; raises UsageError for several devices where a command takes one."""

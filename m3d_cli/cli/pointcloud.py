@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
+from m3d_cli.cli import option_groups as groups
 from m3d_cli.cli.grouping import given, grouped, option, setting
-from m3d_cli.cli.option_groups import (
-    CameraOptions,
-    NetworkOptions,
-    OutputOptions,
-    RemoteInputOptions,
-    ReportOptions,
-    RunOptions,
-)
 from m3d_cli.cli.running import photos_of, run_photos
 from m3d_cli.errors import UsageError
 
@@ -32,14 +25,14 @@ ExistingDepth = Annotated[
 
 
 @dataclass(frozen=True, slots=True)
-class CloudInputs(RemoteInputOptions):
+class CloudInputs(groups.RemoteInputOptions):
     """Photos, existing depth maps, or both."""
 
     depth: ExistingDepth = None
 
 
 @dataclass(frozen=True, slots=True)
-class CloudOutput(OutputOptions):
+class CloudOutput(groups.OutputOptions):
     """Files of points."""
 
     formats: Annotated[
@@ -93,12 +86,12 @@ def pointcloud(
     context: typer.Context,
     *,
     inputs: CloudInputs,
-    camera: CameraOptions,
+    camera: groups.CameraOptions,
     output: CloudOutput,
     cloud: CloudOptions,
-    network: NetworkOptions,
-    run: RunOptions,
-    report: ReportOptions,
+    network: groups.NetworkOptions,
+    run: groups.RunOptions,
+    report: groups.ReportOptions,
 ) -> None:
     """Write a point cloud in metres for each photo: PLY with colours, and more on request."""
     messages = report.start()
@@ -109,25 +102,21 @@ def pointcloud(
     photos = photos_of(inputs, inputs.depth, output.out, messages, takes_urls=inputs.depth is None)
     from m3d_cli.pipeline.clouds import mesh_note
     from m3d_cli.pipeline.plan import parse_formats
-    from m3d_cli.pipeline.settings import Settings, check_stored_camera
+    from m3d_cli.pipeline.settings import check_stored_camera
 
     formats = parse_formats(output.formats + ",cloud-preview" if output.preview else output.formats)
     if note := mesh_note(formats, _point_options(context, cloud)):
         messages.warn(note)
     sources = camera.sources(context, require_focal=camera.require_focal)
     check_stored_camera(sources, inputs.depth)
-    spec, weights = network.chosen(messages, inputs.depth)
-    settings = Settings(
-        model=spec,
-        weights=weights,
+    settings = network.settings(
+        messages,
+        inputs.depth,
         formats=formats,
         cloud=cloud.style(),
         max_depth=output.max_depth,
-        precision=network.precision,
-        backend=network.backend,
         camera=sources,
         most_download=inputs.most_download,
-        stored=inputs.depth,
     )
     run_photos(photos, settings, camera, output, network, run, report, messages)
 

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
+from m3d_cli.cli import option_groups as groups
 from m3d_cli.cli.console import Messages
-from m3d_cli.cli.option_groups import (
-    CameraOptions,
-    InputOptions,
-    NetworkOptions,
-    OutputOptions,
-    ReportOptions,
-    RunOptions,
-)
-from m3d_cli.cli.progress import progress
 from m3d_cli.cli.streams import is_a_terminal, write_bytes, write_line
 from m3d_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from m3d_cli.photos.discover import PhotoFile
-    from m3d_cli.pipeline.journal import Outcome
     from m3d_cli.pipeline.run_plan import RunPlan
     from m3d_cli.pipeline.settings import Settings
-    from m3d_cli.pipeline.tally import Tally
     from m3d_cli.pipeline.workers import Workers
 
 STDOUT = "-"
@@ -41,7 +30,7 @@ def results_inside(out: str | None) -> tuple[Path, ...]:
     return () if out is None or out == STDOUT or is_url(out) else (Path(out),)
 
 
-def workers_of(network: NetworkOptions, run: RunOptions) -> Workers:
+def workers_of(network: groups.NetworkOptions, run: groups.RunOptions) -> Workers:
     """The workers that the options of network and run name."""
     import dataclasses
 
@@ -55,11 +44,11 @@ def workers_of(network: NetworkOptions, run: RunOptions) -> Workers:
 def run_photos(
     photos: tuple[PhotoFile, ...],
     settings: Settings,
-    camera: CameraOptions,
-    output: OutputOptions,
-    network: NetworkOptions,
-    run: RunOptions,
-    report: ReportOptions,
+    camera: groups.CameraOptions,
+    output: groups.OutputOptions,
+    network: groups.NetworkOptions,
+    run: groups.RunOptions,
+    report: groups.ReportOptions,
     messages: Messages,
 ) -> None:
     """Process photos as the options say: into a folder or URL, as one file on standard output, or as a dry run."""
@@ -96,29 +85,12 @@ def run_into_folder(
     tally = Tally(len(plan.jobs))
     try:
         with plan.started(tally.add) as outcomes:
-            _report(outcomes, tally, messages, most_failures=most_failures, as_json=as_json)
+            for outcome in tally.follow(outcomes, messages, most_failures):
+                if as_json:
+                    write_line(outcome.line())
     finally:
         tally.report(messages)
     return tally.exit_code
-
-
-def _report(
-    outcomes: Iterator[Outcome], tally: Tally, messages: Messages, *, most_failures: int | None, as_json: bool
-) -> None:
-    with progress(tally.planned, quiet=messages.quiet) as advance:
-        for outcome in outcomes:
-            tally.add(outcome)
-            if as_json:
-                write_line(outcome.line())
-            if outcome.error is not None:
-                hint = f". hint: {outcome.error.hint}" if outcome.error.hint else ""
-                messages.error(f"{outcome.error.code}: {outcome.error.message}{hint}")
-            for warning in outcome.warnings:
-                messages.detail(f"{outcome.path}: {warning}")
-            advance(worked=str(outcome.status) != "skipped")
-            if most_failures is not None and tally.failed >= most_failures:
-                messages.warn(f"stopped after {tally.failed} failures; run again to go on")
-                return
 
 
 def run_to_stdout(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
@@ -134,7 +106,7 @@ def run_to_stdout(plan: RunPlan, messages: Messages, *, as_json: bool) -> None:
 
 
 def photos_of(
-    inputs: InputOptions, depth: Path | None, out: str | None, messages: Messages, *, takes_urls: bool = False
+    inputs: groups.InputOptions, depth: Path | None, out: str | None, messages: Messages, *, takes_urls: bool = False
 ) -> tuple[PhotoFile, ...]:
     """Photos, or where none are given the sidecars of the existing depth maps in ``depth``."""
     if depth is not None and inputs.is_empty:

@@ -160,21 +160,14 @@ def sfm(
     report: ReportOptions,
 ) -> None:
     """Find the poses of photos by COLMAP and bring them to metres; a second run continues where the first stopped."""
-    from m3d_cli.photos.discover import Selection, find_photos
     from m3d_cli.sequences.open_sequence import open_posed
-    from m3d_cli.sequences.sfm import shared_camera, structure_from_motion
+    from m3d_cli.sequences.sfm import find_poses
 
     messages = report.start()
     folder = output.folder("m3d slam sfm")
-    if not inputs.folder.is_dir():
-        raise UsageError(f"{inputs.folder}: structure from motion takes one folder of photos")
-    listing = find_photos([str(inputs.folder)], Selection(recursive=inputs.recursive, skip_folders=(folder,)))
-    photos = [photo for photo in listing.photos if not photo.problem]
-    sources = camera.sources(context)
-    common = shared_camera(photos[0].path, sources) if photos else None
-    messages.say(f"{len(photos)} photos: matching features")
-    names = [photo.relative for photo in photos]
-    poses = structure_from_motion(inputs.folder, names, folder / "sfm", common, sequential=sequential)
+    poses = find_poses(
+        inputs.folder, folder, camera.sources(context), messages, inputs.recursive, sequential=sequential
+    )
     posed_input = PosedInput([str(inputs.folder)], inputs.recursive, inputs.depth, inputs.depth_scale)
     # The camera is the model's, which began with what is known of it.
     source = posed_input.source(folder, FocalOptions().sources(context), same_camera=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
 from functools import cache
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
@@ -23,26 +24,32 @@ BROKEN_PIPE_EXIT = 141
 
 def write_line(line: str) -> None:
     """One line of data on standard output, flushed so that the next program in the pipe can start."""
-    # A program started with a closed stream (``>&-``) has None in its place, whatever its type says.
-    if not sys.stdout:
-        leave_closed_pipe()
-    try:
-        sys.stdout.write(f"{line}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        leave_closed_pipe()
-    except OSError as error:
-        raise OutputError(f"standard output: {error.strerror}", hint="make room there") from error
+    write_text(f"{line}\n")
+
+
+def write_text(text: str) -> None:
+    """Text on standard output, flushed."""
+    with _standard_output() as stream:
+        stream.write(text)
+        stream.flush()
 
 
 def write_bytes(*pieces: bytes | memoryview) -> None:
     """A whole file on standard output, piece by piece."""
+    with _standard_output() as stream:
+        for piece in pieces:
+            stream.buffer.write(piece)
+        stream.buffer.flush()
+
+
+@contextlib.contextmanager
+def _standard_output() -> Iterator[TextIO]:
+    """The stream, whose errors end the program as a reader of a pipe expects."""
+    # A program started with a closed stream (``>&-``) has None in its place, whatever its type says.
     if not sys.stdout:
         leave_closed_pipe()
     try:
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        yield sys.stdout
     except BrokenPipeError:
         leave_closed_pipe()
     except OSError as error:

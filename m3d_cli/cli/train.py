@@ -48,6 +48,7 @@ def train(
     from tqdm import tqdm
 
     from m3d_cli.inference.device import choose_compute
+    from m3d_cli.inference.photo import available_cores
     from m3d_cli.training.config import read_config
     from m3d_cli.training.loop import Progress
     from m3d_cli.training.run import run_training
@@ -62,7 +63,8 @@ def train(
             if bar.disable:
                 Messages(quiet=quiet).say(f"step {progress.step}/{progress.steps}  loss {progress.loss:.4f}")
 
-        weights = run_training(settings, out, choose_compute(device, "fp32").device, workers or _cores(), report)
+        compute = choose_compute(device, "fp32").device
+        weights = run_training(settings, out, compute, workers or available_cores(), report)
     if _leads():
         write_line(str(weights))
 
@@ -110,19 +112,20 @@ def frames(
     models; without, rooms, yards and table tops of simple solids, which need nothing else.
     """
     from m3d_cli.datasets.rgbd import write_rgbd
+    from m3d_cli.inference.photo import available_cores
     from m3d_cli.synthesis.orders import Order, render
 
-    order = Order(range(seed, seed + count), width, height, _listed(scenes), fov, library, not plain_light)
-    write_line(str(write_rgbd(render(order, workers or _cores()), out).root))
-
-
-def _listed(names: str | None) -> tuple[str, ...]:
-    return tuple(name.strip() for name in names.split(",")) if names else ()
+    order = Order(
+        range(seed, seed + count),
+        width,
+        height,
+        tuple(scenes.split(",")) if scenes else (),
+        fov,
+        library,
+        not plain_light,
+    )
+    write_line(str(write_rgbd(render(order, workers or available_cores()), out).root))
 
 
 def _leads() -> bool:
     return os.environ.get("RANK", "0") == "0"
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

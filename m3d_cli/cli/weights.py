@@ -33,44 +33,18 @@ def show_list(as_json: Json = False) -> None:
     from m3d_cli.models.catalogue import entry, names
 
     for each in map(entry, names()):
-        write_line(
-            json.dumps(each.facts)
-            if as_json
-            else f"{each.name:15} {each.status:10} {each.size_text:>14}  {each.origin}"
-        )
+        text = f"{each.name:15} {each.status:10} {each.size_text:>14}  {each.origin}"
+        write_line(json.dumps(each.facts) if as_json else text)
 
 
 @weights.command("pull")
 @grouped
 def pull(names: Names, *, force: Force = False, report: MessageOptions) -> None:
     """Fetch published weights and install them; prints where they are. A broken download continues where it stopped."""
-    from m3d_cli.models.registry import BUNDLED, published_file
+    from m3d_cli.models.pull import pull_all
 
-    messages = report.start()
-    for name in names:
-        if name not in BUNDLED:
-            published_file(name)
-    for name in names:
-        write_line(str(_pull(name, force, messages)))
-
-
-def _pull(name: str, force: bool, messages: Messages) -> Path:
-    from m3d_cli.models.registry import BUNDLED
-
-    if name in BUNDLED:
-        messages.say(f"{name}: comes with the package")
-        return BUNDLED[name].path
-    from m3d_cli.models.pull import pull as pull_one
-
-    _show_no_bars(messages)
-    return pull_one(name, messages.say, force=force).path
-
-
-def _show_no_bars(messages: Messages) -> None:
-    if messages.quiet:
-        from huggingface_hub.utils import disable_progress_bars
-
-        disable_progress_bars()
+    for file in pull_all(names, report.start(), force=force, quiet=report.quiet):
+        write_line(str(file))
 
 
 @weights.command("verify")

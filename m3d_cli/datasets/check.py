@@ -16,13 +16,13 @@ from m3d_cli.errors import DatasetError
 
 # Median true depth outside these metres is a wrong scale: nothing photographed is that near or that far throughout.
 NEAREST_MEDIAN, FARTHEST_MEDIAN = 0.05, 400.0
-# A principal point outside these shares of the picture belongs to a picture of another size.
+# A principal point outside these shares of the image belongs to an image of another size.
 CENTRE = (0.25, 0.75)
 # Horizontal angles of view in degrees that a rectified data set may have.
 VIEW = (8.0, 150.0)
-# A depth map is another picture's where it agrees with its own less than this, and with that one by so much more.
+# A depth map is another image's where it agrees with its own less than this, and with that one by so much more.
 UNRELATED, BETTER_BY = 0.6, 0.25
-# Frames before a frame in its source whose pictures its depth is held against, and the other way round.
+# Frames before a frame in its source whose images its depth is compared with, and the other way round.
 NEIGHBOURS = 12
 
 
@@ -76,7 +76,7 @@ def _size_faults(frame: Frame, image: NDArray[np.uint8], depth: NDArray[np.float
     height, width = image.shape[:2]
     if depth.shape == (height, width):
         return
-    there = f"{depth.shape[1]} x {depth.shape[0]} pixels, its picture has {width} x {height}"
+    there = f"{depth.shape[1]} x {depth.shape[0]} pixels, its image has {width} x {height}"
     if not frame.fits_depth:
         yield Fault("size", str(frame.depth), there)
         return
@@ -134,7 +134,7 @@ def _look(frame: Frame, image: NDArray[np.uint8]) -> _Look:
 
 
 def _swapped(look: _Look, others: Sequence[_Look]) -> Iterator[Fault]:
-    """Depth that fits the picture of an earlier frame far better than its own, or an earlier one's that fits ours."""
+    """Depth that fits the image of an earlier frame far better than its own, or an earlier one's that fits ours."""
     for one, many in ((look, others), *((other, [look]) for other in others)):
         if one.edges is None or one.own >= UNRELATED:
             continue
@@ -142,7 +142,7 @@ def _swapped(look: _Look, others: Sequence[_Look]) -> Iterator[Fault]:
         best, better = max(fits, key=lambda pair: pair[0], default=(0.0, look))
         if best > one.own + BETTER_BY:
             message = (
-                f"depth edges fit {better.frame.image} ({best:.2f}) and not their own picture "
+                f"depth edges fit {better.frame.image} ({best:.2f}) and not their own image "
                 f"{one.frame.image.name} ({one.own:.2f}; 0.5 is chance)"
             )
             yield Fault("pair", str(one.frame.depth), message)

@@ -1,6 +1,6 @@
-"""DDAD in the DGP format: ``SCENE/scene_*.json`` lists pictures, LiDAR sweeps, their poses and calibrations.
+"""DDAD in the DGP format: ``SCENE/scene_*.json`` lists images, LiDAR sweeps, their poses and calibrations.
 
-True depth is made when a frame is read: the sweep of the same sample, moved by both poses into the picture's camera.
+True depth is made when a frame is read: the sweep of the same sample, moved by both poses into the image's camera.
 Intrinsics are in OpenCV's pixel convention.
 """
 
@@ -50,7 +50,7 @@ def _scene(root: Path, file: Path, splits: Mapping[str, str]) -> Iterator[Frame]
 def _sample(
     root: Path, folder: Path, data: list[Mapping[str, Any]], calibration: Mapping[str, Pinhole], split: str
 ) -> Iterator[Frame]:
-    """The frames of one moment: all its pictures with its LiDAR sweep."""
+    """The frames of one moment: all its images with its LiDAR sweep."""
     sweeps = [datum["datum"]["point_cloud"] for datum in data if "point_cloud" in datum["datum"]]
     if not sweeps:
         return

@@ -1,7 +1,7 @@
 """DIODE: ``SPLIT/(indoors|outdoor)/SCENE/SCAN/NAME.png`` with ``NAME_depth.npy``, ``NAME_depth_mask.npy`` and
 ``NAME_normal.npy``.
 
-One camera for all, in the published tool's ``intrinsics.txt``; its principal point is the middle of the picture.
+One camera for all, in the published tool's ``intrinsics.txt``; its principal point is the middle of the image.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """ETH3D high-resolution: ``SCENE/images/*/NAME.JPG`` and ``SCENE/ground_truth_depth/*/NAME.JPG``, which is not a
-picture but float32 metres, row by row, infinite where unknown.
+image but float32 metres, row by row, infinite where unknown.
 
 Each scene's COLMAP model (``dslr_calibration_*``) tells the cameras; without one, the intrinsics that Metric3D's own
-loader takes for every picture of 6048 x 4032 pixels stand in, marked as assumed.
+loader takes for every image of 6048 x 4032 pixels stand in, marked as assumed.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ def _depth(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
     if values.size != width * height:
         raise DatasetError(
             f"{path}: {values.size * FLOAT_BYTES} bytes are not float32 of {width} x {height} pixels",
-            hint="restore the file; depth belongs to the distorted pictures of dslr_images",
+            hint="restore the file; depth belongs to the distorted images of dslr_images",
         )
     return RULES["eth3d"].metres(values.reshape(height, width))
 
 
 def read_cameras(scene: Path) -> dict[str, Pinhole]:
-    """Cameras by picture name of the scene's COLMAP text model, without lens distortion; empty without one."""
+    """Cameras by image name of the scene's COLMAP text model, without lens distortion; empty without one."""
     for folder in sorted(scene.glob("*calibration*")):
         files = folder / "cameras.txt", folder / "images.txt"
         if all(file.is_file() for file in files):
@@ -65,7 +65,7 @@ def read_cameras(scene: Path) -> dict[str, Pinhole]:
 def _read_model(cameras: Path, images: Path) -> dict[str, Pinhole]:
     try:
         known = {words[0]: _camera(words) for words in _lines(cameras)}
-        # Two lines a picture: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and its points.
+        # Two lines an image: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and its points.
         lines = [line for line in images.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
         rows = [line.split(maxsplit=9) for line in lines[::2] if line.strip()]
         return {Path(row[9]).name: known[row[8]] for row in rows}

@@ -18,7 +18,7 @@ from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import CalibrationError, DatasetError
 from m3d_cli.photo import Photo
 
-# Width / height of two maps of one picture may differ by this share: both sides are rounded, some to whole patches.
+# Width / height of two maps of one image may differ by this share: both sides are rounded, some to whole patches.
 SAME_SHAPE = 0.03
 # How a frame's rule says that a mask of the data set is not in the folder.
 LOST_MASK = "MASK MISSING"
@@ -43,11 +43,11 @@ class Pinhole:
         return cls(fx, fy, cx + OPENCV_OFFSET, cy + OPENCV_OFFSET, size)
 
     def camera(self, path: Path, width: int, height: int) -> Camera:
-        """The camera of a picture of that size; raises DatasetError where it belongs to another."""
+        """The camera of an image of that size; raises DatasetError where it belongs to another."""
         if self.size is not None and self.size != (width, height):
             raise DatasetError(
                 f"{path}: {width} x {height} pixels, its intrinsics are for {self.size[0]} x {self.size[1]}",
-                hint="intrinsics belong to one size: restore the picture or correct them together",
+                hint="intrinsics belong to one size: restore the image or correct them together",
             )
         numbers = (self.fx, self.fy, self.cx, self.cy)
         try:
@@ -61,7 +61,7 @@ class Frame:
     """One frame of a layout; nothing is decoded before ``read``.
 
     ``name`` is its path without ending, in forward slashes: predictions are named like it. ``read_depth`` gives float32
-    metres along z, NaN unknown, +inf sky; ``fits_depth`` brings depth of another size to the picture's by its nearest
+    metres along z, NaN unknown, +inf sky; ``fits_depth`` brings depth of another size to the image's by its nearest
     pixels. ``scene`` is the place or drive within ``source`` whose frames are alike; ``rule`` says in words which
     numbers of the depth file are metres.
     """
@@ -86,21 +86,21 @@ class Frame:
         return f"{self.source}/{self.scene}" if self.scene else self.source
 
     def truth(self) -> NDArray[np.float32]:
-        """True depth (H, W); the picture is only decoded where its size decides."""
+        """True depth (H, W); the image is only decoded where its size decides."""
         depth = self.read_depth()
         return self._fitted(depth, self.read_image().shape[:2]) if self.fits_depth else depth
 
     def read(self) -> Sample:
-        """Picture, depth and, where there are some, normals; raises DatasetError naming the file that does not fit."""
+        """Image, depth and, where there are some, normals; raises DatasetError naming the file that does not fit."""
         image, depth = self.read_image(), self.read_depth()
         if self.fits_depth:
             depth = self._fitted(depth, image.shape[:2])
         height, width = image.shape[:2]
         if depth.shape != (height, width):
             raise DatasetError(
-                f"{self.depth}: {depth.shape[1]} x {depth.shape[0]} pixels, its picture {self.image.name} has "
+                f"{self.depth}: {depth.shape[1]} x {depth.shape[0]} pixels, its image {self.image.name} has "
                 f"{width} x {height}",
-                hint="depth and picture must share one size",
+                hint="depth and image must share one size",
             )
         camera = self.pinhole.camera(self.image, width, height)
         normals = self.read_normals() if self.read_normals is not None else None
@@ -113,9 +113,9 @@ class Frame:
             return depth
         if not same_shape(depth.shape, size):
             raise DatasetError(
-                f"{self.depth}: {depth.shape[1]} x {depth.shape[0]} pixels are of another shape than its picture's "
+                f"{self.depth}: {depth.shape[1]} x {depth.shape[0]} pixels are of another shape than its image's "
                 f"{size[1]} x {size[0]}",
-                hint="depth and picture must show the same",
+                hint="depth and image must show the same",
             )
         return np.asarray(cv2.resize(depth, (size[1], size[0]), interpolation=cv2.INTER_NEAREST), dtype=np.float32)
 
@@ -134,7 +134,7 @@ def frame_of_files(
     fits_depth: bool = False,
     scene: str = "",
 ) -> Frame:
-    """The usual frame: a picture and a depth file; ``mask`` is a file that is 0 where depth does not hold."""
+    """The usual frame: an image and a depth file; ``mask`` is a file that is 0 where depth does not hold."""
     read_depth = partial(rule.read, depth, mask)
     read_image = partial(read_picture, image)
     return Frame(
@@ -163,10 +163,10 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
     try:
         data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
     except OSError as error:
-        raise DatasetError(f"{path}: the picture cannot be read ({error.strerror})", hint="restore the file") from error
+        raise DatasetError(f"{path}: the image cannot be read ({error.strerror})", hint="restore the file") from error
     image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
     if image is None:
-        raise DatasetError(f"{path}: not a picture", hint="restore the file")
+        raise DatasetError(f"{path}: not an image", hint="restore the file")
     return np.asarray(image, dtype=np.uint8)
 
 

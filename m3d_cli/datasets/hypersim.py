@@ -1,7 +1,7 @@
 """Hypersim: ``scene_CAM_final_preview/frame.N.tonemap.jpg`` and ``scene_CAM_geometry_hdf5/frame.N.*.hdf5``.
 
 ``depth_meters`` is the distance from the camera's centre and becomes depth along z here. All cameras of the preview
-release have a horizontal angle of view of 60 degrees.
+release have a horizontal field of view of 60 degrees.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ AXES = np.array([1, -1, -1], dtype=np.float32)
 
 
 def find_hypersim(root: Path) -> tuple[Frame, ...]:
-    """Frames below ``root`` with a tone-mapped picture."""
+    """Frames below ``root`` with a tone-mapped image."""
     return tuple(_frame(root, path) for path in sorted(root.rglob("*_final_preview/frame.*.tonemap.jpg")))
 
 

@@ -32,7 +32,7 @@ def find_ibims(root: Path) -> tuple[Frame, ...]:
 def _frame(folder: Path, image: Path) -> Frame:
     depth = folder / "depth" / image.name
     pinhole = _pinhole(folder / "calib" / f"{image.stem}.txt")
-    # Pictures are numbered by kind of room (office_01): those of a kind may show the same one.
+    # Images are numbered by kind of room (office_01): those of a kind may show the same one.
     scene = image.stem.rstrip("0123456789").rstrip("_")
     frame = frame_of_files(image.stem, "ibims", image, depth, pinhole, RULE, scene=scene)
     masks = [path for kind in MASKS if (path := folder / kind / image.name).is_file()]

@@ -1,7 +1,7 @@
-"""KITTI raw pictures with the annotated depth of the depth benchmark; the Eigen split where its list lies beside them.
+"""KITTI raw images with the annotated depth of the depth benchmark; the Eigen split where its list lies beside them.
 
 A list is any ``*eigen*.txt`` below the folder whose name says train, val or test, in either of the two common forms:
-``picture depth focal`` (paths, ``None`` where no depth was annotated), or ``date/drive number side``.
+``image depth focal`` (paths, ``None`` where no depth was annotated), or ``date/drive number side``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SIDES = {"l": "image_02", "r": "image_03", "2": "image_02", "3": "image_03"}
 BENCHMARK_SPLIT = "test"
 # Drive, camera folder and number.
 Key = tuple[str, str, str]
-_FORMS = "lines are: picture depth focal, or: date/drive number side"
+_FORMS = "lines are: image depth focal, or: date/drive number side"
 _HINT = "needs DATE/DRIVE/image_02/data/*.png, DATE/calib_cam_to_cam.txt and (train|val)/DRIVE/proj_depth/groundtruth"
 
 

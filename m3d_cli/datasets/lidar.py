@@ -1,4 +1,4 @@
-"""LiDAR points as the sparse depth of a picture."""
+"""LiDAR points as the sparse depth of an image."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """nuScenes with its LiDAR exported to sparse depth PNGs: ``samples/CAMERA/NAME.jpg``, ``depth/CAMERA/NAME.png`` and the
-tables ``v1.0-*/sample_data.json`` and ``calibrated_sensor.json``, which hold each picture's intrinsics. Every such
+tables ``v1.0-*/sample_data.json`` and ``calibrated_sensor.json``, which hold each image's intrinsics. Every such
 folder is read: a download holds several.
 
 Depth is in 1/200 m, as Metric3D exports it; a file ``depth_scale.txt`` beside it says otherwise.
@@ -34,7 +34,7 @@ def _frame(root: Path, depth: Path, pinholes: Mapping[str, Pinhole], rule: Depth
     key = image.relative_to(root).as_posix()
     if key not in pinholes:
         raise DatasetError(f"{image}: no intrinsics in sample_data.json", hint=_HINT)
-    # LOG__CAMERA__TIME: pictures of one drive share the name of its log.
+    # LOG__CAMERA__TIME: images of one drive share the name of its log.
     scene = image.stem.partition("__")[0] if "__" in image.stem else ""
     name = stem_below(root, image)
     return frame_of_files(name, "nuscenes", image, depth, pinholes[key], rule, sparse=True, scene=scene)

@@ -1,4 +1,4 @@
-"""NYU Depth v2: the labelled ``.mat`` with its official ``splits.mat``, or pictures with ``sync_depth_*.png`` beside.
+"""NYU Depth v2: the labelled ``.mat`` with its official ``splits.mat``, or images with ``sync_depth_*.png`` beside.
 
 Intrinsics are those of the toolbox's colour camera (``camera_params.m``), in OpenCV's pixel convention, for 640 x 480.
 """
@@ -41,7 +41,7 @@ def _exported(root: Path, image: Path) -> Frame:
 
 
 def _labelled(file: Path) -> tuple[Frame, ...]:
-    """The 1449 labelled frames; numbers count from 0, as exported pictures are named."""
+    """The 1449 labelled frames; numbers count from 0, as exported images are named."""
     count, scenes = _contents(file)
     splits = read_splits(file.with_name(SPLITS))
     return tuple(

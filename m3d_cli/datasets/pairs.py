@@ -1,4 +1,4 @@
-"""Do a picture and a depth map show the same scene? Where depth jumps, a picture mostly changes too."""
+"""Do an image and a depth map show the same scene? Where depth jumps, an image mostly changes too."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 LONG_SIDE = 256
 # ln of the depth ratio between neighbours that is an edge.
 JUMP = 0.15
-# Pixels by which an edge of the picture may lie off the edge of the depth.
+# Pixels by which an edge of the image may lie off the edge of the depth.
 OFF = 2
 # With fewer edge pixels nothing can be said.
 LEAST_EDGES = 150
@@ -33,7 +33,7 @@ def depth_edges(depth: NDArray[np.float32]) -> NDArray[np.bool_] | None:
 
 
 def picture_change(image: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """How strongly the picture (H, W, 3) changes around each pixel of the coarse size, (h, w)."""
+    """How strongly the image (H, W, 3) changes around each pixel of the coarse size, (h, w)."""
     small = cv2.GaussianBlur(_reduced(image.astype(np.float32), cv2.INTER_AREA), (0, 0), 0.8)
     across, down = cv2.Sobel(small, cv2.CV_32F, 1, 0), cv2.Sobel(small, cv2.CV_32F, 0, 1)
     change = np.sqrt(across**2 + down**2).max(axis=2)
@@ -42,7 +42,7 @@ def picture_change(image: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 def agreement(edges: NDArray[np.bool_], change: NDArray[np.float32]) -> float:
-    """Chance that the picture changes more at an edge of the depth than at any other pixel: 0.5 is no relation."""
+    """Chance that the image changes more at an edge of the depth than at any other pixel: 0.5 is no relation."""
     others = np.sort(change[~edges])
     places = (np.searchsorted(others, change[edges], "left") + np.searchsorted(others, change[edges], "right")) / 2
     return float(np.mean(places) / max(1, len(others)))

@@ -106,7 +106,7 @@ class RgbdFolder:
 
 
 def open_rgbd(folder: Path) -> RgbdFolder:
-    """Read ``folder/meta.json``; the pictures stay on disk."""
+    """Read ``folder/meta.json``; the images stay on disk."""
     path = folder / "meta.json"
     meta = _read_meta(path)
     try:

@@ -15,7 +15,7 @@ COLOUR_SIZE = (1296, 968)
 
 
 def find_scannet(root: Path) -> tuple[Frame, ...]:
-    """Frames of all scenes below ``root``; depth (640 x 480) is brought to the picture's size by nearest pixels."""
+    """Frames of all scenes below ``root``; depth (640 x 480) is brought to the image's size by nearest pixels."""
     pictures = sorted(root.rglob("color/*.jpg"), key=lambda path: (path.parent, len(path.stem), path.stem))
     pinholes = {folder: _pinhole(folder) for folder in {path.parent.parent for path in pictures}}
     return tuple(_frame(root, path, pinholes[path.parent.parent]) for path in pictures)

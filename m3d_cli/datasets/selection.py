@@ -1,4 +1,4 @@
-"""Which frames of a data set are taken, and what was left out: a score without it belongs to nobody knows what."""
+"""Which frames of a data set are taken, and what was left out: a score without it belongs to is unknown what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TUM RGB-D: ``rgb.txt`` and ``depth.txt`` list files by time; pictures are paired with the depth nearest in time.
+"""TUM RGB-D: ``rgb.txt`` and ``depth.txt`` list files by time; images are paired with the depth nearest in time.
 
 Intrinsics by Kinect (freiburg1 to 3, which the sequence's name tells) as the benchmark states them, in OpenCV's pixel
 convention. Of a sequence without such a name the Kinect's default stands in, marked as assumed.
@@ -27,7 +27,7 @@ PINHOLES = {
 ROS_DEFAULT = dataclasses.replace(
     Pinhole.opencv((525.0, 525.0, 319.5, 239.5), SIZE), focal_source=FocalSource.ASSUMED, focal_rel_sigma=0.25
 )
-# Seconds between a picture and its depth beyond which they are no pair (the benchmark's own association).
+# Seconds between an image and its depth beyond which they are no pair (the benchmark's own association).
 APART = 0.02
 
 
@@ -47,7 +47,7 @@ def _sequence(root: Path, folder: Path) -> list[Frame]:
 
 
 def associate(pictures: Sequence[tuple[float, str]], depths: Sequence[tuple[float, str]]) -> list[tuple[str, str]]:
-    """Pairs of names nearest in time, the closest first served, each used once, in the order of the pictures."""
+    """Pairs of names nearest in time, the closest first served, each used once, in the order of the images."""
     times = np.array([time for time, _ in depths])
     near = [
         (float(abs(times[j] - time)), i, int(j))

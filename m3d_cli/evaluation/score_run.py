@@ -5,9 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from m3d_cli.datasets.selection import Selection
+from m3d_cli.datasets.layouts import find_layout
+from m3d_cli.datasets.selection import Selection, SourceChoice, require_unique, select_frames
+from m3d_cli.evaluation.alignment import parse_alignments
 from m3d_cli.evaluation.doubts import doubts
+from m3d_cli.evaluation.extras import parse_extras
 from m3d_cli.evaluation.predictions import open_predictions
+from m3d_cli.evaluation.presets import find_preset
 from m3d_cli.evaluation.report import published_table
 from m3d_cli.evaluation.results import Run, json_line
 from m3d_cli.evaluation.scoring import ImageScores, Predict, Protocol, score_frames
@@ -51,6 +55,21 @@ class ScoredData:
     layout: str
     selection: Selection
     protocol: Protocol
+
+    @classmethod
+    def named(
+        cls, folder: Path, layout: str, sources: str, limit: int | None, protocol: tuple[str | None, str, str]
+    ) -> ScoredData:
+        """Frames by the names of layout and ``sources`` (separated by commas), at most ``limit``.
+
+        ``protocol`` names preset, alignments and further scores. Raises UsageError for unknown names.
+        """
+        choices = [SourceChoice.parse(text) for text in sources.split(",") if text.strip()]
+        selection = select_frames(find_layout(layout), folder, choices, limit)
+        require_unique(selection.frames)
+        preset, alignments, extras = protocol
+        rules = Protocol(find_preset(preset), parse_alignments(alignments), parse_extras(extras))
+        return cls(folder, layout, selection, rules)
 
     def score_predictions(self, folder: Path, scale: float | None, workers: int, report: Reporter) -> ScoredRun:
         """Score the depth maps in ``folder``; ``scale`` are units per metre of PNGs that do not say it themselves."""

@@ -1,4 +1,4 @@
-"""A picture of a point cloud from a raised viewpoint, by numpy alone: no display, no GPU."""
+"""An image of a point cloud from a raised viewpoint, by numpy alone: no display, no GPU."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WIDTH, HEIGHT = 1280, 960
 _FIELD = math.radians(50)
 _YAW, _PITCH = math.radians(18), math.radians(22)  # how far the viewer stands to the side and above
 _MOST_POINTS = 3_000_000
-_REACH = (2, 98)  # percentiles of the points that the picture holds
-_FILLED = 0.9  # of the picture's width or height is what lies between them
+_REACH = (2, 98)  # percentiles of the points that the image holds
+_FILLED = 0.9  # of the image's width or height is what lies between them
 _CLOSEST = 4.0  # magnification up to which a small cloud is shown larger
 _FAR_OFF = 1_000_000  # pixels
 
@@ -31,7 +31,7 @@ def encode_cloud_preview(cloud: PointCloud, width: int = WIDTH, height: int = HE
 
 
 def render_cloud(cloud: PointCloud, width: int = WIDTH, height: int = HEIGHT) -> NDArray[np.uint8]:
-    """RGB picture (height, width, 3): each point is a square as large as its neighbours are apart, the nearest wins."""
+    """RGB image (height, width, 3): each point is a square as large as its neighbours are apart, the nearest wins."""
     canvas = np.full((height, width, 3), PAPER, dtype=np.uint8)
     if not len(cloud):
         return canvas
@@ -72,7 +72,7 @@ def _seen_from_above(points: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _filling(slopes: NDArray[np.float32], width: int, height: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Columns and rows of slopes x/z and y/z (N, 2) in a picture that nearly all of them fill, none of it wasted."""
+    """Columns and rows of slopes x/z and y/z (N, 2) in an image that nearly all of them fill, none of it wasted."""
     low, high = np.percentile(slopes, _REACH, axis=0)
     size = np.array([width, height])
     usual = 0.5 * width / math.tan(_FIELD / 2)

@@ -116,7 +116,7 @@ def read_colmap_model(path: Path) -> ColmapModel:
 
 
 def _part(read: Callable[[Path], Part], file: Path) -> Part:
-    """A part of the model; what keeps it from being read is told with its file."""
+    """A part of the model; errors name its file."""
     try:
         return read(file)
     except FileNotFoundError as error:

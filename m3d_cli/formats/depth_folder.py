@@ -32,7 +32,7 @@ DEPTH_SUFFIXES = (".npz", ".npy", ".png")
 CONFIDENCE_SUFFIX = ".conf.png"
 # Metres that a photo can show; other numbers are damage.
 NEAREST, FARTHEST = 1e-4, 1e6
-# Focal lengths lie between the picture's long side divided and multiplied by this, principal points within so many.
+# Focal lengths lie between the image's long side divided and multiplied by this, principal points within so many.
 LONGEST_LENS, MOST_SHIFT = 1e4, 100.0
 MOST_SIDE = 1_000_000  # pixels
 # A sidecar is a few kilobytes.
@@ -237,7 +237,7 @@ def _camera(path: Path, record: CameraRecord) -> Camera:
         raise OutputError(f"{path}: its camera is impossible ({error})", hint=_HOW) from error
     size = max(camera.width, camera.height)
     if size > MOST_SIDE:
-        _refuse(path, "a picture of that size is impossible")
+        _refuse(path, "an image of that size is impossible")
     far_off = max(abs(camera.cx), abs(camera.cy)) > MOST_SHIFT * size
     if (
         far_off

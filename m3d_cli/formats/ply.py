@@ -1,4 +1,4 @@
-"""Point clouds as PLY (binary, little-endian), PCD (binary) and XYZ (text), and PLY read back.
+"""Point clouds as PLY (binary, little-endian), PCD (binary) and XYZ (text); PLY of any kind is read.
 
 Comments say what a bare list of points does not: unit, axes, camera, network.
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from enum import Enum
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import OutputError
+from m3d_cli.open3d_import import load_open3d
 from m3d_cli.pointcloud import AXES_MEANING, Axes, PointCloud
 
 # Columns by PLY name; a cloud has a group of them or not.
@@ -42,18 +42,10 @@ _PLY_TYPES: Mapping[str, str] = {
 }
 _NAMES = {"f4": "float", "u1": "uchar"}
 _LONGEST_HEADER = 65536
+_LITTLE_ENDIAN = "format binary_little_endian 1.0"
+# Bytes of the shortest vertex that another tool may write: "0 0 0" and the end of its line.
+_LEAST_VERTEX = 6
 _XYZ_ROWS = 100_000
-
-
-class CloudFormat(str, Enum):
-    """Files of points."""
-
-    PLY = "ply"
-    PCD = "pcd"
-    XYZ = "xyz"
-
-    def __str__(self) -> str:
-        return self.value
 
 
 def encode_ply(cloud: PointCloud, comments: Sequence[str] = ()) -> tuple[bytes, memoryview]:
@@ -105,17 +97,63 @@ def encode_xyz(cloud: PointCloud) -> bytes:
 
 
 def read_ply(path: Path) -> PointCloud:
-    """A binary little-endian PLY file of points; other elements after the vertices are left alone."""
+    """The points of a PLY file: binary or ASCII, of any byte order, of points or of a mesh, whose faces are ignored.
+
+    Raises OutputError for a file that is damaged or no PLY.
+    """
     try:
         data = path.read_bytes()
     except OSError as error:
         raise OutputError(f"{path}: cannot be read ({error.strerror})") from error
-    return decode_ply(data, str(path))
+    header, start = _header(data, str(path))
+    if _LITTLE_ENDIAN in header and not _has_vertex_lists(header):
+        return decode_ply(data, str(path))
+    return _read_with_open3d(path, header, len(data) - start)
+
+
+def _read_with_open3d(path: Path, header: Sequence[str], body: int) -> PointCloud:
+    """Points of the kinds that m3d does not write; ``body`` bytes follow the header."""
+    count = next((int(words[2]) for words in map(str.split, header) if _is_vertex_count(words)), -1)
+    # open3d believes the header: a count that the file cannot hold would be allocated first.
+    if not 0 <= count <= body // _LEAST_VERTEX:
+        raise OutputError(f"{path}: the PLY is cut short or damaged: {count} points are announced")
+    open3d = load_open3d()
+    with open3d.utility.VerbosityContextManager(open3d.utility.VerbosityLevel.Error):
+        found = open3d.io.read_point_cloud(str(path), format="ply", remove_nan_points=False)
+    with np.errstate(over="ignore"):
+        points = np.asarray(found.points).astype(np.float32)
+    if len(points) != count or not count:
+        raise OutputError(
+            f"{path}: the PLY cannot be read: {len(points)} of {count} points", hint="write it again, as binary PLY"
+        )
+    colours = None
+    if found.has_colors():
+        colours = np.rint(np.clip(np.nan_to_num(np.asarray(found.colors)), 0, 1) * 255).astype(np.uint8)
+    normals = np.asarray(found.normals, dtype=np.float32) if found.has_normals() else None
+    return PointCloud(points, colours, normals, None, _axes(header))
+
+
+def _is_vertex_count(words: Sequence[str]) -> bool:
+    return list(words[:2]) == ["element", "vertex"] and len(words) == 3 and words[2].isdecimal() and len(words[2]) < 12
+
+
+def _has_vertex_lists(header: Sequence[str]) -> bool:
+    """Whether other elements come before the vertices, or vertices have lists: sizes then differ from row to row."""
+    elements = [line.split()[1] for line in header if line.startswith("element ") and len(line.split()) == 3]
+    first = next((index for index, line in enumerate(header) if line.startswith("element ")), len(header))
+    own = []
+    for line in header[first + 1 :]:
+        if line.startswith("element "):
+            break
+        own.append(line)
+    return elements[:1] not in (["vertex"], []) or any(line.startswith("property list") for line in own)
 
 
 def decode_ply(data: bytes, name: str) -> PointCloud:
     """Points of a PLY file's bytes; raises OutputError for damaged ones and for kinds that m3d does not write."""
     header, start = _header(data, name)
+    if _LITTLE_ENDIAN not in header:
+        raise OutputError(f"{name}: only binary little-endian PLY can be read from memory")
     count, dtype = _vertex_layout(header, name)
     if start + count * dtype.itemsize > len(data):
         raise OutputError(f"{name}: the PLY is cut short: {count} points are announced")
@@ -176,13 +214,12 @@ def _one_line(text: str) -> str:
 
 
 def _header(data: bytes, name: str) -> tuple[list[str], int]:
-    end = data.find(b"end_header\n", 0, _LONGEST_HEADER)
-    if not data.startswith(b"ply\n") or end < 0:
+    end = data.find(b"end_header", 0, _LONGEST_HEADER)
+    if not data.startswith((b"ply\n", b"ply\r\n")) or end < 0:
         raise OutputError(f"{name}: not a PLY file")
-    lines = data[:end].decode("latin-1").split("\n")[1:-1]
-    if "format binary_little_endian 1.0" not in lines:
-        raise OutputError(f"{name}: only binary little-endian PLY can be read")
-    return lines, end + len(b"end_header\n")
+    lines = data[:end].decode("latin-1").replace("\r\n", "\n").split("\n")[1:-1]
+    ending = 2 if data[end + 10 : end + 12] == b"\r\n" else 1
+    return lines, end + len(b"end_header") + ending
 
 
 def _vertex_layout(header: Sequence[str], name: str) -> tuple[int, np.dtype[np.void]]:

@@ -1,4 +1,4 @@
-"""A picture for people: depth in colours with a bar that says what they mean in metres."""
+"""An image for people: depth in colours with a bar that says what they mean in metres."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def encode_preview(depth: NDArray[np.float32], style: PreviewStyle) -> bytes:
 
 
 def render_preview(depth: NDArray[np.float32], style: PreviewStyle) -> NDArray[np.uint8]:
-    """RGB picture (H', W', 3): near is warm, colours step evenly in log depth, unknown is dark grey."""
+    """RGB image (H', W', 3): near is warm, colours step evenly in log depth, unknown is dark grey."""
     small = _shrunk(depth)
     low, high = _range(small, style)
     picture = _coloured(small, low, high, style.colour_map)

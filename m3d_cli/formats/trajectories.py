@@ -26,7 +26,7 @@ TRANSFORMS = "transforms.json"
 OPENGL_CAMERA = np.diag([1.0, -1.0, -1.0, 1.0])
 
 _FORMATS = (
-    "TUM (8 numbers a line), KITTI (12 numbers a line), transforms.json, a COLMAP model, a folder of *.pose.txt, "
+    "TUM (8 numbers per line), KITTI (12 numbers per line), transforms.json, a COLMAP model, a folder of *.pose.txt, "
     "or Open3D's .log"
 )
 
@@ -115,7 +115,7 @@ def _table_reader(path: Path) -> Callable[[Path], Trajectory]:
     """TUM or KITTI, by how many numbers the first line has."""
     columns = _table(path).shape[1]
     if columns not in (8, 12):
-        raise PoseError(f"{path}: {columns} numbers a line are neither TUM's 8 nor KITTI's 12", hint=_FORMATS)
+        raise PoseError(f"{path}: {columns} numbers per line are neither TUM's 8 nor KITTI's 12", hint=_FORMATS)
     return read_tum if columns == 8 else read_kitti
 
 

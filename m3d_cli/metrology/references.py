@@ -10,18 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.metrology.geometry import dimensions
-from m3d_cli.metrology.geometry.depth_reading import MeasureError
-from m3d_cli.metrology.quantities import Reference
-from m3d_cli.metrology.scene import Scene
-from m3d_cli.metrology.uncertainty import Element, Quantity, Split, State, Term, Uncertain
+from m3d_cli.metrology.geometry.scene import Element, Scene
+from m3d_cli.metrology.measurands import Reference
+from m3d_cli.metrology.picks import MeasureError
+from m3d_cli.metrology.uncertainty import Quantity, Split, State, Term, Uncertain
 
-# References further apart than so many of their own standard deviations get a warning, or are refused.
+# References that differ by more of their own standard deviations than this get a warning, or are refused.
 SUSPICIOUS, CONTRADICTORY = 2.0, 4.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """What the references say: every length is multiplied by ``factor``; ``weights`` are each one's share in it."""
+    """The scale from references: lengths are multiplied by ``factor``; ``weights`` are each reference's share in it."""
 
     factor: float
     rel_sigma: float
@@ -55,7 +55,7 @@ def reference_elements(scene: Scene) -> list[Element]:
 def scaled(quantity: Quantity, scale: Scale | None, first: int, power: int) -> Quantity:
     """``quantity`` times k^power, the references' ends being the points from ``first`` on.
 
-    Reference and measurement are followed together: what is common to both cancels by itself.
+    The errors of reference and measurement are propagated together, so common ones cancel.
     """
     if scale is None or power == 0:
         return quantity
@@ -83,7 +83,7 @@ def _own_sigma(split: Split) -> float:
 
 
 def _disagreements(references: Sequence[Reference], lone: Uncertain) -> tuple[str, ...]:
-    """What the worst pair of references says against each other; raises MeasureError for a contradiction.
+    """A warning where the worst pair of references disagrees; raises MeasureError for a contradiction.
 
     Pairs are judged by the error of their difference: the scale cancels in it, a wrong focal length does not where
     one lies across and one along the view.

@@ -1,7 +1,8 @@
-"""All measurements of one photo: a value with its interval, or an error, for each."""
+"""All measurements of one photo: a value with its interval, or a refusal, for each item of a request."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -9,40 +10,48 @@ import numpy as np
 
 from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
-from m3d_cli.errors import FocalError
-from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick
+from m3d_cli.errors import FocalError, M3dError
+from m3d_cli.metrology.geometry.depth_reading import check_inside
+from m3d_cli.metrology.geometry.lens import Lens
+from m3d_cli.metrology.geometry.scene import Element, Scene
+from m3d_cli.metrology.measurands import REGIONS, Kind, Measurand
 from m3d_cli.metrology.measure_kinds import Plan, make
-from m3d_cli.metrology.quantities import Kind, Request
+from m3d_cli.metrology.picks import MeasureError, Pick
 from m3d_cli.metrology.references import Scale, reference_elements, scale_of, scaled
-from m3d_cli.metrology.scene import Scene
-from m3d_cli.metrology.uncertainty import Element, Split, Term, Uncertain, interval
+from m3d_cli.metrology.request import Item, Refusal, Request
+from m3d_cli.metrology.uncertainty import Split, Term, Uncertain, interval
 
 _NEVER_ZERO = (Kind.DISTANCE, Kind.PATH, Kind.AREA)
 
 # Relative standard deviations up to which a value is called of high or of medium trust.
 HIGH, MEDIUM = 0.05, 0.15
+# An angle's standard deviation is compared with these shares of a right angle.
+RIGHT_ANGLE = 90.0
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One finished value in SI units (metres, square metres, degrees), its 95 % interval and its split of sigma.
+    """One value in SI units (metres, square metres, degrees), its 95 % interval and its split of sigma.
 
-    ``unit`` is the one to show it in; ``method`` says how it was made; ``trust`` is high, medium or low; ``details``
-    holds further numbers, by name with their unit.
+    A box gives three, each with a ``measurand`` of its own. ``method`` says how it was computed; ``trust`` is high,
+    medium or low; ``details`` holds further numbers, by name with their unit.
     """
 
-    name: str
-    kind: Kind
+    measurand: Measurand
     value: float
     low: float
     high: float
     sigma: Mapping[Term, float]
-    unit: str
     method: str
     trust: str
     points: tuple[Pick, ...]
     warnings: tuple[str, ...] = ()
     details: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """The name of what was measured."""
+        return self.measurand.name
 
     @property
     def limiting(self) -> Term:
@@ -51,96 +60,118 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
-    """A measurement that could not be made, and why."""
-
-    name: str
-    error: MeasureError
-
-
-@dataclass(frozen=True, slots=True)
 class Solution:
-    """Every measure's result or refusal, in the order of the request, and the scale where references gave one."""
+    """Every item's measurement or refusal, in the order of the request, and the scale where references gave one.
+
+    ``error`` is what kept all of it from being measured.
+    """
 
     results: tuple[Measurement | Refusal, ...]
-    scale: Scale | None
+    scale: Scale | None = None
+    error: M3dError | None = None
+
+    @classmethod
+    def refused(cls, request: Request, error: M3dError) -> Solution:
+        """Every item of ``request`` refused because of ``error``."""
+        return cls(tuple(Refusal.of(item, error) for item in request.items), None, error)
 
 
-def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str) -> Solution:
-    """Measure what ``request`` wants on ``depth``.
+def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str, lens: Lens | None = None) -> Solution:
+    """Measure what ``request`` asks for on ``depth``; with a ``lens``, its points are pixels of the distorted photo.
 
-    Raises FocalError when the focal length is assumed and neither a reference nor the request makes up for it. Where
-    the references cannot be used, only angles are measured.
+    Everything is refused when the focal length is assumed and neither a reference nor the request makes up for it.
+    Where the references cannot be used, only angles are measured.
     """
-    if depth.camera.focal_source is FocalSource.ASSUMED and not (request.references or request.allow_assumed_focal):
-        raise FocalError(
-            f"{photo}: the focal length is assumed, so no length can be trusted",
-            hint="give --focal or --focal-35mm, a reference (--ref), or --allow-assumed-focal",
-        )
-    scene = Scene(depth, request, errors)
-    scale, broken = _scale(scene)
+    camera = depth.camera
+    try:
+        fitted = request.fitted(camera.width, camera.height)
+        if camera.focal_source is FocalSource.ASSUMED and not (fitted.references or fitted.allow_assumed_focal):
+            raise FocalError(
+                f"{photo}: the focal length is assumed, so no length can be trusted",
+                hint="give --focal or --focal-35mm, a reference (--ref), or --allow-assumed-focal",
+            )
+        fitted = fitted if lens is None else fitted.moved(lens.moved)
+        fitted = dataclasses.replace(fitted, items=tuple(_inside(item, camera) for item in fitted.items))
+        scene = Scene(depth, fitted, errors)
+    except M3dError as error:
+        return Solution.refused(request, error)
+    scale, broken = None, None
+    try:
+        scale = scale_of(scene)
+    except MeasureError as error:
+        broken = error
     results: list[Measurement | Refusal] = []
-    for measure in request.measures:
-        if broken is not None and measure.kind.power:
-            results.append(Refusal(measure.name, broken))
-            continue
-        try:
-            results.extend(_finish(scene, plan, scale) for plan in make(scene, measure))
-        except MeasureError as error:
-            results.append(Refusal(measure.name, error))
+    for item in fitted.items:
+        if isinstance(item, Refusal):
+            results.append(item)
+        elif broken is not None and item.kind.power:
+            results.append(Refusal.of(item, broken))
+        else:
+            results += _results(scene, item, scale, lens)
     return Solution(tuple(results), scale)
 
 
-def _scale(scene: Scene) -> tuple[Scale | None, MeasureError | None]:
+def _inside(item: Item, camera: Camera) -> Item:
+    """Regions that leave the image are refused; single points are checked where they are read."""
+    if isinstance(item, Measurand) and item.kind in REGIONS:
+        try:
+            for pick in (*item.points, *item.second):
+                check_inside(pick, camera, f"{item.name}: the corner")
+        except MeasureError as error:
+            return Refusal(item.name, item.kind, error)
+    return item
+
+
+def _results(
+    scene: Scene, measurand: Measurand, scale: Scale | None, lens: Lens | None
+) -> Sequence[Measurement | Refusal]:
     try:
-        return scale_of(scene), None
+        found = [_measured(scene, plan, scale) for plan in make(scene, measurand)]
     except MeasureError as error:
-        return None, error
+        return [Refusal.of(measurand, error)]
+    return found if lens is None else [dataclasses.replace(one, points=lens.seen(one.points)) for one in found]
 
 
-def _finish(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
+def _measured(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
     elements = [*plan.elements, *(reference_elements(scene) if scale is not None else ())]
     planes = scene.used_planes(elements, *plan.planes)
     count = len(scale.references) if scale is not None else 0
     uncertain = Uncertain(scene.depth.camera, scene.error_model, elements, planes, count)
-    kind = plan.measure.kind
+    kind = plan.measurand.kind
     split = uncertain.split(scaled(plan.quantity, scale, len(plan.elements), kind.power))
     if kind in _NEVER_ZERO and not split.value > 0:
-        raise MeasureError(f"{plan.measure.name}: its points are at the same place", hint="give different points")
+        raise MeasureError(f"{plan.measurand.name}: its points are at the same place", hint="give different points")
     low, high = interval(split, kind.power)
-    # Only a height, of a point under the ground, can be below 0.
-    low = low if kind is Kind.HEIGHT else max(0.0, low)
-    still = uncertain.state(np.zeros(len(uncertain.terms)))
+    undisturbed = uncertain.state(np.zeros(len(uncertain.terms)))
     factor = scale.factor if scale is not None else 1.0
     is_scaled = scale is not None and kind.power > 0
     return Measurement(
-        name=plan.measure.name,
-        kind=kind,
+        measurand=plan.measurand,
         value=split.value,
-        low=low,
+        # Only a height, of a point under the ground, can be below 0.
+        low=low if kind is Kind.HEIGHT else max(0.0, low),
         high=high,
         sigma=split.terms,
-        unit=plan.measure.unit,
         method=plan.method + (", scaled by the reference" if is_scaled else ""),
         trust=_trust(scene.depth.camera, split, is_scaled, kind.power),
         points=plan.points,
         warnings=(*plan.warnings, *_edge_warnings(plan.elements), *(scale.warnings if scale is not None else ())),
-        details={**{name: number(still) * factor for name, number in plan.numbers.items()}, **plan.fixed},
+        details={**{name: number(undisturbed) * factor for name, number in plan.numbers.items()}, **plan.fixed},
     )
 
 
 def _edge_warnings(elements: Sequence[Element]) -> list[str]:
     return [
         f"{e.pick} is on an edge: {e.reading.depth:.3f} m here, {e.reading.other_depth:.3f} m beyond it; "
-        "say near or far"
+        "add :near or :far to the point"
         for e in elements
         if e.reading is not None and e.reading.other_depth is not None
     ]
 
 
 def _trust(camera: Camera, split: Split, is_scaled: bool, power: int) -> str:
-    """In a word; never high on an assumed focal length without a reference."""
-    relative = split.sigma / split.value if power and split.value > 0 else split.sigma / 90
+    """High, medium or low; never high on an assumed focal length without a reference."""
+    relative = split.sigma / (split.value if power and split.value > 0 else RIGHT_ANGLE)
     word = "high" if relative <= HIGH else "medium" if relative <= MEDIUM else "low"
     if camera.focal_source is FocalSource.ASSUMED and not is_scaled and word == "high":
         return "medium"

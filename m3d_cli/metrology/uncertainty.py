@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthErrorModel
-from m3d_cli.metrology.geometry.depth_reading import Pick, Reading
 from m3d_cli.metrology.geometry.planes import Plane
+from m3d_cli.metrology.geometry.scene import Element
 
 Vector = NDArray[np.float64]
 
@@ -30,9 +30,9 @@ Z_95 = 1.96
 _STEP = 0.02
 # What is left of a term that cancels, relative to the value.
 _CANCELLED = 1e-6
-# Half widths of a log-normal interval beyond this say nothing but that the value is unknown.
+# Half widths of a log-normal interval beyond this only mean that the value is unknown.
 _MOST_LOG = 3.0
-# How far gravity may be from the picture's vertical when no ground says, degrees.
+# How far gravity may be from the image's vertical when there is no ground plane, degrees.
 TILT_SIGMA = 5.0
 
 
@@ -50,20 +50,10 @@ class Term(str, Enum):
         return self.value
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
-    """A point of a measurement: read from the depth map, or where its ray meets the plane called ``on``."""
-
-    pick: Pick
-    sigma: float
-    reading: Reading | None = None
-    on: str | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """The geometry under one set of errors: ``points`` (N, 3) metres, plane vectors by name, the way up, and ``extra``
-    numbers (standard normal) that a quantity may use for errors of its own.
+    """The geometry under one set of errors: ``points`` (N, 3) metres, plane vectors by name, the direction up, and
+    ``extra`` numbers (standard normal) that a quantity may use for errors of its own.
     """
 
     points: Vector
@@ -86,11 +76,6 @@ class Split:
     def sigma(self) -> float:
         """All terms together."""
         return math.sqrt(sum(sigma**2 for sigma in self.terms.values()))
-
-    @property
-    def largest(self) -> Term:
-        """The term that limits the value."""
-        return max(self.terms, key=lambda term: self.terms[term])
 
 
 class Uncertain:
@@ -166,10 +151,6 @@ class Uncertain:
         least = (_CANCELLED * value) ** 2
         return Split(value, {term: math.sqrt(s) if s > least else 0.0 for term, s in squares.items()})
 
-    def draw(self, quantity: Quantity, count: int, rng: np.random.Generator) -> Vector:
-        """``count`` values of ``quantity`` under random errors."""
-        return np.array([quantity(self.state(rng.standard_normal(len(self.terms)))) for _ in range(count)])
-
     def _point(self, index: int, moved: Vector, local: float, planes: Mapping[str, Vector]) -> Vector:
         element, camera = self.elements[index], self.camera
         u, v = self._pixels[index] + moved
@@ -222,6 +203,6 @@ def _root(covariance: Vector) -> Vector:
 
 
 def _leaning(errors: Vector) -> Vector:
-    """The way up when the camera was held level but for ``errors`` (2,), in standard deviations."""
+    """The direction up when the camera was held level except for ``errors`` (2,), in standard deviations."""
     roll, pitch = errors * math.radians(TILT_SIGMA)
     return np.array([math.sin(roll) * math.cos(pitch), -math.cos(roll) * math.cos(pitch), math.sin(pitch)])

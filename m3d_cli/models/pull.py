@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.install import check_published, checkpoint_name, place
-from m3d_cli.models.registry import PublishedFile, published_file
+from m3d_cli.models.registry import BUNDLED, PublishedFile, published_file
 from m3d_cli.models.store import PART, Installed, find_installed, require_space, sha256_of, size_of, writing
+from m3d_cli.reporter import Reporter
 from m3d_cli.version import __version__
 
 MEGABYTE = 1e6
@@ -152,3 +153,20 @@ def _explained(file: PublishedFile, error: Exception) -> WeightsError:
         f"{file.model}: the hub cannot be reached ({reason})",
         hint=f"run it again to continue where it stopped; without a network {carry}",
     )
+
+
+def pull_all(names: Sequence[str], report: Reporter, *, force: bool, quiet: bool) -> Iterator[Path]:
+    """The installed files of networks, fetched where they are missing; raises UsageError for unknown names first."""
+    for name in names:
+        if name not in BUNDLED:
+            published_file(name)
+    if quiet:
+        from huggingface_hub.utils import disable_progress_bars
+
+        disable_progress_bars()
+    for name in names:
+        if name in BUNDLED:
+            report.say(f"{name}: comes with the package")
+            yield BUNDLED[name].path
+        else:
+            yield pull(name, report.say, force=force).path

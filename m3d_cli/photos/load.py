@@ -135,14 +135,14 @@ def load(
     at_least: tuple[int, int] | None = None,
 ) -> LoadedPhoto:
     """Pixels and camera; a known ``camera`` saves reading the header again, ``at_least`` allows a reduced copy."""
-    from m3d_cli.photos.undistort import straightened, undistort
+    from m3d_cli.photos.undistort import undistort, undistorted_camera
 
     camera = camera or read_camera(path, options, relative)
     decoded = decode(path, at_least)
     if camera.distortion is None:
         return LoadedPhoto(path, decoded.image, camera, camera)
     image = undistort(decoded.image, camera)
-    return LoadedPhoto(path, image, straightened(camera), camera, (UNDISTORTED,))
+    return LoadedPhoto(path, image, undistorted_camera(camera), camera, (UNDISTORTED,))
 
 
 def load_photo(
@@ -168,10 +168,10 @@ def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
     """What undistorting the image will cost; raises `CalibrationError` when that is impossible."""
     if camera.distortion is None:
         return ()
-    from m3d_cli.photos.undistort import lost_share, straightened
+    from m3d_cli.photos.undistort import lost_share, undistorted_camera
 
     try:
-        straightened(camera)
+        undistorted_camera(camera)
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
     lost = lost_share(camera)

@@ -17,7 +17,7 @@ from m3d_cli.intrinsics.exif_focal import FOCAL_RATIO_RANGE
 EDGE_MARGIN = 0.05
 
 
-def straightened(camera: Camera) -> Camera:
+def undistorted_camera(camera: Camera) -> Camera:
     """The pinhole camera of the undistorted image: same size, square pixels, every pixel seen by the lens.
 
     Raises `CalibrationError` when no flat image can hold what the lens sees: a fisheye of about 180 degrees or more,
@@ -35,7 +35,7 @@ def straightened(camera: Camera) -> Camera:
 
 
 def lost_share(camera: Camera) -> float:
-    """Part (0 to 1) of one side that `straightened` cuts off to make the pixels square."""
+    """Part (0 to 1) of one side that `undistorted_camera` cuts off to make the pixels square."""
     if camera.distortion is None:
         return 0.0
     matrix = _pinhole_matrix(camera, camera.distortion)
@@ -68,13 +68,13 @@ def _pinhole_matrix(camera: Camera, lens: Distortion) -> NDArray[np.float64]:
 
 
 def undistort(image: NDArray[np.uint8], camera: Camera) -> NDArray[np.uint8]:
-    """``image`` (H, W, 3), which may be a reduced copy of the image of ``camera``, as `straightened` sees it."""
+    """``image`` (H, W, 3), which may be a reduced copy of the image of ``camera``, as `undistorted_camera` sees it."""
     lens = camera.distortion
     if lens is None:
         return image
     height, width = image.shape[:2]
     source = camera.resized(width, height)
-    target = straightened(camera).resized(width, height)
+    target = undistorted_camera(camera).resized(width, height)
     terms = np.asarray(lens.coefficients, dtype=np.float64)
     maps = cv2.fisheye.initUndistortRectifyMap if lens.model is DistortionModel.FISHEYE else cv2.initUndistortRectifyMap
     map_x, map_y = maps(source.opencv_matrix, terms, np.eye(3), target.opencv_matrix, (width, height), cv2.CV_32FC1)

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from m3d_cli.camera import Camera, FocalCandidate
 from m3d_cli.photo_names import one_line
+from m3d_cli.photos.discover import Listing
 from m3d_cli.pipeline.camera_rows import CameraRow
+from m3d_cli.pipeline.tally import exit_code_of
+from m3d_cli.reporter import Reporter
 
+# Paths are padded to this width at most.
+WIDEST_PATH = 60
 COLUMNS = (("size", 11), ("camera", 28), ("focal_px", 9), ("source", 16), ("sigma", 6), ("hfov", 6))
 
 
@@ -85,3 +92,41 @@ def _focal_fields(found: Camera) -> dict[str, object]:
 
 def _candidate_fields(one: FocalCandidate) -> dict[str, object]:
     return {"focal_px": one.focal, "source": str(one.source), "rel_sigma": one.rel_sigma, "derivation": one.note}
+
+
+class CameraTable:
+    """The rows of a listing, line by line, and what they add up to."""
+
+    def __init__(self, listing: Listing, reporter: Reporter) -> None:
+        self._listing = listing
+        self._reporter = reporter
+        self._codes: list[int] = []
+
+    @property
+    def exit_code(self) -> int:
+        """0, 3 where photos failed, or 7 where only focal lengths were missing."""
+        return exit_code_of(self._codes)
+
+    def lines(self, rows: Iterable[CameraRow], *, as_json: bool) -> Iterator[str]:
+        """A line per photo as it comes; errors, candidates and the summary go to the reporter."""
+        photos, reporter = self._listing.photos, self._reporter
+        width = min(WIDEST_PATH, max(len(str(photo.path)) for photo in photos))
+        sources: Counter[str] = Counter()
+        if not as_json:
+            yield table_line("photo", width, [name for name, _ in COLUMNS], "derivation")
+        for row in rows:
+            yield json_row(row) if as_json else table_row(row, width)
+            if row.error is not None:
+                self._codes.append(row.error.exit_code)
+                reporter.error(str(row.error))
+            if row.camera is not None:
+                sources[str(row.camera.focal_source)] += 1
+                for one in row.camera.candidates:
+                    focal = f"{one.focal:.1f} px +- {one.rel_sigma:.1%}"
+                    reporter.detail(f"{row.photo.path}: {one.source} {focal}, {one.note}")
+        if sources["assumed"]:
+            share = f"{sources['assumed']} of {len(photos)} photos"
+            reporter.warn(f"focal length assumed for {share}: lengths may be off by 25 %")
+        parts = [f"{count} {source}" for source, count in sources.most_common()]
+        parts += [f"{len(self._codes)} failed"] if self._codes else []
+        reporter.say(f"{self._listing.summary()}: {', '.join(parts)}")

@@ -1,8 +1,7 @@
-"""From a photo and what is wanted of it to its report and pictures: where depth comes from, and what is written."""
+"""From a photo and a request to its report and images: where the depth comes from, and what is written."""
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import time
 from collections.abc import Mapping
@@ -13,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.atomic import write_bytes
-from m3d_cli.depthmap import DepthErrorModel
 from m3d_cli.errors import M3dError, OutputError
 from m3d_cli.formats.previews import PreviewStyle, render_preview
 from m3d_cli.formats.sidecar import scale_trust
-from m3d_cli.metrology.lens import Lens
-from m3d_cli.metrology.report.content import CameraNote, ModelNote, PhotoReport, Row, answer, encode_report
+from m3d_cli.metrology.geometry.lens import Lens
+from m3d_cli.metrology.report.content import CameraNote, ModelNote, PhotoReport, encode_report, photo_report
 from m3d_cli.metrology.report.drawing import LONGEST, annotated, jpeg_of
-from m3d_cli.metrology.request import Wish
+from m3d_cli.metrology.request import Request
+from m3d_cli.metrology.solve import solve
 from m3d_cli.photos.decode import decode
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import UNDISTORTED, read_camera
@@ -34,17 +33,16 @@ from m3d_cli.pipeline.run_context import Ledger
 from m3d_cli.pipeline.settings import Settings
 from m3d_cli.pipeline.shared_engine import SharedEngine
 from m3d_cli.pipeline.stage_times import Stages
-from m3d_cli.version import __version__
 
 REPORT_SUFFIX = ".measure.json"
-PICTURE_SUFFIX = ".measured.jpg"
+ANNOTATED_SUFFIX = ".measured.jpg"
 DEPTH_SUFFIX = ".depth.jpg"
 
-# What a report says of points where the lens was straightened: with the photo at hand, and from its depth alone.
-STRAIGHTENED = (
-    "lens distortion was removed for measuring: points are pixels of the photo, the depth is drawn straightened"
+# Notes on points where lens distortion was removed: with the photo at hand, and from its depth alone.
+POINTS_OF_PHOTO = (
+    "lens distortion was removed for measuring: points are pixels of the photo, the depth is drawn undistorted"
 )
-ON_STRAIGHT = "without the photo, points count in its straightened picture"
+POINTS_OF_UNDISTORTED = "without the photo, points are pixels of its undistorted image"
 
 
 class MeasureJob(Job):
@@ -58,63 +56,60 @@ class MeasureJob(Job):
         return self._with_suffix(REPORT_SUFFIX)
 
     @property
-    def picture(self) -> Path:
+    def annotated(self) -> Path:
         """The photo with its lines and values."""
-        return self._with_suffix(PICTURE_SUFFIX)
+        return self._with_suffix(ANNOTATED_SUFFIX)
 
     @property
-    def depth_picture(self) -> Path:
+    def depth_preview(self) -> Path:
         """The depth in colours."""
         return self._with_suffix(DEPTH_SUFFIX)
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """Every file of this photo, the report last."""
-        return (self.picture, self.depth_picture, self.report)
+        return (self.annotated, self.depth_preview, self.report)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sight:
-    """A photo with its depth, ready to be measured; ``image`` (H, W, 3) may be smaller than the depth.
+class MeasurablePhoto:
+    """A photo with its depth; ``image`` (H, W, 3) may be smaller than the depth.
 
-    With a ``lens``, the image and all points are the photo's, and the depth is that of its straightened picture.
+    With a ``lens``, the image and all points are the photo's, and the depth is that of its undistorted image.
     """
 
-    photo: str
+    name: str
     finished: Finished
     image: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
     lens: Lens | None = None
 
-    @property
-    def errors(self) -> DepthErrorModel:
-        """How the errors of the depth behave, as the network's record says."""
-        return dataclasses.replace(self.finished.model.errors, cell=self.finished.cell)
+    def measured(self, request: Request) -> Measured:
+        """The measurements of ``request``, as a report."""
+        finished = self.finished
+        errors = replace(finished.model.errors, cell=finished.cell)
+        solution = solve(finished.metres, request, errors, self.name, self.lens)
+        depth_notes = finished.notes
+        if self.lens is not None:
+            depth_notes = tuple(POINTS_OF_PHOTO if note == UNDISTORTED else note for note in depth_notes)
+        notes = (*finished.camera.warnings, *depth_notes, *self.notes)
+        report = photo_report(self.name, solution, _camera_note(finished), _model_note(finished), notes)
+        if self.lens is None and UNDISTORTED in finished.notes:
+            rows = (
+                row if row.error is not None else replace(row, warnings=(*row.warnings, POINTS_OF_UNDISTORTED))
+                for row in report.measurements
+            )
+            report = replace(report, measurements=tuple(rows))
+        return Measured(report, solution.error)
 
-    def measured(self, wish: Wish) -> Measured:
-        """The answer to ``wish``, as a report."""
-        found = answer(self.finished.metres, wish, self.errors, self.photo, self.lens)
-        report = PhotoReport(
-            photo=self.photo,
-            camera=_camera_note(self.finished),
-            model=_model_note(self.finished),
-            reference=found.reference,
-            measurements=tuple(map(self._told, found.rows)),
-            m3d_version=__version__,
-            notes=(*self.finished.camera.warnings, *self._depth_notes, *self.notes),
-        )
-        return Measured(report, found.error)
+    def annotated_jpeg(self, report: PhotoReport) -> bytes:
+        """The photo with the lines and values of ``report``."""
+        camera = self.finished.camera
+        return annotated(self.image, (camera.width, camera.height), report)
 
-    @property
-    def _depth_notes(self) -> tuple[str, ...]:
-        notes = self.finished.notes
-        return notes if self.lens is None else tuple(STRAIGHTENED if n == UNDISTORTED else n for n in notes)
-
-    def _told(self, row: Row) -> Row:
-        """A row with the warning that its points are not those of the photo, where only the straightened depth is."""
-        if self.lens is not None or UNDISTORTED not in self.finished.notes or row.error is not None:
-            return row
-        return replace(row, warnings=(*row.warnings, ON_STRAIGHT))
+    def depth_jpeg(self) -> bytes:
+        """The depth in colours, with a colour bar in metres."""
+        return jpeg_of(_depth_image(self.finished))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -125,76 +120,83 @@ class Measured:
     error: M3dError | None
 
 
-def look(
-    photo: PhotoFile, shared: Shared | None, settings: Settings, engine: SharedEngine, *, whole: bool = False
-) -> Sight:
+def load_measurable(
+    photo: PhotoFile, shared: Shared | None, settings: Settings, engine: SharedEngine, *, full_size: bool = False
+) -> MeasurablePhoto:
     """A photo with its depth: read back where ``settings.stored`` says so, else from the network.
 
-    Its image may be a reduced copy unless the ``whole`` of it is wanted.
+    Its image may be a reduced copy unless ``full_size`` is set.
     """
     if settings.stored is not None:
-        return _look_back(photo, settings)
+        return _load_stored(photo, settings)
     name = str(photo.relative)
     loaded, canonical = prepared(read_photo(photo, shared, settings), settings, engine, is_shared=shared is not None)
     made = engine.get().compute(canonical, settings.wanted)
     finished = Finished.computed(name, settings, loaded, canonical, made)
-    at_least = None if whole else _shown_size(loaded.camera.width, loaded.camera.height)
-    return Sight(name, finished, decode(photo.path, at_least).image, lens=Lens.of(loaded.distorted))
+    # The smallest size that still fills an image of the report.
+    width, height = loaded.camera.width, loaded.camera.height
+    factor = min(1.0, LONGEST / max(width, height))
+    at_least = None if full_size else (max(1, round(width * factor)), max(1, round(height * factor)))
+    return MeasurablePhoto(name, finished, decode(photo.path, at_least).image, lens=Lens.of(loaded.distorted))
 
 
-def _look_back(photo: PhotoFile, settings: Settings) -> Sight:
+def _load_stored(photo: PhotoFile, settings: Settings) -> MeasurablePhoto:
     """A photo, or where it is missing its depth in colours, with an existing depth map."""
     finished = read_back(photo, settings)
-    image = finished.image
+    image, camera = finished.image, finished.camera
     if image is None:
-        return Sight(finished.name, finished, render_depth(finished))
-    notes, name = _size_notes(image, finished), str(photo.relative)
+        return MeasurablePhoto(finished.name, finished, _depth_image(finished))
+    name = str(photo.relative)
+    height, width = image.shape[:2]
+    notes: tuple[str, ...] = ()
+    if (width, height) != (camera.width, camera.height):
+        depth_size = f"{camera.width} x {camera.height}"
+        notes = (f"the photo has {width} x {height} pixels, its depth {depth_size}: points are pixels of the depth",)
     if UNDISTORTED not in finished.notes:
-        return Sight(name, finished, image, notes)
-    camera = read_camera(photo.path, settings.camera, photo.relative)
-    lens = Lens.of(camera.resized(finished.camera.width, finished.camera.height))
+        return MeasurablePhoto(name, finished, image, notes)
+    of_photo = read_camera(photo.path, settings.camera, photo.relative)
+    lens = Lens.of(of_photo.resized(camera.width, camera.height))
     if lens is None or not lens.fits(finished.metres.camera):
         raise OutputError(
             f"{photo.path}: its depth was made with another lens model than is given now",
             hint="give the same --intrinsics as m3d depth had",
         )
-    return Sight(name, finished, decode(photo.path).image, notes, lens)
+    return MeasurablePhoto(name, finished, decode(photo.path).image, notes, lens)
 
 
-def render_depth(finished: Finished) -> NDArray[np.uint8]:
-    """The depth in colours, with a bar that says what they mean."""
+def _depth_image(finished: Finished) -> NDArray[np.uint8]:
     return render_preview(finished.metres.depth, PreviewStyle())
 
 
 @dataclass(frozen=True, slots=True)
 class MeasureWork:
-    """Measurements on a photo, and their report; ``wishes`` by the relative name of a photo."""
+    """Measurements on a photo, and their report; ``requests`` by the relative name of a photo."""
 
     settings: Settings
     engine: SharedEngine
     journal: Ledger
-    wishes: Mapping[PurePosixPath, Wish]
+    requests: Mapping[PurePosixPath, Request]
 
     def __call__(self, task: Task) -> Outcome:
         """Measure on one photo and write its report; raises M3dError."""
         job, stages = task.job, Stages()
-        assert isinstance(job, MeasureJob)  # noqa: S101 - planned so
+        assert isinstance(job, MeasureJob)  # noqa: S101 - plan_measuring makes no others
         with stages.measured("decode"):
-            sight = look(job.photo, task.shared, self.settings, self.engine)
-        measured = sight.measured(self.wishes[job.photo.relative])
+            photo = load_measurable(job.photo, task.shared, self.settings, self.engine)
+        measured = photo.measured(self.requests[job.photo.relative])
         if measured.error is not None:
             raise measured.error
         self.journal.started(str(job.photo.path), task.key, job.outputs)
         with stages.measured("write"):
-            digests = write_measured(job, sight, measured.report)
-        return measured_outcome(task, self.journal, sight, measured.report, stages, digests)
+            digests = write_measured(job, photo, measured.report)
+        return measured_outcome(task, self.journal, photo, measured.report, stages, digests)
 
 
 def measured_outcome(
-    task: Task, journal: Ledger, sight: Sight, report: PhotoReport, stages: Stages, digests: tuple[str, ...]
+    task: Task, journal: Ledger, photo: MeasurablePhoto, report: PhotoReport, stages: Stages, digests: tuple[str, ...]
 ) -> Outcome:
     """What the journal keeps of a photo whose files are written."""
-    camera = sight.finished.camera
+    camera = photo.finished.camera
     sizes, times = sizes_and_times(task.job.outputs)
     return Outcome(
         path=str(task.job.photo.path),
@@ -210,41 +212,26 @@ def measured_outcome(
         focal_source=str(camera.focal_source),
         focal_rel_sigma=camera.focal_rel_sigma,
         scale_trust=scale_trust(camera),
-        model=sight.finished.model.name,
+        model=photo.finished.model.name,
         warnings=report.notes,
         at=time.time(),
         seconds=stages.seconds,
     )
 
 
-def write_measured(job: MeasureJob, sight: Sight, report: PhotoReport) -> tuple[str, ...]:
+def write_measured(job: MeasureJob, photo: MeasurablePhoto, report: PhotoReport) -> tuple[str, ...]:
     """Write the annotated photo, the depth in colours, and the report; returns their digests. Raises OutputError."""
-    camera = sight.finished.camera
     return (
-        write_bytes(job.picture, annotated(sight.image, (camera.width, camera.height), report)),
-        write_bytes(job.depth_picture, jpeg_of(render_depth(sight.finished))),
+        write_bytes(job.annotated, photo.annotated_jpeg(report)),
+        write_bytes(job.depth_preview, photo.depth_jpeg()),
         write_bytes(job.report, encode_report(report).encode("utf-8", "backslashreplace")),
     )
 
 
-def wish_key(settings_digest: str, wish: Wish) -> str:
-    """Digest of what is wanted of a photo, so that a change of it is measured again."""
-    text = f"{settings_digest}\0{wish!r}"
+def request_key(settings_digest: str, request: Request) -> str:
+    """Digest of a request, so that a photo whose request changed is measured again."""
+    text = f"{settings_digest}\0{request!r}"
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def _shown_size(width: int, height: int) -> tuple[int, int]:
-    """The smallest size that still fills a report's picture."""
-    factor = min(1.0, LONGEST / max(width, height))
-    return max(1, round(width * factor)), max(1, round(height * factor))
-
-
-def _size_notes(image: NDArray[np.uint8], finished: Finished) -> tuple[str, ...]:
-    height, width = image.shape[:2]
-    camera = finished.camera
-    if (width, height) == (camera.width, camera.height):
-        return ()
-    return (f"the photo has {width} x {height} pixels, its depth {camera.width} x {camera.height}: points are its",)
 
 
 def _camera_note(finished: Finished) -> CameraNote:

@@ -1,4 +1,4 @@
-"""The reports of a folder of measurements: of every photo that its journal knows, whichever run measured it."""
+"""The reports of a folder of measurements: every photo in its journal, whichever run measured it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from m3d_cli.metrology.report.html import Illustrated, html_page
 from m3d_cli.metrology.report.tables import encode_markdown, encode_table
 from m3d_cli.photo_names import natural_key
 from m3d_cli.pipeline.journal import Journal
-from m3d_cli.pipeline.measure_photo import DEPTH_SUFFIX, PICTURE_SUFFIX, REPORT_SUFFIX
+from m3d_cli.pipeline.measure_photo import ANNOTATED_SUFFIX, DEPTH_SUFFIX, REPORT_SUFFIX
 from m3d_cli.version import __version__
 
 REPORT_NAME = "measurements"
 
 
 def write_reports(out: Path, formats: Sequence[str], failed: Mapping[Path, PhotoReport]) -> tuple[Path, ...]:
-    """The reports of ``out``: all photos measured there by any run, and of the others those that ``failed`` now, by the
-    file that they would have written. Where nothing was ever measured, reports that are there stay. Raises OutputError.
+    """Write the reports of ``out`` and return their paths: all photos measured there by any run, and those that
+    ``failed`` now, by the report that they would have written. Where nothing was ever measured, existing reports are
+    left alone. Raises OutputError.
     """
     measured = frozenset(Journal.peek(out).standing(REPORT_SUFFIX))
     files = sorted({*measured, *failed}, key=lambda file: natural_key(file.as_posix()))
@@ -58,7 +59,7 @@ def encode_reports(
 
 
 def _report(file: Path) -> PhotoReport:
-    """A photo's report from disk; one that was damaged since says so, and the others are told all the same."""
+    """A photo's report from disk; a damaged one is reported as such beside the others."""
     try:
         return decode_report(file.read_bytes(), str(file))
     except (OSError, OutputError) as error:
@@ -67,13 +68,10 @@ def _report(file: Path) -> PhotoReport:
 
 
 def _illustrated(file: Path, report: PhotoReport) -> Illustrated:
-    stem = file.name.removesuffix(REPORT_SUFFIX)
-    picture, depth = (_bytes(file.with_name(stem + suffix)) for suffix in (PICTURE_SUFFIX, DEPTH_SUFFIX))
-    return Illustrated(report, picture, depth)
+    def image(suffix: str) -> bytes | None:
+        try:
+            return file.with_name(file.name.removesuffix(REPORT_SUFFIX) + suffix).read_bytes()
+        except OSError:
+            return None
 
-
-def _bytes(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
+    return Illustrated(report, image(ANNOTATED_SUFFIX), image(DEPTH_SUFFIX))

@@ -14,7 +14,7 @@ from m3d_cli.intrinsics.estimated import estimated_from_image
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import LoadedPhoto, load
-from m3d_cli.photos.undistort import straightened
+from m3d_cli.photos.undistort import undistorted_camera
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS
 from m3d_cli.pipeline.existing_depth import read_back
 from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
@@ -145,7 +145,7 @@ def computed(photo: PhotoFile, shared: Shared | None, settings: Settings, engine
 
 def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
     """Width and height of the smallest copy of ``camera``'s image that still fills the network's input."""
-    straight = straightened(camera)
+    straight = undistorted_camera(camera)
     transform = canonical_transform(straight, spec)
     # Undistorting enlarges the middle of the image.
     zoom = max(1.0, straight.focal / min(camera.fx, camera.fy))

@@ -112,8 +112,8 @@ def run(tasks: Iterable[Task], context: RunContext, pool: WorkerPool) -> Generat
         try:
             while is_more or waiting:
                 desk.give_all()
-                while is_more and desk.wants_more(len(waiting)):
-                    fresh = desk.begin(islice(source, AHEAD))
+                while is_more and (room := desk.room(len(waiting))):
+                    fresh = desk.begin(islice(source, room))
                     is_more = bool(fresh)
                     waiting += fresh
                     desk.give_all()
@@ -144,10 +144,11 @@ class _Desk:
         self._ahead: deque[_Slot] = deque()
         self._again: deque[_Slot] = deque()
 
-    def wants_more(self, waiting: int) -> bool:
-        """Whether there is room for more photos beside those ``waiting`` for their turn to be told."""
+    def room(self, waiting: int) -> int:
+        """How many more photos to begin beside those whose outcomes are ``waiting`` for a slower one."""
         at_once = sum(worker.in_flight for worker in self._workers)
-        return not self._ahead and waiting < max(WAITING_OUTCOMES, 2 * at_once)
+        most = max(WAITING_OUTCOMES, 2 * at_once)
+        return 0 if self._ahead else max(0, min(AHEAD, most - waiting))
 
     def begin(self, tasks: Iterable[Task]) -> list[_Slot]:
         """Slots of photos; those that an earlier run did have their outcome."""

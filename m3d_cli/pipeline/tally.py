@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from m3d_cli.errors import FocalError, PhotoError
 from m3d_cli.pipeline.journal import Outcome
@@ -45,6 +45,24 @@ class Tally:
         self._warned += len(outcome.warnings) > is_assumed + is_estimated + is_empty
         if outcome.error is not None:
             self._failures[outcome.error.exit_code] += 1
+
+    def follow(
+        self, outcomes: Iterable[Outcome], reporter: Reporter, most_failures: int | None = None
+    ) -> Iterator[Outcome]:
+        """The outcomes, each counted and reported; ends early after ``most_failures``."""
+        with reporter.progress(self.planned) as advance:
+            for outcome in outcomes:
+                self.add(outcome)
+                yield outcome
+                if outcome.error is not None:
+                    hint = f". hint: {outcome.error.hint}" if outcome.error.hint else ""
+                    reporter.error(f"{outcome.error.code}: {outcome.error.message}{hint}")
+                for warning in outcome.warnings:
+                    reporter.detail(f"{outcome.path}: {warning}")
+                advance(worked=str(outcome.status) != "skipped")
+                if most_failures is not None and self.failed >= most_failures:
+                    reporter.warn(f"stopped after {self.failed} failures; run again to continue")
+                    return
 
     @property
     def failed(self) -> int:

@@ -96,12 +96,9 @@ class SequenceSource:
         )
         plan = RunPlan.of(photos, str(out), settings, network.workers, same_camera=self.same_camera)
         tally = Tally(len(photos))
-        with report.progress(len(photos)) as advance, plan.started(tally.add) as outcomes:
-            for outcome in outcomes:
-                tally.add(outcome)
-                if outcome.error is not None:
-                    report.error(f"{outcome.error.code}: {outcome.error.message}")
-                advance(worked=str(outcome.status) != "skipped")
+        with plan.started(tally.add) as outcomes:
+            for _ in tally.follow(outcomes, report):
+                pass
         tally.report(report)
         # Other photos that failed are left out later.
         if tally.exit_code == FocalError.exit_code:

@@ -10,7 +10,9 @@ from typing import Any
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import PoseError, UsageError
+from m3d_cli.photos.discover import Selection, find_photos
 from m3d_cli.photos.load import CameraSources, read_camera
+from m3d_cli.reporter import Reporter
 
 logger = logging.getLogger(__name__)
 
@@ -88,3 +90,17 @@ def shared_camera(photo: Path, camera: CameraSources) -> Camera | None:
     if not camera.user.is_given and camera.calibration is None:
         return None
     return read_camera(photo, camera)
+
+
+def find_poses(
+    folder: Path, out: Path, camera: CameraSources, report: Reporter, recursive: bool = False, *, sequential: bool
+) -> Path:
+    """The COLMAP model of the photos in ``folder``, kept in ``out``/sfm; raises UsageError where there is no folder."""
+    if not folder.is_dir():
+        raise UsageError(f"{folder}: structure from motion takes one folder of photos")
+    listing = find_photos([str(folder)], Selection(recursive=recursive, skip_folders=(out,)))
+    photos = [photo for photo in listing.photos if not photo.problem]
+    common = shared_camera(photos[0].path, camera) if photos else None
+    report.say(f"{len(photos)} photos: matching features")
+    names = [photo.relative for photo in photos]
+    return structure_from_motion(folder, names, out / "sfm", common, sequential=sequential)

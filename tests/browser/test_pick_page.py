@@ -67,7 +67,7 @@ def pick(page, kind, *points):
 
 
 def values(page):
-    page.wait("items.length === 0 || Number(document.body.dataset.settled) >= 1 && asked === answered")
+    page.wait("items.length === 0 || Number(document.body.dataset.settled) >= 1 && sent === received")
     return page.run("Object.fromEntries(items.map((i) => [i.name, (results.get(i.id) || [])[0]?.value ?? null]))")
 
 
@@ -85,9 +85,9 @@ def test_a_person_measures_and_saves(page, place):
     page.run("document.getElementById('save').click()")
     page.wait("document.getElementById('saved').textContent")
     out = place[1]
-    wish = read_sheet(out / "palace.sizes.toml").entries[0].wish
-    assert [one.name for one in wish.asked] == ["line 1", "area 1"]
-    assert wish.references[0].length == 2
+    request = read_sheet(out / "palace.sizes.toml").entries[0].request
+    assert [one.name for one in request.items] == ["line 1", "area 1"]
+    assert request.references[0].length == 2
     report = decode_report((out / "palace.measure.json").read_bytes(), "report")
     assert len(report.measurements) == 2
     assert (out / "measurements.html").is_file()
@@ -146,7 +146,7 @@ points = "300,300 320,300"
 
 
 @pytest.mark.parametrize("place", [{"saved": SAVED, "flags": ["--line", "more=100,310 200,310"]}], indirect=True)
-def test_what_was_saved_is_gone_on_with_and_saved_whole(page, place):
+def test_the_page_continues_what_was_saved_and_saves_all_of_it(page, place):
     assert page.run("items.map((each) => each.name)") == ["more", "edge", "ground", "card"]
     page.wait("(results.get(items[1].id) || [])[0]?.unit === 'cm'")
     assert not page.run("isUnsaved()")
@@ -156,14 +156,14 @@ def test_what_was_saved_is_gone_on_with_and_saved_whole(page, place):
     page.run("document.getElementById('save').click()")
     page.wait("document.getElementById('saved').textContent.includes('palace.sizes.toml')")
     assert not page.run("isUnsaved()")
-    wish = read_sheet(place[1] / "palace.sizes.toml").entries[0].wish
-    assert [one.name for one in wish.asked] == ["more", "edge", "ground"]
-    assert str(wish.measures[1].points[0].side) == "near"
-    assert wish.measures[2].points == ()
-    assert (wish.references[0].length, wish.references[0].tolerance) == (0.0856, 0.002)
+    request = read_sheet(place[1] / "palace.sizes.toml").entries[0].request
+    assert [one.name for one in request.items] == ["more", "edge", "ground"]
+    assert str(request.measurands[1].points[0].side) == "near"
+    assert request.measurands[2].points == ()
+    assert (request.references[0].length, request.references[0].tolerance) == (0.0856, 0.002)
 
 
-def test_leaving_with_unsaved_changes_asks_and_so_does_replacing(page, place):
+def test_leaving_with_unsaved_changes_and_replacing_need_a_confirmation(page, place):
     pick(page, "distance", (100, 300), (200, 300))
     page.wait("items.length === 1")
     leave = "!window.dispatchEvent(new Event('beforeunload', {cancelable: true}))"
@@ -174,7 +174,7 @@ def test_leaving_with_unsaved_changes_asks_and_so_does_replacing(page, place):
     page.run("document.getElementById('save').click()")
     page.wait("!!document.getElementById('replace')")
     assert sheet.read_text() == "# by another hand"
-    assert "is there already" in page.run("document.getElementById('problem').textContent")
+    assert "exists already" in page.run("document.getElementById('problem').textContent")
     page.run("document.getElementById('replace').click()")
     page.wait("document.getElementById('saved').textContent.startsWith('Saved')")
     assert "line 1" in sheet.read_text()

@@ -18,12 +18,9 @@ PALACE = PHOTOS / "palace.jpg"
 TEST_MODEL = ["--model", "m3d-test-lite", "--device", "cpu"]
 
 
-@pytest.fixture(scope="module")
-def depth(tmp_path_factory):
-    out = tmp_path_factory.mktemp("depth")
-    names = [str(PHOTOS / name) for name in ("palace.jpg", "flower.jpg", "portrait.png")]
-    assert app.main(["depth", *names, "--out", str(out), "--format", "npy", "-q", *TEST_MODEL]) == 0
-    return out
+@pytest.fixture
+def depth(measured_depth):
+    return measured_depth
 
 
 def measure(*arguments):
@@ -53,7 +50,7 @@ def test_one_refusal_leaves_the_others_and_gives_3(capsys, depth):
     assert output.err.count("error: palace.jpg: BAD_MEASUREMENT") == 3
 
 
-def test_a_reference_scales_and_a_contradiction_is_told(capsys, depth):
+def test_a_reference_scales_every_length(capsys, depth):
     line = ["--line", "100,300 200,300", "--report", "json"]
     assert measure(PALACE, "--depth", depth, *line) == 0
     free = json.loads(capsys.readouterr().out)["measurements"][0]["value"]

@@ -95,7 +95,7 @@ def test_synth_refuses_scenes_and_angles_that_there_are_not(
     tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["synth", str(tmp_path / "out"), *options]) == 2
-    assert "moon" in (error := capsys.readouterr().err) or "field of view" in error
+    assert "moon" in (error := capsys.readouterr().err) or "angle of view" in error
     assert not (tmp_path / "out").exists()
 
 

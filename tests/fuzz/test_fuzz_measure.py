@@ -20,10 +20,11 @@ from m3d_cli.cli import app
 from m3d_cli.errors import M3dError, OutputError, UsageError
 from m3d_cli.formats.depth_folder import find_sidecar, load_depth
 from m3d_cli.formats.ply import decode_ply, encode_ply
-from m3d_cli.metrology.report.content import PhotoReport, answer, decode_report
+from m3d_cli.metrology.report.content import decode_report, photo_report
 from m3d_cli.metrology.report.drawing import annotated
 from m3d_cli.metrology.report.html import Illustrated
-from m3d_cli.metrology.request import wish_of_flags
+from m3d_cli.metrology.solve import solve
+from m3d_cli.metrology.spec.flags import request_of_flags
 from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudMaker, CloudStyle
 from m3d_cli.pipeline.measure_reports import encode_reports
@@ -70,11 +71,10 @@ def run(capsys):
     return ran
 
 
-def measured(stored, wish, number):
-    """The report of ``wish`` in every form, all of which can be written; one in twenty as a picture too."""
+def measured(stored, request, number):
+    """The report of ``request`` in every form, all of which can be written; one in twenty as a picture too."""
     errors = dataclasses.replace(stored.model.errors, cell=stored.cell)
-    found = answer(stored.depth, wish, errors, PHOTO)
-    report = PhotoReport(PHOTO, None, None, found.reference, found.rows)
+    report = photo_report(PHOTO, solve(stored.depth, request, errors, PHOTO))
     for kind in ("json", "csv", "md", "html"):
         text = "".join(encode_reports(kind, [report], lambda: [Illustrated(report)], is_list=False))
         text.encode()
@@ -93,7 +93,7 @@ def gone_through(run, folder, number):
     try:
         stored = load_depth(find_sidecar(depth, PurePosixPath(PHOTO)))
         flags = zip(FLAGS[::2], FLAGS[1::2], strict=True)
-        measured(stored, wish_of_flags([(f[2:], t) for f, t in flags], [], "m", allow_assumed_focal=True), number)
+        measured(stored, request_of_flags([(f[2:], t) for f, t in flags], [], "m", allow_assumed_focal=True), number)
         maker = CloudMaker(stored.depth, None, CloudStyle(normals=True, stride=3), stored.cell, {"photo": stored.photo})
         for kind in CLOUD_FORMATS:
             if kind is not OutputFormat.CLOUD_PREVIEW:
@@ -299,13 +299,13 @@ def test_measurement_files_of_any_bytes_are_refused(sound, tmp_path):
 
 def listed(stored, spec, number):
     """Measure what a file lists for the photo; whether it lists anything."""
-    wish, refusal = None, f"{spec}: "
+    request, refusal = None, f"{spec}: "
     try:
-        wish = read_sheet(spec).wish_for(PurePosixPath(PHOTO))
+        request = read_sheet(spec).request_for(PurePosixPath(PHOTO))
     except UsageError as error:
         refusal = error.message
     # Two of one name in different parts of a file are told under the photo's name.
     assert refusal.startswith((f"{spec}: ", f"{PHOTO}: "))
-    if wish is not None:
-        measured(stored, wish, number)
-    return wish is not None
+    if request is not None:
+        measured(stored, request, number)
+    return request is not None

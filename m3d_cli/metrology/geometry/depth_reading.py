@@ -1,15 +1,14 @@
 """Depth at a picked pixel, read from a window around it and on one side of any edge; never from a single pixel.
 
-Inverse depth of a plane is linear in the picture, so a small window is fitted by ``w = w0 + wu du + wv dv``. An edge is
-smeared over a pixel of the network, which covers many of a large photo: it is looked for at that grain, and what is
-smeared is left out of the fit.
+Inverse depth of a plane is linear in the image, so a small window is fitted by ``w = w0 + wu du + wv dv``. An edge is
+blurred over a pixel of the network, which covers many of a large photo: jumps are looked for at that grid, and
+blurred pixels are left out of the fit.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from enum import Enum
 
 import cv2
 import numpy as np
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap
-from m3d_cli.errors import M3dError
+from m3d_cli.metrology.picks import MeasureError, Pick, Side
 
-# The window reaches this share of the picture's long side, and at least so many pixels, to each side of the pick.
+# The window reaches this share of the image's long side, and at least LEAST_REACH pixels, to each side of the pick.
 WINDOW_SHARE = 0.004
 LEAST_REACH = 2
-# And at least so many pixels of the network, without which both sides of an edge are not seen.
+# And at least this many pixels of the network, without which both sides of an edge are not seen.
 CELLS = 2
 # Sorted depths that differ by more than this from one to the next lie on two sides of an edge,
 SPLIT = 0.06
@@ -30,53 +29,14 @@ SPLIT = 0.06
 FLAT = 0.015
 # The other side of an edge counts when it holds this share of the window.
 LEAST_SIDE = 0.12
-# Pixels a fit needs; with fewer known ones the window tells only its median.
+# Pixels a fit needs; with fewer known ones only the window's median is used.
 LEAST_FIT = 6
 _SMALLEST_RESIDUAL = 1e-4
 
 
-class MeasureError(M3dError):
-    """A measurement that cannot be made, by name and with the way out; the others go on."""
-
-    code = "BAD_MEASUREMENT"
-    exit_code = 3
-
-
-class Side(str, Enum):
-    """Which side of an edge a pick means."""
-
-    NEAR = "near"
-    FAR = "far"
-
-    def __str__(self) -> str:
-        return self.value
-
-
-@dataclass(frozen=True, slots=True)
-class Pick:
-    """A point in pixels of the upright photo, top-left corner (0, 0); ``side`` for picks at an edge.
-
-    Where a lens was straightened, ``u`` and ``v`` are pixels of the straightened picture, and ``given`` is the pixel of
-    the photo.
-    """
-
-    u: float
-    v: float
-    side: Side | None = None
-    given: tuple[float, float] | None = None
-
-    @property
-    def shown(self) -> tuple[float, float]:
-        """The pixel of the photo that people see."""
-        return (self.u, self.v) if self.given is None else self.given
-
-    def __str__(self) -> str:
-        return "{:g},{:g}".format(*self.shown)
-
-
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Inverse depth (1/m) at a pick and its change a pixel, and how well the window fits.
+    """Inverse depth (1/m) at a pick and its change per pixel, and how well the window fits.
 
     ``residual`` is the relative standard deviation of the fit; ``other_depth`` is the depth across an edge, metres;
     ``confidence`` the network's at the pick, where known.
@@ -94,11 +54,6 @@ class Reading:
         """Metres along the optical axis."""
         return 1 / self.inverse
 
-    @property
-    def is_on_edge(self) -> bool:
-        """Whether an occluding edge runs through the window."""
-        return self.other_depth is not None
-
     def at(self, pick: Pick) -> Reading:
         """The same surface at another pixel on this side of any edge: within a pixel, its slope is followed; farther
         on, the depth is kept and what the slope would change adds to the residual.
@@ -111,15 +66,15 @@ class Reading:
 
 
 def check_inside(pick: Pick, camera: Camera, subject: str) -> None:
-    """Raise MeasureError, about ``subject``, for a pick outside the photo or outside its straightened picture."""
+    """Raise MeasureError, about ``subject``, for a pick outside the photo or outside its undistorted image."""
     if not _is_inside(pick.shown, camera):
         raise MeasureError(
-            f"{subject} {pick} lies outside the picture of {camera.width} x {camera.height} pixels",
+            f"{subject} {pick} lies outside the image of {camera.width} x {camera.height} pixels",
             hint="points count in pixels of the upright photo",
         )
     if not _is_inside((pick.u, pick.v), camera):
         raise MeasureError(
-            f"{subject} {pick} lies where straightening the lens cuts the picture off",
+            f"{subject} {pick} lies where the undistorted image is cut off",
             hint="pick it nearer to the middle of the photo",
         )
 
@@ -129,7 +84,7 @@ def _is_inside(place: tuple[float, float], camera: Camera) -> bool:
 
 
 def read_depth(depth: DepthMap, pick: Pick, name: str, cell: float = 1.0) -> Reading:
-    """The depth at ``pick``; raises MeasureError, naming the measurement, outside the picture and on unknown depth.
+    """The depth at ``pick``; raises MeasureError, naming the measurement, outside the image and on unknown depth.
 
     ``cell`` is how many pixels of the depth map one pixel of the network covers.
     """
@@ -141,8 +96,8 @@ def read_depth(depth: DepthMap, pick: Pick, name: str, cell: float = 1.0) -> Rea
     values = depth.depth[rows, columns]
     if not math.isfinite(depth.depth[row, column]):
         raise MeasureError(
-            f"{name}: the depth at {pick} is unknown (sky, or beyond what the network can tell)",
-            hint="pick a point on the thing itself",
+            f"{name}: the depth at {pick} is unknown (sky, or beyond the range of the network)",
+            hint="pick a point on the object itself",
         )
     side, other = _own_side(values, row - rows.start, column - columns.start, pick.side, step)
     inverse, gradient, residual = _fit(values, side, rows, columns, pick)
@@ -158,7 +113,7 @@ def _window(depth: DepthMap, row: int, column: int, step: int) -> tuple[slice, s
 
 
 def _own_side(
-    values: NDArray[np.float32], row: int, column: int, wanted: Side | None, step: int
+    values: NDArray[np.float32], row: int, column: int, chosen: Side | None, step: int
 ) -> tuple[NDArray[np.bool_], float | None]:
     """The pixels of the window that are on the pick's side of its largest jump, and the median depth of the other side.
 
@@ -172,16 +127,16 @@ def _own_side(
         return known, None
     near = known & (values <= cut)
     far = known & ~near
-    is_near = bool(near[row, column]) if wanted is None else wanted is Side.NEAR
+    is_near = bool(near[row, column]) if chosen is None else chosen is Side.NEAR
     own, other = (near, far) if is_near else (far, near)
     others = grid[grid_known & ((grid > cut) if is_near else (grid <= cut))]
-    sharp = unsmeared(own, other, step)
+    sharp = without_blur(own, other, step)
     if len(others) < LEAST_SIDE * grid_known.sum():
         return sharp, None
     return sharp, float(np.median(others))
 
 
-def unsmeared(own: NDArray[np.bool_], other: NDArray[np.bool_], cell: float) -> NDArray[np.bool_]:
+def without_blur(own: NDArray[np.bool_], other: NDArray[np.bool_], cell: float) -> NDArray[np.bool_]:
     """The pixels of ``own`` (H, W) that are not within a pixel of the network, ``cell`` wide, of the ``other`` side.
 
     All of ``own`` where that leaves too few.
@@ -227,7 +182,7 @@ def _fit(
     solution, *_ = np.linalg.lstsq(design, inverse, rcond=None)
     level = float(solution[0])
     if not 0.5 < level / float(np.median(inverse)) < 2:
-        # A steep fit that runs away from what the window holds tells nothing at the pick.
+        # A steep fit that runs away from what the window holds says nothing about the pick.
         level, solution = float(np.median(inverse)), np.array([0.0, 0.0, 0.0])
     residual = float(np.sqrt(np.mean((design @ solution - inverse) ** 2))) / level
     return level, (float(solution[1]), float(solution[2])), max(_SMALLEST_RESIDUAL, residual)

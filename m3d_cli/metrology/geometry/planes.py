@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
-from m3d_cli.metrology.geometry.depth_reading import MeasureError
+from m3d_cli.metrology.picks import MeasureError
 
-# Pixels of a region that take part in the fit; more tell nothing new of a smooth map.
+# Pixels of a region that take part in the fit; more add nothing on a smooth map.
 MOST_SAMPLES = 4000
-# Points whose errors are followed into the plane's covariance.
+# Points whose errors are propagated into the plane's covariance.
 TRACED = 49
 TRIALS = 256
 # Inliers are within this share of the depth, or within this many median residuals of all that are not wild.
@@ -47,11 +47,6 @@ class Plane:
     def normal(self) -> NDArray[np.float64]:
         """Unit normal (3,), away from the camera."""
         return np.asarray(self.q / np.linalg.norm(self.q))
-
-    @property
-    def distance(self) -> float:
-        """Of the camera from the plane, metres."""
-        return float(1 / np.linalg.norm(self.q))
 
 
 def fit_plane(depth: DepthMap, region: NDArray[np.bool_], errors: DepthErrorModel, name: str) -> Plane:
@@ -88,7 +83,7 @@ def polygon_region(depth: DepthMap, corners: NDArray[np.float64]) -> NDArray[np.
 
 
 def ground_region(depth: DepthMap) -> NDArray[np.bool_]:
-    """Where the ground is looked for when nobody says: the lower third of the picture."""
+    """Where the ground is looked for by default: the lower third of the image."""
     region = np.zeros(depth.depth.shape, dtype=np.bool_)
     region[depth.camera.height * 2 // 3 :] = True
     return region
@@ -98,7 +93,7 @@ def _check_extent(pixels: NDArray[np.float64], name: str) -> None:
     """Raise MeasureError for a region that is a line: it could lie on any plane through it."""
     spread = np.linalg.svd(pixels - pixels.mean(axis=0), compute_uv=False) / np.sqrt(len(pixels))
     if spread[-1] < LEAST_SPREAD:
-        raise MeasureError(f"{name}: the region is too thin to tell a plane", hint="choose a region with some area")
+        raise MeasureError(f"{name}: the region is too thin to define a plane", hint="choose a region with some area")
 
 
 def _consensus(rays: NDArray[np.float64], inverse: NDArray[np.float64]) -> NDArray[np.bool_]:
@@ -130,8 +125,8 @@ def _covariance(
     errors: DepthErrorModel,
     factors: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Covariance of ``q`` from the correlated errors of depth, followed through points spread over the region, and from
-    that of how much the plane recedes.
+    """Covariance of ``q`` from the correlated errors of depth, propagated through points spread over the region, and
+    from the error of how much the plane recedes.
     """
     traced = np.linspace(0, len(rays) - 1, min(TRACED, len(rays))).astype(np.int64)
     estimator = np.linalg.pinv(rays[traced])

@@ -1,48 +1,48 @@
-"""Measurements and references as the pick page holds them: plain data that keeps all that a measurement file says."""
+"""Measurands and references as the pick page holds them: plain data that keeps all that a measurement file says."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from m3d_cli.metrology.geometry.depth_reading import Pick
-from m3d_cli.metrology.quantities import OBJECTS, Measure, Reference
-from m3d_cli.metrology.request import Wish
+from m3d_cli.metrology.measurands import OBJECTS, Measurand, Reference
+from m3d_cli.metrology.picks import Pick
+from m3d_cli.metrology.request import Request
 
 
-def page_unit(start: Wish) -> str | None:
-    """The one unit of all that is there, where it is one."""
-    units = {one.unit for one in start.measures}
+def common_unit(request: Request) -> str | None:
+    """The unit of all measurands, where it is one."""
+    units = {one.unit for one in request.measurands}
     return units.pop() if len(units) == 1 else None
 
 
-def page_items(start: Wish, unit: str) -> list[dict[str, Any]]:
-    """What the page begins with; ``unit`` is the one that it shows."""
-    items = [_item(one, unit) for one in start.measures] + [_known(one) for one in start.references]
+def page_items(request: Request, unit: str) -> list[dict[str, Any]]:
+    """The page's first items; ``unit`` is the one that it shows."""
+    items = [_measurand(one, unit) for one in request.measurands] + [_reference(one) for one in request.references]
     return [{"id": number, **item} for number, item in enumerate(items, 1)]
 
 
-def _item(one: Measure, unit: str) -> dict[str, Any]:
-    item = _shape(str(one.kind), one.name, one.points, one.on, one.pick_sigma)
-    return item | {"second": _points(one.second), "unit": "" if one.unit == unit else one.unit}
+def _measurand(one: Measurand, unit: str) -> dict[str, Any]:
+    return _shared(one) | {
+        "kind": str(one.kind),
+        "second": _points(one.second),
+        "unit": "" if one.unit == unit else one.unit,
+    }
 
 
-def _known(one: Reference) -> dict[str, Any]:
-    item = _shape("reference", one.name, one.points, one.on, one.pick_sigma)
+def _reference(one: Reference) -> dict[str, Any]:
     known = next((name for name, size in OBJECTS.items() if size == (one.length, one.tolerance)), "")
-    if known:
-        return item | {"object": known}
-    return item | {"length": f"{one.length:.9g} m", "tolerance": one.tolerance}
+    length = {"object": known} if known else {"length": f"{one.length:.9g} m", "tolerance": one.tolerance}
+    return _shared(one) | {"kind": "reference"} | length
 
 
-def _shape(kind: str, name: str, points: Sequence[Pick], on: str | None, pick_sigma: float) -> dict[str, Any]:
+def _shared(one: Measurand | Reference) -> dict[str, Any]:
     return {
-        "kind": kind,
-        "name": name,
-        "points": _points(points),
+        "name": one.name,
+        "points": _points(one.points),
         "second": [],
-        "on": on or "",
-        "pick_sigma": pick_sigma,
+        "on": one.on or "",
+        "pick_sigma": one.pick_sigma,
         "length": "",
         "object": "",
     }

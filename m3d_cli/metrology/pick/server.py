@@ -1,4 +1,4 @@
-"""A small server for one person on this computer: loopback only, a secret in the address, nothing kept open.
+"""A small server for one person on this computer: loopback only, a secret in the address, no connection kept open.
 
 Every request must name this server as its host (a foreign page that rebinds a name to 127.0.0.1 does not) and carry the
 secret; a body has a limit.
@@ -15,24 +15,26 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from m3d_cli.errors import M3dError
-from m3d_cli.metrology.report.html_parts import pick_page
+from m3d_cli.html_pages import environment, inline, policy_hash
 
 LOOPBACK = "127.0.0.1"
 MOST_BODY = 1_000_000
 # A client that sends nothing is not waited for longer.
 TIMEOUT_SECONDS = 15.0
 
-Answering = Callable[[Any], dict[str, Any]]
+Answer = Callable[[Any], dict[str, Any]]
+
+_HERE = "m3d_cli.metrology.pick"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PickService:
-    """What the page asks for: the photo as JPEG, ``info`` about it, and answers to ``measure`` and ``save``."""
+    """What the page requests: the photo as JPEG, ``info`` about it, and answers to ``measure`` and ``save``."""
 
     photo: bytes
     info: dict[str, Any]
-    measure: Answering
-    save: Answering
+    measure: Answer
+    save: Answer
 
 
 class PickServer(ThreadingHTTPServer):
@@ -48,7 +50,7 @@ class PickServer(ThreadingHTTPServer):
 
     @property
     def hosts(self) -> frozenset[str]:
-        """The names under which this server may be asked."""
+        """The host names that a request may carry."""
         return frozenset({f"{LOOPBACK}:{self.server_port}", f"localhost:{self.server_port}"})
 
     @property
@@ -57,7 +59,22 @@ class PickServer(ThreadingHTTPServer):
         return f"http://{LOOPBACK}:{self.server_port}/{self.token}/"
 
 
-class _Refusal(Exception):
+def pick_page() -> tuple[str, str]:
+    """The page, and its content security policy: its own style and script, its own server, nothing else."""
+    style, script = inline(_HERE, "pick.css"), inline(_HERE, "pick.js", "pick_items.js")
+    policy = (
+        f"default-src 'none'; img-src 'self'; connect-src 'self'; style-src '{policy_hash(style)}'; "
+        f"script-src '{policy_hash(script)}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
+    return environment(_HERE).get_template("pick.html").render(style=style, script=script), policy
+
+
+def error_content(error: M3dError) -> dict[str, str]:
+    """An error as the page shows it."""
+    return {"code": error.code, "message": error.message, "hint": error.hint}
+
+
+class _BadRequest(Exception):
     """A request that is not answered, and why."""
 
     def __init__(self, status: HTTPStatus, message: str) -> None:
@@ -87,56 +104,55 @@ class _Handler(BaseHTTPRequestHandler):
         place = self._place()
         if place is None:
             return
-        answering = {"measure": self.server.service.measure, "save": self.server.service.save}.get(place)
-        if answering is None:
+        answer = {"measure": self.server.service.measure, "save": self.server.service.save}.get(place)
+        if answer is None:
             self._refuse(HTTPStatus.NOT_FOUND, "there is nothing here")
             return
         try:
-            self._send_json(HTTPStatus.OK, answering(self._content()))
-        except _Refusal as refusal:
-            self._refuse(refusal.status, refusal.message)
+            self._send_json(HTTPStatus.OK, answer(self._content()))
+        except _BadRequest as bad:
+            self._refuse(bad.status, bad.message)
         except M3dError as error:
-            told = {"code": error.code, "message": error.message, "hint": error.hint}
-            self._send_json(HTTPStatus.BAD_REQUEST, {"error": told})
+            self._send_json(HTTPStatus.BAD_REQUEST, {"error": error_content(error)})
         except OSError:
-            self.close_connection = True  # nobody listens any more
+            self.close_connection = True  # the page is gone
         except Exception as error:  # noqa: BLE001 - the page stays open whatever one request meets
             self._refuse(HTTPStatus.INTERNAL_SERVER_ERROR, f"{type(error).__name__}: {error}")
 
     def _place(self) -> str | None:
-        """What is asked for below the secret; None when the request was refused."""
+        """The path below the secret; None when the request was refused."""
         try:
-            self._check_asker()
-        except _Refusal as refusal:
-            self._refuse(refusal.status, refusal.message)
+            self._check_sender()
+        except _BadRequest as bad:
+            self._refuse(bad.status, bad.message)
             return None
         return self.path.removeprefix("/").partition("/")[2]
 
-    def _check_asker(self) -> None:
+    def _check_sender(self) -> None:
         if self.headers.get("Host", "") not in self.server.hosts:
-            raise _Refusal(HTTPStatus.FORBIDDEN, "this server is asked under its own address only")
+            raise _BadRequest(HTTPStatus.FORBIDDEN, "requests must carry the server's own address")
         origin = self.headers.get("Origin")
         if origin is not None and origin not in {f"http://{host}" for host in self.server.hosts}:
-            raise _Refusal(HTTPStatus.FORBIDDEN, "requests come from its own page only")
+            raise _BadRequest(HTTPStatus.FORBIDDEN, "requests must come from the server's own page")
         token = self.path.removeprefix("/").partition("/")[0]
         if not secrets.compare_digest(token.encode("utf-8", "replace"), self.server.token.encode()):
-            raise _Refusal(HTTPStatus.FORBIDDEN, "the address lacks its secret")
+            raise _BadRequest(HTTPStatus.FORBIDDEN, "the address lacks its secret")
 
     def _content(self) -> dict[str, Any]:
         """The JSON object in the body."""
         if self.headers.get_content_type() != "application/json":
-            raise _Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "JSON is wanted")
+            raise _BadRequest(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "the body must be JSON")
         length = self.headers.get("Content-Length", "")
         if not (length.isascii() and length.isdigit()):
-            raise _Refusal(HTTPStatus.LENGTH_REQUIRED, "how long is it?")
+            raise _BadRequest(HTTPStatus.LENGTH_REQUIRED, "Content-Length is missing or malformed")
         if len(length) > 9 or int(length) > MOST_BODY:
-            raise _Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_BODY} bytes")
+            raise _BadRequest(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"at most {MOST_BODY} bytes")
         try:
             content = json.loads(self.rfile.read(int(length)))
         except (ValueError, RecursionError) as error:
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "not JSON") from error
+            raise _BadRequest(HTTPStatus.BAD_REQUEST, "not JSON") from error
         if not isinstance(content, dict):
-            raise _Refusal(HTTPStatus.BAD_REQUEST, "not a JSON object")
+            raise _BadRequest(HTTPStatus.BAD_REQUEST, "not a JSON object")
         return content
 
     def _refuse(self, status: HTTPStatus, message: str) -> None:
@@ -159,4 +175,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing is said of requests: their addresses hold the secret."""
+        """Requests are not logged: their addresses hold the secret."""

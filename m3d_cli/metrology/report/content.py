@@ -1,25 +1,24 @@
-"""The measurements of one photo as a report tells them: rounded, in the unit asked for, with what limits them."""
+"""The report of one photo: its measurements rounded, in the requested unit, with what limits them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from m3d_cli.depthmap import DepthErrorModel, DepthMap
-from m3d_cli.errors import M3dError, OutputError
-from m3d_cli.metrology.advice import improvements
-from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick, check_inside
-from m3d_cli.metrology.lens import Lens
-from m3d_cli.metrology.quantities import REGIONS, UNITS, Kind, Measure, Request
+from m3d_cli.errors import OutputError
+from m3d_cli.metrology.measurands import UNITS, Kind
+from m3d_cli.metrology.picks import Pick
 from m3d_cli.metrology.references import Scale
-from m3d_cli.metrology.request import Asked, Refused, Wish, name_of
-from m3d_cli.metrology.rounding import decimals_for, end_decimals, rounded, significant, value_decimals
-from m3d_cli.metrology.solve import Measurement, Refusal, Solution, solve
+from m3d_cli.metrology.report.advice import improvements
+from m3d_cli.metrology.report.rounding import decimals_for, end_decimals, rounded, significant, value_decimals
+from m3d_cli.metrology.request import Refusal
+from m3d_cli.metrology.solve import Measurement, Solution
+from m3d_cli.version import __version__
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +47,7 @@ class ModelNote:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why something could not be measured, and the way out."""
+    """Why something could not be measured, and what to do."""
 
     code: str
     message: str
@@ -57,7 +56,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceNote:
-    """What the known lengths in the photo say: every length was multiplied by ``factor``."""
+    """The known lengths in the photo: every length was multiplied by ``factor``."""
 
     factor: float
     rel_sigma: float
@@ -72,8 +71,8 @@ class Row:
     """One measurement; ``value`` and ``interval`` (95 %) in ``unit``, None where there is an ``error``.
 
     ``sigma`` is the standard deviation by what causes it, in ``unit``; ``limited_by`` its largest term. ``points`` are
-    pixels of the photo; where a lens was straightened, ``straight_points`` are those of the straightened picture, which
-    the camera is of. The first ``first_region`` of the points are one region where there are two.
+    pixels of the photo; where lens distortion was removed, ``straight_points`` are those of the undistorted image, as
+    the camera is. The first ``first_region`` of the points are one region where there are two.
     """
 
     name: str
@@ -97,7 +96,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class PhotoReport:
-    """All that is told of one photo; ``photo`` is its relative name."""
+    """Everything reported of one photo; ``photo`` is its relative name."""
 
     photo: str
     camera: CameraNote | None
@@ -113,32 +112,23 @@ class PhotoReport:
         return tuple(row for row in self.measurements if row.error is not None)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Answer:
-    """The rows of a wish, the scale of its references, and the error that kept all of it from being measured."""
-
-    rows: tuple[Row, ...]
-    reference: ReferenceNote | None
-    error: M3dError | None = None
-
-
-def answer(depth: DepthMap, wish: Wish, errors: DepthErrorModel, photo: str, lens: Lens | None = None) -> Answer:
-    """Measure what is possible of ``wish``; what is not gets a row that says why, in its place.
-
-    With a ``lens`` the wish points at the photo, of whose straightened picture the depth is.
-    """
-    try:
-        fitted = wish.fitted(depth.camera.width, depth.camera.height)
-        fitted = fitted if lens is None else lens.wish(fitted)
-        asked = tuple(_inside(one, depth) for one in fitted.asked)
-        measures = tuple(one for one in asked if isinstance(one, Measure))
-        request = Request(measures, fitted.references, None, fitted.allow_assumed_focal)
-        solution = solve(depth, request, errors, photo)
-    except M3dError as error:
-        return Answer(tuple(_refused(one, error) for one in wish.asked), None, error)
-    seen = solution if lens is None else _seen(solution, lens)
-    rows = tuple(_rows(asked, seen, str(depth.camera.focal_source)))
-    return Answer(rows, None if solution.scale is None else _reference_note(solution.scale))
+def photo_report(
+    photo: str,
+    solution: Solution,
+    camera: CameraNote | None = None,
+    model: ModelNote | None = None,
+    notes: tuple[str, ...] = (),
+) -> PhotoReport:
+    """The report of what was measured on ``photo``, and of what was not."""
+    focal_source = "" if camera is None else camera.focal_source
+    scale = solution.scale
+    rows = tuple(
+        _refused(result) if isinstance(result, Refusal) else _row(result, focal_source, is_scaled=scale is not None)
+        for result in solution.results
+    )
+    return PhotoReport(
+        photo, camera, model, None if scale is None else _reference_note(scale), rows, __version__, notes
+    )
 
 
 def unit_of(kind: Kind, unit: str) -> tuple[str, float]:
@@ -175,52 +165,14 @@ def _adapter() -> TypeAdapter[PhotoReport]:
     return TypeAdapter(PhotoReport)
 
 
-def _inside(one: Asked, depth: DepthMap) -> Asked:
-    """Regions that leave the picture are refused; single points are where they are read."""
-    if isinstance(one, Refused) or one.kind not in REGIONS:
-        return one
-    try:
-        for pick in (*one.points, *one.second):
-            check_inside(pick, depth.camera, f"{one.name}: the corner")
-    except MeasureError as error:
-        return Refused(one.kind, Refusal(one.name, error))
-    return one
-
-
-def _seen(solution: Solution, lens: Lens) -> Solution:
-    """The same, every point with its pixel in the photo."""
-    results = tuple(
-        one if isinstance(one, Refusal) else replace(one, points=lens.seen(one.points)) for one in solution.results
-    )
-    return replace(solution, results=results)
-
-
-def _rows(asked: tuple[Asked, ...], solution: Solution, focal_source: str) -> Iterator[Row]:
-    """Results put back between what was refused before; a box gives three."""
-    results = iter(solution.results)
-    for one in asked:
-        if isinstance(one, Refused):
-            yield _refused(one, one.refusal.error)
-            continue
-        result = next(results)
-        if isinstance(result, Refusal):
-            yield _refused(one, result.error)
-            continue
-        more = [next(results) for _ in range(2)] if one.kind is Kind.BOX else []
-        for each in (result, *more):
-            if isinstance(each, Refusal):
-                yield _refused(one, each.error)
-            else:
-                yield _row(each, one, focal_source, is_scaled=solution.scale is not None)
-
-
-def _row(found: Measurement, measure: Measure, focal_source: str, *, is_scaled: bool) -> Row:
-    unit, factor = unit_of(found.kind, found.unit)
+def _row(found: Measurement, focal_source: str, *, is_scaled: bool) -> Row:
+    measurand = found.measurand
+    unit, factor = unit_of(measurand.kind, measurand.unit)
     value, low, high = (number / factor for number in (found.value, found.low, found.high))
     decimals = decimals_for(value, low, high)
     return Row(
-        name=found.name,
-        kind=str(found.kind),
+        name=measurand.name,
+        kind=str(measurand.kind),
         value=rounded(value, value_decimals(value, low, decimals)),
         unit=unit,
         interval=(rounded(low, end_decimals(low, decimals)), rounded(high, decimals)),
@@ -231,23 +183,22 @@ def _row(found: Measurement, measure: Measure, focal_source: str, *, is_scaled: 
         method=found.method,
         points=_pairs(found.points),
         straight_points=tuple(_pair((p.u, p.v)) for p in found.points if p.given is not None),
-        first_region=len(measure.points) if measure.second else 0,
+        first_region=len(measurand.points) if measurand.second else 0,
         decimals=decimals,
         details={name: significant(number, 4) for name, number in found.details.items()},
         warnings=found.warnings,
     )
 
 
-def _refused(one: Asked, error: M3dError) -> Row:
-    kind = one.kind
-    unit = one.unit if isinstance(one, Measure) else "m"
+def _refused(refusal: Refusal) -> Row:
+    error = refusal.error
     return Row(
-        name=name_of(one),
-        kind=str(kind),
+        name=refusal.name,
+        kind=str(refusal.kind),
         value=None,
-        unit=unit_of(kind, unit)[0],
+        unit=unit_of(refusal.kind, refusal.unit)[0],
         interval=None,
-        points=_pairs(one.points) if isinstance(one, Measure) else (),
+        points=_pairs(refusal.points),
         error=Problem(error.code, error.message, error.hint),
     )
 
@@ -269,8 +220,3 @@ def _pairs(points: tuple[Pick, ...]) -> tuple[tuple[float, float], ...]:
 
 def _pair(place: tuple[float, float]) -> tuple[float, float]:
     return round(place[0], 3), round(place[1], 3)
-
-
-def refused_report(photo: str, wish: Wish, error: M3dError) -> PhotoReport:
-    """The report of a photo of which nothing could be measured."""
-    return PhotoReport(photo, None, None, None, tuple(_refused(one, error) for one in wish.asked))

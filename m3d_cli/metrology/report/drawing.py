@@ -1,4 +1,4 @@
-"""The photo with its measurements drawn on it: lines with end ticks like on a plan, and their values in boxes."""
+"""The photo with its measurements drawn on it: lines with end ticks as in a technical drawing, and boxed values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from m3d_cli.metrology.quantities import REGIONS
-from m3d_cli.metrology.report.content import PhotoReport, Row
+from m3d_cli.metrology.measurands import REGIONS
+from m3d_cli.metrology.report.content import PhotoReport
 from m3d_cli.metrology.report.tables import shown_unit, value_text
 
-# The longest side of the picture is between these, in pixels: labels need room.
+# The longest side of the image is between these, in pixels: labels need room.
 SHORTEST, LONGEST = 1200, 1600
-# Drawn so many times larger and then averaged down, which smooths the lines.
+# Drawn this many times larger and then averaged down, which smooths the lines.
 FINENESS = 2
 QUALITY = 88
 
@@ -49,7 +49,7 @@ class _Mark:
 
 
 def annotated(image: NDArray[np.uint8], size: tuple[int, int], report: PhotoReport) -> bytes:
-    """JPEG of the photo ``image`` (H, W, 3) with the report's lines; ``size`` is the one its points count in."""
+    """JPEG of the photo ``image`` (H, W, 3) with the report's lines, whose points are in an image of ``size``."""
     factor = min(max(SHORTEST, max(size)), LONGEST) / max(size)
     shown = (max(1, round(size[0] * factor)), max(1, round(size[1] * factor)))
     fine = (shown[0] * FINENESS, shown[1] * FINENESS)
@@ -65,33 +65,29 @@ def annotated(image: NDArray[np.uint8], size: tuple[int, int], report: PhotoRepo
 
 
 def jpeg_of(image: NDArray[np.uint8]) -> bytes:
-    """An RGB picture as JPEG."""
+    """An RGB image as JPEG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
 def _marks(report: PhotoReport, scale: tuple[float, float]) -> list[_Mark]:
-    marks = [
-        _mark(row, number, COLOURS[(number - 1) % len(COLOURS)], scale)
-        for number, row in enumerate(report.measurements, 1)
-        if row.points
-    ]
+    marks = []
+    for number, row in enumerate(report.measurements, 1):
+        if not row.points:
+            continue
+        outline, split = _scaled(row.points, scale), row.first_region
+        outlines = (outline[:split], outline[split:]) if split else (outline,)
+        name = _readable(row.name, f"#{number}")
+        value = f"{name}  {value_text(row)} {_drawable(shown_unit(row.unit))}"
+        colour = COLOURS[(number - 1) % len(COLOURS)] if row.error is None else FAILED_COLOUR
+        label = value if row.error is None else f"{name}: not measured"
+        marks.append(_Mark(outlines, colour, label, is_area=row.kind in REGIONS))
     if report.reference is not None:
         for name, points in zip(report.reference.names, report.reference.points, strict=True):
-            outline = _scaled(points, scale)
-            marks.append(_Mark((outline,), REFERENCE_COLOUR, _readable(name, "reference"), is_dashed=True))
+            label = _readable(name, "reference")
+            marks.append(_Mark((_scaled(points, scale),), REFERENCE_COLOUR, label, is_dashed=True))
     return marks
-
-
-def _mark(row: Row, number: int, colour: Colour, scale: tuple[float, float]) -> _Mark:
-    outline = _scaled(row.points, scale)
-    is_area = row.kind in REGIONS
-    outlines = (outline[: row.first_region], outline[row.first_region :]) if row.first_region else (outline,)
-    name = _readable(row.name, f"#{number}")
-    if row.error is not None:
-        return _Mark(outlines, FAILED_COLOUR, f"{name}: not measured", is_area)
-    return _Mark(outlines, colour, f"{name}  {value_text(row)} {_drawable(shown_unit(row.unit))}", is_area)
 
 
 def _scaled(points: Sequence[Point], scale: tuple[float, float]) -> tuple[Point, ...]:
@@ -111,46 +107,38 @@ def _with_areas(canvas: Image.Image, marks: Sequence[_Mark]) -> Image.Image:
 
 
 def _draw_outlines(pen: ImageDraw.ImageDraw, mark: _Mark, unit: float) -> None:
+    """Lines with short strokes across both ends, and dots at the points, each with a dark rim."""
+    dark, bright = max(1, round(4.2 * unit)), max(1, round(2.2 * unit))
     for outline in mark.outlines:
         closed = (*outline, outline[0]) if mark.is_area and len(outline) > 2 else outline
         for colour, width in ((INK, 4.2 * unit), (mark.colour, 2.2 * unit)):
             for one, other in pairwise(closed):
                 _draw_segment(pen, one, other, (colour, width), is_dashed=mark.is_dashed)
-        if len(closed) == 2:
-            _draw_ticks(pen, closed[0], closed[1], mark.colour, unit)
-        for point in outline:
-            _draw_dot(pen, point, mark.colour, unit)
+        if len(closed) == 2 and (length := math.dist(*closed)) > 0:
+            (u1, v1), (u2, v2) = closed
+            across = (-(v2 - v1) / length * 8 * unit, (u2 - u1) / length * 8 * unit)
+            for u, v in closed:
+                ends = (u - across[0], v - across[1], u + across[0], v + across[1])
+                pen.line(ends, fill=INK, width=dark)
+                pen.line(ends, fill=mark.colour, width=bright)
+        for u, v in outline:
+            for radius, fill in ((4.4 * unit, INK), (3.2 * unit, mark.colour), (1.2 * unit, INK)):
+                pen.ellipse((u - radius, v - radius, u + radius, v + radius), fill=fill)
 
 
 def _draw_segment(
     pen: ImageDraw.ImageDraw, one: Point, other: Point, style: tuple[Colour, float], *, is_dashed: bool
 ) -> None:
     colour, width = style
-    if not is_dashed:
-        pen.line((*one, *other), fill=colour, width=max(1, round(width)))
-        return
-    length = math.dist(one, other)
-    count = min(400, max(1, round(length / (width * 3))))
+    # The dashes of a line far outside the image are not counted without limit.
+    count = min(400, max(1, round(math.dist(one, other) / (width * 3)))) if is_dashed else 1
     for index in range(0, count, 2):
-        begin, end = index / count, (index + 1) / count
-        pen.line((*_between(one, other, begin), *_between(one, other, end)), fill=colour, width=max(1, round(width)))
-
-
-def _draw_ticks(pen: ImageDraw.ImageDraw, one: Point, other: Point, colour: Colour, unit: float) -> None:
-    """Short strokes across both ends, as on a plan."""
-    length = math.dist(one, other)
-    if length == 0:
-        return
-    across = (-(other[1] - one[1]) / length * 8 * unit, (other[0] - one[0]) / length * 8 * unit)
-    for u, v in (one, other):
-        ends = (u - across[0], v - across[1], u + across[0], v + across[1])
-        pen.line(ends, fill=INK, width=max(1, round(4.2 * unit)))
-        pen.line(ends, fill=colour, width=max(1, round(2.2 * unit)))
-
-
-def _draw_dot(pen: ImageDraw.ImageDraw, point: Point, colour: Colour, unit: float) -> None:
-    for radius, fill in ((4.4 * unit, INK), (3.2 * unit, colour), (1.2 * unit, INK)):
-        pen.ellipse((point[0] - radius, point[1] - radius, point[0] + radius, point[1] + radius), fill=fill)
+        ends = [
+            one[axis] + (other[axis] - one[axis]) * share
+            for share in (index / count, (index + 1) / count)
+            for axis in (0, 1)
+        ]
+        pen.line(ends, fill=colour, width=max(1, round(width)))
 
 
 Box = tuple[float, float, float, float]
@@ -162,49 +150,35 @@ def _draw_labels(pen: ImageDraw.ImageDraw, marks: Sequence[_Mark], size: tuple[i
     for mark in marks:
         left, top, right, bottom = pen.textbbox((0, 0), mark.label, font=font)
         margin = 5 * unit
-        width, height = right - left + 2 * margin, bottom - top + 2 * margin
-        box = _free_place(_anchor(mark), (width, height), size, taken, is_flat=_is_flat(mark))
+        box = _free_place(mark, (right - left + 2 * margin, bottom - top + 2 * margin), size, taken)
         taken.append(box)
         pen.rounded_rectangle(box, radius=4 * unit, fill=INK, outline=mark.colour, width=max(1, round(unit)))
         pen.text((box[0] + margin - left, box[1] + margin - top), mark.label, font=font, fill=mark.colour)
 
 
-def _anchor(mark: _Mark) -> Point:
-    """Where a label belongs: the middle of a line, the centre of an area."""
+def _free_place(mark: _Mark, label: Point, size: tuple[int, int], taken: Sequence[Box]) -> Box:
+    """The nearest place to the middle of a line, or the centre of an area, where a label of that size covers no other
+    and stays in the image: above what is wider than high, else beside it.
+    """
     points = [point for outline in mark.outlines for point in outline]
+    across, down = ([point[axis] for point in points] for axis in (0, 1))
+    anchor = sum(across) / len(points), sum(down) / len(points)
     if not mark.is_area and len(points) > 2:
-        return points[len(points) // 2]
-    return sum(p[0] for p in points) / len(points), sum(p[1] for p in points) / len(points)
-
-
-def _is_flat(mark: _Mark) -> bool:
-    """Whether a label is better above than beside it."""
-    across, down = ([point[axis] for outline in mark.outlines for point in outline] for axis in (0, 1))
-    return max(across) - min(across) > max(down) - min(down)
-
-
-def _free_place(anchor: Point, label: Point, size: tuple[int, int], taken: Sequence[Box], *, is_flat: bool) -> Box:
-    """The nearest place around ``anchor`` at which a label covers no other and stays in the picture."""
-    width, height = label
+        anchor = points[len(points) // 2]
     beside, above = [(0.15, -0.5), (-1.15, -0.5)], [(-0.5, -1.5), (-0.5, 0.5)]
+    is_flat = max(across) - min(across) > max(down) - min(down)
     places = above + beside if is_flat else beside + above
     places += [(dx, dy) for ring in range(2, 9) for dx in (-0.5, 0.6, -1.6) for dy in (ring, -ring)]
-    boxes = [_kept_inside(anchor[0] + dx * width, anchor[1] + dy * height, label, size) for dx, dy in places]
+    boxes = []
+    for dx, dy in places:
+        left = max(2.0, min(anchor[0] + dx * label[0], size[0] - label[0] - 2))
+        top = max(2.0, min(anchor[1] + dy * label[1], size[1] - label[1] - 2))
+        boxes.append((left, top, left + label[0], top + label[1]))
     return next((box for box in boxes if not any(_overlap(box, other) for other in taken)), boxes[0])
-
-
-def _kept_inside(left: float, top: float, label: Point, size: tuple[int, int]) -> Box:
-    left = max(2.0, min(left, size[0] - label[0] - 2))
-    top = max(2.0, min(top, size[1] - label[1] - 2))
-    return left, top, left + label[0], top + label[1]
 
 
 def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _between(one: Point, other: Point, share: float) -> Point:
-    return one[0] + (other[0] - one[0]) * share, one[1] + (other[1] - one[1]) * share
 
 
 def _readable(name: str, instead: str) -> str:
@@ -215,7 +189,7 @@ def _readable(name: str, instead: str) -> str:
 
 
 def _drawable(text: str) -> str:
-    """The text with what the font lacks in its plain form where there is one: e for an accented one, 2 for a square."""
+    """The text with glyphs that the font lacks in their plain form, where there is one: e for é, 2 for ²."""
     return "".join(each if _has_glyph(each) else _plain(each) for each in text)
 
 

@@ -1,4 +1,4 @@
-"""Reports as tables: CSV and TSV with a row a measurement, and Markdown for people."""
+"""Reports as tables: CSV and TSV with one row per measurement, and Markdown for people."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
 
-from m3d_cli.metrology.advice import MEANING
+from m3d_cli.metrology.report.advice import MEANING
 from m3d_cli.metrology.report.content import PhotoReport, Row
-from m3d_cli.metrology.rounding import end_decimals, text_of, value_decimals
+from m3d_cli.metrology.report.rounding import end_decimals, text_of, value_decimals
 from m3d_cli.metrology.uncertainty import Term
 
 COLUMNS = (
@@ -35,7 +35,7 @@ LONGEST_NAME = 40
 
 _SHOWN_UNITS = {"deg": "°", "m2": "m²", "cm2": "cm²", "mm2": "mm²", "ft2": "ft²", "in2": "in²"}
 
-# A spreadsheet takes a cell that begins with one of these for a formula.
+# Spreadsheets run a cell that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -94,13 +94,13 @@ def _cells(report: PhotoReport, row: Row) -> list[str]:
 
 
 def _harmless(text: str) -> str:
-    """One line that no spreadsheet computes."""
+    """One line that no spreadsheet runs as a formula."""
     line = " ".join(text.split())
     return f"'{line}" if line.startswith(_FORMULA) else line
 
 
 def encode_markdown(reports: Sequence[PhotoReport]) -> str:
-    """A heading and a table a photo, and what limits each number."""
+    """A heading and a table per photo, and what limits each number."""
     parts = ["# Measurements", ""]
     for report in reports:
         parts += [f"## {_escaped(report.photo)}", "", *_basis(report), ""]

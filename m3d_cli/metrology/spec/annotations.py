@@ -1,7 +1,7 @@
 """Points picked in other tools: LabelMe JSON, COCO JSON (keypoints, polygons, boxes), VIA JSON and CSV.
 
 A label becomes the name, the shape the kind: a line is a distance, a polygon an area, a rectangle a box, a point the
-distance from the camera. A label ``height:door`` asks for another kind; ``ref:0.297 m`` and ``ref:card`` mark a
+distance from the camera. A label ``height:door`` selects another kind; ``ref:0.297 m`` and ``ref:card`` mark a
 reference.
 """
 
@@ -17,10 +17,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from m3d_cli.errors import UsageError
-from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick
-from m3d_cli.metrology.quantities import OBJECTS, TYPED_TOLERANCE, Kind, Reference, parse_length
-from m3d_cli.metrology.request import Asked, Refused, Wish, ask, distinct, numbered
-from m3d_cli.metrology.solve import Refusal
+from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, Kind, Reference
+from m3d_cli.metrology.picks import MeasureError, Pick
+from m3d_cli.metrology.request import Item, Refusal, Request, measurand_or_refusal, with_distinct_names
+from m3d_cli.metrology.spec.flags import parse_length, reference
 from m3d_cli.metrology.spec.measurement_file import Entry, Sheet
 
 REFERENCE_MARK = "ref"
@@ -95,7 +95,7 @@ class _ViaImage(_Loose):
 
 @dataclass(frozen=True, slots=True)
 class _Shape:
-    """A labelled shape of one picture."""
+    """A labelled shape of one image."""
 
     label: str
     kind: Kind
@@ -103,23 +103,23 @@ class _Shape:
 
 
 @dataclass(frozen=True, slots=True)
-class _Other:
-    """A labelled shape that no measurement is made of, as a circle."""
+class _UnknownShape:
+    """A labelled shape that is not measured, such as a circle."""
 
     label: str
     shape: str
 
-    def refused(self, number: int) -> Refused:
-        """That it is not measured, under its label."""
+    def refusal(self, number: int) -> Refusal:
+        """The refusal to measure it, under its label."""
         what = self.shape.strip()[:40] or "shape"
         name = self.label.strip()[:200] or f"{what} {number}"
         message = f"{name}: shapes like this {what} are not measured"
         hint = f"draw one of these instead: {', '.join(dict.fromkeys(_SHAPES))}"
-        return Refused(Kind.DISTANCE, Refusal(name, MeasureError(message, hint=hint)))
+        return Refusal(name, Kind.DISTANCE, MeasureError(message, hint=hint))
 
 
 def parse_annotations(text: str, place: str, unit: str) -> Sheet:
-    """The sheet in an annotation tool's JSON; raises UsageError for what is none."""
+    """The sheet in an annotation tool's JSON; raises UsageError for other JSON."""
     content = _json(text, place)
     try:
         if isinstance(content, dict) and "shapes" in content:
@@ -132,7 +132,7 @@ def parse_annotations(text: str, place: str, unit: str) -> Sheet:
     except ValidationError as error:
         first = error.errors()[0]
         raise UsageError(f"{place}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    raise UsageError(f"{place}: no annotations known here", hint="LabelMe, COCO and VIA are read")
+    raise UsageError(f"{place}: its JSON is of no known annotation tool", hint="LabelMe, COCO and VIA are read")
 
 
 def parse_via_csv(text: str, place: str, unit: str) -> Sheet:
@@ -159,25 +159,25 @@ def _is_via(image: object) -> bool:
 
 def _json(text: str, place: str) -> Any:
     try:
-        return _readable(json.loads(text))
+        return _encodable(json.loads(text))
     except (ValueError, RecursionError) as error:
         raise UsageError(f"{place}: not JSON ({str(error)[:80]})") from error
 
 
-def _readable(content: Any) -> Any:
-    """The same with every text fit to be written: JSON can spell halves of characters, which no file can hold."""
+def _encodable(content: Any) -> Any:
+    """The same with every text encodable: JSON can hold lone surrogates, which no file can."""
     if isinstance(content, str):
         return content.encode("utf-8", "replace").decode()
     if isinstance(content, dict):
-        return {_readable(key): _readable(value) for key, value in content.items()}
-    return [_readable(each) for each in content] if isinstance(content, list) else content
+        return {_encodable(key): _encodable(value) for key, value in content.items()}
+    return [_encodable(each) for each in content] if isinstance(content, list) else content
 
 
 def _labelme(file: _LabelMe, place: str, unit: str) -> Sheet:
     shapes = [
         _Shape(shape.label, kind, _picks(shape.points, place))
         if (kind := _SHAPES.get(shape.shape_type)) is not None
-        else _Other(shape.label, shape.shape_type)
+        else _UnknownShape(shape.label, shape.shape_type)
         for shape in file.shapes
     ]
     return Sheet((_entry(file.imagePath, shapes, place, unit, _size(file.imageWidth, file.imageHeight)),))
@@ -188,7 +188,7 @@ def _coco(file: _Coco, place: str, unit: str) -> Sheet:
     shapes: dict[int | str, list[_Shape]] = {image.id: [] for image in file.images}
     for one in file.annotations:
         if one.image_id not in shapes:
-            raise UsageError(f"{place}: an annotation speaks of the picture {one.image_id}, which is not listed")
+            raise UsageError(f"{place}: an annotation belongs to the image {one.image_id}, which is not listed")
         shapes[one.image_id].extend(_coco_shapes(one, categories.get(one.category_id or 0), place))
     return Sheet(
         tuple(
@@ -241,11 +241,11 @@ def _via(images: Iterable[_ViaImage], place: str, unit: str) -> Sheet:
     return Sheet(tuple(entries))
 
 
-def _via_shape(region: _ViaRegion, place: str) -> _Shape | _Other:
+def _via_shape(region: _ViaRegion, place: str) -> _Shape | _UnknownShape:
     shape = region.shape_attributes
     kind = _SHAPES.get(str(shape.get("name")))
     if kind is None:
-        return _Other(_via_label(region.region_attributes), str(shape.get("name") or ""))
+        return _UnknownShape(_via_label(region.region_attributes), str(shape.get("name") or ""))
     try:
         points = _picks(_via_points(shape, kind), place)
     except (KeyError, TypeError, ValueError, OverflowError) as error:
@@ -272,13 +272,15 @@ def _via_label(attributes: Mapping[str, Any]) -> str:
     return ""
 
 
-def _entry(match: str, shapes: Iterable[_Shape | _Other], place: str, unit: str, size: tuple[int, int] | None) -> Entry:
-    """A picture's shapes as a wish; its folder on the annotator's machine does not count."""
-    asked: list[Asked] = []
+def _entry(
+    match: str, shapes: Iterable[_Shape | _UnknownShape], place: str, unit: str, size: tuple[int, int] | None
+) -> Entry:
+    """The shapes of an image as a request; its folder on the annotator's machine is ignored."""
+    items: list[Item] = []
     references: list[Reference] = []
     for number, shape in enumerate(shapes, 1):
-        if isinstance(shape, _Other):
-            asked.append(shape.refused(number))
+        if isinstance(shape, _UnknownShape):
+            items.append(shape.refusal(number))
             continue
         kind, label = shape.kind, shape.label.strip()[:200]
         mark, is_marked, rest = label.partition(":")
@@ -287,21 +289,16 @@ def _entry(match: str, shapes: Iterable[_Shape | _Other], place: str, unit: str,
             continue
         if is_marked and mark.strip().lower() in set(Kind):
             kind, label = Kind(mark.strip().lower()), rest.strip()
-        asked.append(ask(label or f"{kind} {number}", kind, shape.points, unit=unit))
+        items.append(measurand_or_refusal(label or f"{kind} {number}", kind, shape.points, unit=unit))
     name = match.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    return Entry(name, Wish(distinct(asked), numbered(references), size=size))
+    return Entry(name, Request(with_distinct_names(items), with_distinct_names(references), size=size))
 
 
 def _reference(text: str, shape: _Shape, place: str) -> Reference:
     known = OBJECTS.get(text.lower())
     name, where = (text.lower() if known else f"reference {text}"), f"{place}: {shape.label}"
-    if len(shape.points) != 2:
-        raise UsageError(f"{where}: a reference has two points, not {len(shape.points)}")
     length, tolerance = known or (parse_length(text, where), TYPED_TOLERANCE)
-    try:
-        return Reference(name, (shape.points[0], shape.points[1]), length, tolerance)
-    except MeasureError as error:
-        raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
+    return reference(name, shape.points, length, tolerance, place=where)
 
 
 def _picks(points: Iterable[tuple[float, float]], place: str) -> tuple[Pick, ...]:

@@ -7,17 +7,19 @@ import difflib
 import fnmatch
 import io
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import PurePath
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from m3d_cli.errors import UsageError
-from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick
-from m3d_cli.metrology.quantities import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference, parse_length, parse_points
-from m3d_cli.metrology.request import Asked, Wish, ask, check_names, numbered
+from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
+from m3d_cli.metrology.picks import Pick
+from m3d_cli.metrology.request import Item, Request, check_names, measurand_or_refusal, with_distinct_names
+from m3d_cli.metrology.spec.flags import parse_length, parse_points, reference
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -67,7 +69,9 @@ class SheetPhoto(_Strict):
     match: str = Field(min_length=1)
     unit: Literal["m", "cm", "mm", "ft", "in"] | None = None
     allow_assumed_focal: bool | None = None
-    size: tuple[int, int] | None = Field(None, description="Width and height of the picture the points were picked on.")
+    size: tuple[int, int] | None = Field(
+        None, description="Width and height of the image that the points were picked on."
+    )
     measure: list[SheetMeasure] = Field(default_factory=list)
     reference: list[SheetReference] = Field(default_factory=list)
 
@@ -84,13 +88,13 @@ class SheetFile(_Strict):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is wanted of the photos that ``match``."""
+    """What is asked of the photos that ``match``."""
 
     match: str
-    wish: Wish
+    request: Request
 
     def fits(self, relative: PurePath) -> bool:
-        """Whether the photo of that name is meant: by relative name, with or without its ending, by name, or glob."""
+        """Whether the photo of that name is meant: by relative name, with or without its suffix, by name, or glob."""
         whole = relative.as_posix()
         names = (whole, relative.name, relative.with_name(relative.stem).as_posix(), relative.stem)
         if self.match in names:
@@ -105,19 +109,17 @@ class Sheet:
 
     entries: tuple[Entry, ...]
 
-    def wish_for(self, relative: PurePath) -> Wish | None:
-        """What all fitting entries together want of a photo; None when no entry fits."""
-        fitting = [entry.wish for entry in self.entries if entry.fits(relative)]
+    def request_for(self, relative: PurePath) -> Request | None:
+        """What all fitting entries together ask of a photo; None when no entry fits. Raises UsageError."""
+        fitting = [entry.request for entry in self.entries if entry.fits(relative)]
         if not fitting:
             return None
-        whole = fitting[0]
-        for wish in fitting[1:]:
-            whole = whole.joined(wish)
-        check_names(whole.asked, str(relative))
+        whole = reduce(Request.joined, fitting)
+        check_names(whole.items, str(relative))
         return whole
 
     def unused(self, photos: Sequence[PurePath]) -> tuple[str, ...]:
-        """What entries look for that no photo is."""
+        """The ``match`` of entries that fit no photo."""
         return tuple(entry.match for entry in self.entries if not any(entry.fits(photo) for photo in photos))
 
 
@@ -127,7 +129,7 @@ def schema() -> dict[str, Any]:
 
 
 def parse_toml(text: str, place: str, unit: str | None = None) -> Sheet:
-    """The sheet in TOML ``text``; raises UsageError naming the key and the nearest right one."""
+    """The sheet in TOML ``text``; raises UsageError naming the key and the nearest valid one."""
     try:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -142,16 +144,16 @@ def validated(content: Any, place: str) -> SheetFile:
     except (ValidationError, RecursionError) as error:
         if not isinstance(error, ValidationError):
             raise UsageError(f"{place}: nested too deep") from error
-        raise _told(error, place) from error
+        raise _usage_error(error, place) from error
 
 
 def sheet_of(file: SheetFile, place: str, unit: str | None = None) -> Sheet:
     """The entries of a validated file; raises UsageError for points and references that cannot be read."""
-    return Sheet(tuple(Entry(photo.match, _wish(photo, file, place, unit)) for photo in file.photo))
+    return Sheet(tuple(Entry(photo.match, _request(photo, file, place, unit)) for photo in file.photo))
 
 
 def parse_csv(text: str, place: str, unit: str | None = None) -> Sheet:
-    """The sheet in CSV: a row a measurement, ``photo,name,kind,points,second,on,unit``, and ``length``, ``object``,
+    """The sheet in CSV, one row per measurement: ``photo,name,kind,points,second,on,unit``, and ``length``, ``object``,
     ``tolerance`` for rows of kind ``reference``.
     """
     photos: dict[str, dict[str, Any]] = {}
@@ -170,7 +172,9 @@ def parse_csv(text: str, place: str, unit: str | None = None) -> Sheet:
 def _rows(text: str, place: str) -> Iterator[tuple[int, dict[str, str]]]:
     """Line numbers and the filled cells of each row."""
     try:
-        reader = csv.DictReader(io.StringIO(text), strict=True, delimiter=_delimiter(text))
+        # Spreadsheets of many countries write semicolons.
+        delimiter = max(",;\t", key=text.partition("\n")[0].count)
+        reader = csv.DictReader(io.StringIO(text), strict=True, delimiter=delimiter)
         for row in reader:
             if None in row:
                 raise UsageError(f"{place}: line {reader.line_num} has more cells than the header")
@@ -181,42 +185,32 @@ def _rows(text: str, place: str) -> Iterator[tuple[int, dict[str, str]]]:
         raise UsageError(f"{place}: not CSV ({error})") from error
 
 
-def _delimiter(text: str) -> str:
-    """What stands between the names of the header: spreadsheets of many countries write semicolons."""
-    header = text.partition("\n")[0]
-    return max(",;\t", key=header.count)
-
-
-def _wish(photo: SheetPhoto, file: SheetFile, place: str, unit: str | None) -> Wish:
+def _request(photo: SheetPhoto, file: SheetFile, place: str, unit: str | None) -> Request:
     where = f"{place}: {photo.match}"
     usual = photo.unit or file.unit if unit is None else unit
-    asked = tuple(_asked(one, where, usual) for one in photo.measure)
-    check_names(asked, where)
+    items = tuple(_item(one, where, usual) for one in photo.measure)
+    check_names(items, where)
     references = [_reference(one, number, where) for number, one in enumerate(photo.reference, 1)]
     is_allowed = file.allow_assumed_focal if photo.allow_assumed_focal is None else photo.allow_assumed_focal
     size = photo.size
     if size is not None and min(size) < 1:
-        raise UsageError(f"{where}: a picture of {size[0]} x {size[1]} pixels is impossible")
-    return Wish(asked, numbered(references), is_allowed, size)
+        raise UsageError(f"{where}: an image of {size[0]} x {size[1]} pixels is impossible")
+    return Request(items, with_distinct_names(references), is_allowed, size)
 
 
-def _asked(one: SheetMeasure, where: str, usual: str) -> Asked:
-    more: dict[str, object] = {"unit": one.unit or usual, "on": one.on, "pick_sigma": one.pick_sigma}
+def _item(one: SheetMeasure, where: str, usual: str) -> Item:
+    options: dict[str, object] = {"unit": one.unit or usual, "on": one.on, "pick_sigma": one.pick_sigma}
     if one.second is not None:
-        more["second"] = _picks(one.second, f"{where}: {one.name}")
-    return ask(one.name, one.kind, _picks(one.points, f"{where}: {one.name}"), **more)
+        options["second"] = _picks(one.second, f"{where}: {one.name}")
+    return measurand_or_refusal(one.name, one.kind, _picks(one.points, f"{where}: {one.name}"), **options)
 
 
 def _reference(one: SheetReference, number: int, where: str) -> Reference:
     name = one.name or one.object or f"reference {number}"
-    length, tolerance = _length(one, f"{where}: {name}")
-    points = _picks(one.points, f"{where}: {name}")
-    if len(points) != 2:
-        raise UsageError(f"{where}: {name}: a reference has two points, not {len(points)}")
-    try:
-        return Reference(name, (points[0], points[1]), length, tolerance, one.on, one.pick_sigma)
-    except MeasureError as error:
-        raise UsageError(f"{where}: {error.message}", hint=error.hint) from error
+    place = f"{where}: {name}"
+    length, tolerance = _length(one, place)
+    points = _picks(one.points, place)
+    return reference(name, points, length, tolerance, place=place, on=one.on, pick_sigma=one.pick_sigma)
 
 
 def _length(one: SheetReference, where: str) -> tuple[float, float]:
@@ -236,23 +230,23 @@ def _picks(points: str | list[tuple[float, float]], where: str) -> tuple[Pick, .
     return tuple(Pick(u, v) for u, v in points)
 
 
-_KEYS: Mapping[str, Callable[[], list[str]]] = {
-    "measure": lambda: list(SheetMeasure.model_fields),
-    "reference": lambda: list(SheetReference.model_fields),
-    "photo": lambda: list(SheetPhoto.model_fields),
-    "": lambda: list(SheetFile.model_fields),
+_TABLES: Mapping[str, type[BaseModel]] = {
+    "measure": SheetMeasure,
+    "reference": SheetReference,
+    "photo": SheetPhoto,
+    "": SheetFile,
 }
 
 
-def _told(error: ValidationError, place: str) -> UsageError:
-    """The first problem, where it is, and the nearest right word."""
+def _usage_error(error: ValidationError, place: str) -> UsageError:
+    """The first problem, its place in the file, and the nearest valid word."""
     found = error.errors()
     first = next((each for each in found if each["type"] == "extra_forbidden"), found[0])
     path = first["loc"]
     where = ".".join(str(part + 1) if isinstance(part, int) else str(part) for part in path)
     if first["type"] == "extra_forbidden":
         table = next((str(part) for part in reversed(path[:-1]) if isinstance(part, str)), "")
-        return UsageError(f"{place}: {where} is unknown", hint=_nearest(str(path[-1]), _KEYS[table]()))
+        return UsageError(f"{place}: {where} is unknown", hint=_nearest(str(path[-1]), _TABLES[table].model_fields))
     if first["type"] in ("enum", "literal_error"):
         known = [str(kind) for kind in Kind] if path[-1] == "kind" else list(UNITS)
         return UsageError(f"{place}: {where}: {first['input']!r} is unknown", hint=_nearest(str(first["input"]), known))

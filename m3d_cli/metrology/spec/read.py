@@ -1,8 +1,7 @@
-"""Measurement files of every form from disk, told apart by their content."""
+"""Measurement files of every format from disk, distinguished by suffix and content."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from m3d_cli.errors import UsageError
@@ -13,7 +12,7 @@ _HINT = "a measurement file is TOML, CSV, or JSON of LabelMe, COCO or VIA"
 
 
 def read_sheet(path: Path, unit: str | None = None) -> Sheet:
-    """The sheet in a file, or in all JSON files of a folder; ``unit`` overrules the file's. Raises UsageError."""
+    """The sheet in a file, or in all JSON files of a folder; ``unit`` overrides the file's. Raises UsageError."""
     if path.is_dir():
         sheets = [_read(file, unit) for file in sorted(path.glob("*.json"))]
         if not sheets:
@@ -30,9 +29,9 @@ def _read(path: Path, unit: str | None) -> Sheet:
     if kind == ".json":
         return parse_annotations(text, str(path), unit or "m")
     if kind in (".csv", ".tsv", ".txt"):
-        is_via = VIA_COLUMN in next(_lines(text), "")
+        is_via = VIA_COLUMN in next((line for line in text.splitlines() if line.strip()), "")
         return parse_via_csv(text, str(path), unit or "m") if is_via else parse_csv(text, str(path), unit)
-    raise UsageError(f"{path}: its ending is of no measurement file", hint=_HINT)
+    raise UsageError(f"{path}: its suffix is of no measurement file", hint=_HINT)
 
 
 def _text(path: Path) -> str:
@@ -44,7 +43,3 @@ def _text(path: Path) -> str:
         raise UsageError(f"{path}: cannot be read ({error.strerror})", hint=_HINT) from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: not UTF-8 text", hint=_HINT) from error
-
-
-def _lines(text: str) -> Iterator[str]:
-    return (line for line in text.splitlines() if line.strip())

@@ -23,15 +23,15 @@ def encode_toml(file: SheetFile) -> str:
 
 
 def _keys(part: BaseModel, without: Iterable[str] = ()) -> Iterator[str]:
-    """Lines of what differs from its usual value, and of what always has to be said."""
-    said = part.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude=set(without))
-    for name, value in said.items():
+    """Lines of the keys that differ from their defaults, and of required ones."""
+    keys = part.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude=set(without))
+    for name, value in keys.items():
         yield f"{name} = {_value(value)}"
 
 
 def _value(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
-    # JSON's strings, numbers and lists are TOML's, but for DEL, which TOML wants escaped, and lone surrogates.
+    # JSON's strings, numbers and lists are TOML's, but for DEL, which TOML escapes, and lone surrogates.
     text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return text.encode("utf-8", "replace").decode()

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 def picture(path: Path, width: int, height: int, shade: int = 120) -> Path:
-    """A plain picture of one shade of red, so that colour order shows."""
+    """A plain image of one shade of red, so that colour order shows."""
     return encoded(path, np.full((height, width, 3), (0, 0, shade), dtype=np.uint8))
 
 
@@ -23,7 +23,7 @@ def png16(path: Path, metres: NDArray[np.float64] | float, scale: float, size: t
 
 
 def encoded(path: Path, values: NDArray[np.generic]) -> Path:
-    """Any picture OpenCV can write, whatever the case of its ending."""
+    """Any image OpenCV can write, whatever the case of its ending."""
     path.parent.mkdir(parents=True, exist_ok=True)
     _, data = cv2.imencode(path.suffix.lower(), values)
     path.write_bytes(data.tobytes())

@@ -23,7 +23,7 @@ COUNT = 4
 
 
 def scene(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """Boxes of random places, shades and depths: a picture and the depth of the same."""
+    """Boxes of random places, shades and depths: an image and the depth of the same."""
     rng = np.random.default_rng(seed)
     image, depth = np.full((HEIGHT, WIDTH, 3), 90, dtype=np.uint8), np.full((HEIGHT, WIDTH), 6.0)
     for _ in range(6):
@@ -121,7 +121,7 @@ def depth_of_another_picture(root: Path) -> None:
         (missing_depth, "missing-depth", "depth_2.png", "not there"),
         (missing_picture, "missing-picture", "rgb_2.png", "not there"),
         (cut_depth, "unreadable", "depth_2.png", "depth_2.png"),
-        (other_size, "size", "depth_2.png", "80 x 60 pixels, its picture has 160 x 120"),
+        (other_size, "size", "depth_2.png", "80 x 60 pixels, its image has 160 x 120"),
         (nothing_known, "no-depth", "depth_2.png", "no pixel is known"),
         (not_numbers, "nan", "depth_2.npy", "10.0 %"),
         (thousand_times_too_far, "scale", "depth_2.png", "off by 1000? it would be 6 m"),

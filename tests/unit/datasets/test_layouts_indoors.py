@@ -134,7 +134,7 @@ def test_ibims_masks_glass_and_reads_any_calibration(tmp_path: Path, calibration
 
 
 def eth3d(root: Path) -> Path:
-    """A scene with a picture of 60 x 40 pixels."""
+    """A scene with an image of 60 x 40 pixels."""
     scene = root / "courtyard"
     picture(scene / "images" / "dslr_images" / "DSC_1.JPG", 60, 40)
     depth = np.full((40, 60), 3.0, dtype="<f4")

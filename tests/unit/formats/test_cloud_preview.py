@@ -1,4 +1,4 @@
-"""The cloud's picture: something is seen, near things hide far ones, and no cloud is too strange for it."""
+"""The cloud's image: something is seen, near things hide far ones, and no cloud is too strange for it."""
 
 from __future__ import annotations
 

@@ -95,11 +95,10 @@ def test_a_cloud_of_nothing_is_a_valid_file(tmp_path):
     ("old", "new", "message"),
     [
         (b"ply\n", b"plx\n", "not a PLY"),
-        (b"binary_little_endian", b"ascii", "only binary"),
         (b"element vertex 50", b"element vertex 51", "cut short"),
         (b"element vertex 50", b"element vertex -5", "does not describe"),
-        (b"element vertex 50", b"element face 50", "first element is face"),
-        (b"property float x", b"property list x", "is not understood"),
+        (b"element vertex 50", b"element face 50", "cut short or damaged"),
+        (b"property float x", b"property list x", "cannot be read"),
         (b"property float x", b"property float q", "no x, y and z"),
         (b"property float x", b"property float y", "does not describe"),
     ],
@@ -129,3 +128,39 @@ def test_mutated_files_give_points_or_an_error(data):
         except OutputError:
             continue
         assert found.points.shape == (len(found), 3)
+
+
+@pytest.mark.parametrize(("text", "order"), [(True, "="), (False, ">"), (False, "<")])
+@pytest.mark.parametrize("kind", ["f4", "f8"])
+def test_points_of_other_tools_are_read(tmp_path, text, order, kind):
+    wanted = cloud()
+    fields = [(name, kind) for name in ("x", "y", "z")] + [("scalar_quality", "f4")]
+    fields += [(name, "u1") for name in ("red", "green", "blue")]
+    table = np.zeros(len(wanted), dtype=fields)
+    for column, name in enumerate("xyz"):
+        table[name] = wanted.points[:, column]
+    for column, name in enumerate(("red", "green", "blue")):
+        table[name] = wanted.colours[:, column]
+    path = tmp_path / "scan.ply"
+    plyfile.PlyData([plyfile.PlyElement.describe(table, "vertex")], text=text, byte_order=order).write(path)
+    found = read_ply(path)
+    np.testing.assert_allclose(found.points, wanted.points, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(found.colours, wanted.colours)
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+def test_the_vertices_of_another_tools_mesh_are_read(tmp_path, encoding):
+    box = trimesh.creation.box()
+    path = tmp_path / "box.ply"
+    path.write_bytes(trimesh.exchange.ply.export_ply(box, encoding=encoding))
+    assert sorted(map(tuple, read_ply(path).points)) == sorted(map(tuple, box.vertices.astype(np.float32)))
+
+
+@pytest.mark.parametrize("count", [10**11, 3, 1])
+def test_a_text_file_that_announces_other_than_it_holds_is_refused(tmp_path, count, capfd):
+    head = f"ply\nformat ascii 1.0\nelement vertex {count}\nproperty float x\nproperty float y\nproperty float z\n"
+    path = tmp_path / "short.ply"
+    path.write_text(f"{head}end_header\n0 0 0\n{'x y z' if count == 1 else '1 1 1'}\n"[: -12 if count == 1 else None])
+    with pytest.raises(OutputError, match=r"short\.ply"):
+        read_ply(path)
+    assert capfd.readouterr().out == ""

@@ -138,7 +138,7 @@ def test_colmap_itself_reads_the_model(tmp_path: Path, walk: Trajectory, write) 
 @pytest.mark.parametrize(
     ("name", "text", "message"),
     [
-        ("a.txt", "1 2 3\n", "3 numbers a line"),
+        ("a.txt", "1 2 3\n", "3 numbers per line"),
         ("a.txt", "# nothing\n", "no poses"),
         ("a.txt", "0 0 0 0 0 0 0 1\n1 0 0 0 0 0\n", "pose 2 has 6 numbers"),
         ("a.txt", "0 0 0 0 0 0 0 2\n", "length 2, not 1"),

@@ -8,7 +8,7 @@ import pytest
 
 from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
-from m3d_cli.metrology.geometry.depth_reading import Pick
+from m3d_cli.metrology.picks import Pick
 
 CAMERA = Camera(800, 600, 700.0, 702.0, 395.0, 305.0, FocalSource.CALIBRATION, 0.005)
 

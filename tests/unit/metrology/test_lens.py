@@ -12,15 +12,15 @@ from PIL import Image
 
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.cli import app
-from m3d_cli.metrology.geometry.depth_reading import Pick
-from m3d_cli.metrology.lens import Lens
-from m3d_cli.metrology.quantities import Kind, Measure, Reference
-from m3d_cli.metrology.request import Wish
+from m3d_cli.metrology.geometry.lens import Lens
+from m3d_cli.metrology.measurands import Kind, Measurand, Reference
+from m3d_cli.metrology.picks import Pick
+from m3d_cli.metrology.request import Request
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import LITE
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import CameraSources
-from m3d_cli.pipeline.measure_photo import look
+from m3d_cli.pipeline.measure_photo import load_measurable
 from m3d_cli.pipeline.measure_run import plan_measuring
 from m3d_cli.pipeline.settings import Settings
 from m3d_cli.pipeline.shared_engine import SharedEngine
@@ -43,14 +43,14 @@ def photographed(camera, points):
 
 
 @pytest.mark.parametrize("distortion", [BARREL, FISHEYE])
-def test_points_go_to_the_straightened_picture_and_back(distortion):
+def test_points_go_to_the_undistorted_image_and_back(distortion):
     lens = Lens.of(camera_with(distortion))
     across, down = np.meshgrid(np.linspace(-1.2, 1.2, 9), np.linspace(-0.8, 0.8, 7))
     world = np.stack([across, down, np.full_like(across, AWAY)], axis=-1).reshape(-1, 3)
     pixels = photographed(lens.camera, world)
-    straight = lens.straight(pixels)
+    straight = lens.undistorted(pixels)
     np.testing.assert_allclose(straight, lens.pinhole.project(world), atol=1e-3)
-    np.testing.assert_allclose(lens.bent(straight), pixels, atol=1e-3)
+    np.testing.assert_allclose(lens.distorted(straight), pixels, atol=1e-3)
     assert np.abs(straight - pixels).max() > 10
 
 
@@ -58,7 +58,7 @@ def test_points_go_to_the_straightened_picture_and_back(distortion):
 def test_pixels_that_no_ray_meets_are_outside(distortion):
     lens = Lens.of(camera_with(distortion))
     far = np.array([[1e9, 3.0], [-1e6, -1e6], [0.0, 1e300], [9999.0, 1.0], [-700.0, 240.0]])
-    found = lens.straight(far)
+    found = lens.undistorted(far)
     assert np.isfinite(found).all()
     assert ((found < 0) | (found > [640, 480])).any(axis=1).all()
 
@@ -67,14 +67,15 @@ def test_a_lens_without_distortion_is_none():
     assert Lens.of(camera_with(None)) is None
 
 
-def test_a_points_error_grows_where_straightening_stretches():
+def test_a_points_error_grows_where_undistortion_stretches():
     lens = Lens.of(camera_with(BARREL))
 
     def sigma(*pixels):
         picks = tuple(map(_pick, pixels))
-        moved = lens.wish(Wish((Measure("a", Kind.DISTANCE, picks),), (Reference("r", picks, 1.0),)))
-        assert moved.measures[0].pick_sigma == moved.references[0].pick_sigma
-        return moved.measures[0].pick_sigma
+        request = Request((Measurand("a", Kind.DISTANCE, picks),), (Reference("r", picks, 1.0),))
+        moved = request.moved(lens.moved)
+        assert moved.measurands[0].pick_sigma == moved.references[0].pick_sigma
+        return moved.measurands[0].pick_sigma
 
     middle, corner = sigma((329, 231), (331, 232)), sigma((90, 90), (92, 92))
     assert middle == pytest.approx(lens.pinhole.focal / 422.5, rel=0.01)
@@ -132,9 +133,9 @@ def test_a_known_length_is_right_when_its_corners_are_pixels_of_the_photo(wall, 
     pinhole = Lens.of(wall.camera).pinhole
     straight = pinhole.project(np.array([[-1.0, -0.6, AWAY], [1.0, 0.5, AWAY]]))
     np.testing.assert_allclose(line["straight_points"], straight, atol=0.01)
-    # The box's own ends are told in the photo's pixels too.
+    # The box's own ends are reported in the photo's pixels too.
     np.testing.assert_allclose(
-        Lens.of(wall.camera).bent(np.array(box[0]["straight_points"])), box[0]["points"], atol=0.01
+        Lens.of(wall.camera).distorted(np.array(box[0]["straight_points"])), box[0]["points"], atol=0.01
     )
     assert line["warnings"] == []
     assert "points are pixels of the photo" in report["notes"][-1]
@@ -152,20 +153,20 @@ def test_annotations_and_references_count_in_the_photo_too(wall, capsys, tmp_pat
     assert report["reference"]["points"][0] == [[round(number, 3) for number in end] for end in ends]
 
 
-def test_what_straightening_cuts_off_is_told_apart_from_what_is_outside(wall, capsys):
+def test_what_undistortion_cuts_off_is_distinguished_from_what_is_outside(wall, capsys):
     report = wall.measured(capsys, "--range", "1,240", "--range", "700,240", "--range", "100,240", code=3)
     first, second, third = report["measurements"]
-    assert "1,240 lies where straightening the lens cuts" in first["error"]["message"]
-    assert "700,240 lies outside the picture of 640 x 480" in second["error"]["message"]
+    assert "1,240 lies where the undistorted image is cut off" in first["error"]["message"]
+    assert "700,240 lies outside the image of 640 x 480" in second["error"]["message"]
     assert third["value"] > AWAY
 
 
-def test_pictures_show_the_photo_that_points_count_in(wall, tmp_path):
+def test_images_show_the_photo_whose_pixels_the_points_are(wall, tmp_path):
     camera = CameraSources.from_files(intrinsics=wall.lens)
     settings = Settings(LITE, ChosenWeights(None, ""), (), camera=camera, stored=wall.depth)
     (job,) = plan_measuring([PhotoFile(wall.photo, Path("wall.png"))], tmp_path / "out")
-    sight = look(job.photo, None, settings, SharedEngine(lambda: pytest.fail("no network runs")))
-    np.testing.assert_array_equal(sight.image, np.asarray(Image.open(wall.photo)))
+    photo = load_measurable(job.photo, None, settings, SharedEngine(lambda: pytest.fail("no network runs")))
+    np.testing.assert_array_equal(photo.image, np.asarray(Image.open(wall.photo)))
 
 
 def test_depth_of_another_lens_is_refused(wall, capsys):
@@ -175,9 +176,9 @@ def test_depth_of_another_lens_is_refused(wall, capsys):
     assert "another lens model" in capsys.readouterr().err
 
 
-def test_without_the_photo_points_count_in_the_straightened_picture(wall, capsys):
+def test_without_the_photo_points_are_in_the_undistorted_image(wall, capsys):
     arguments = ["measure", "--depth", wall.depth, "--line", "100,100 300,100", "--report", "json"]
     assert app.main(list(map(str, arguments))) == 0
     (report,) = json.loads(capsys.readouterr().out)
-    assert "straightened picture" in report["measurements"][0]["warnings"][-1]
+    assert "undistorted image" in report["measurements"][0]["warnings"][-1]
     assert report["measurements"][0]["straight_points"] == []

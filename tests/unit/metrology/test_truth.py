@@ -8,8 +8,9 @@ import pytest
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.formats.depth_png import encode_depth_png, read_depth_png
 from m3d_cli.formats.float_images import encode_npz
-from m3d_cli.metrology.geometry.depth_reading import Pick, Side
-from m3d_cli.metrology.quantities import Kind, Measure, Request
+from m3d_cli.metrology.measurands import Kind, Measurand
+from m3d_cli.metrology.picks import Pick, Side
+from m3d_cli.metrology.request import Request
 from m3d_cli.metrology.solve import Measurement, solve
 
 HALF_MILLIMETRE = 5e-4
@@ -61,13 +62,13 @@ def test_lengths_on_a_slanted_wall(world, exact, tmp_path, route):
     found = measured(
         depth,
         exact,
-        Measure("ab", Kind.DISTANCE, tuple(picks[:2])),
-        Measure("abc", Kind.PATH, tuple(picks)),
-        Measure("corner", Kind.ANGLE, tuple(picks)),
-        Measure("to a", Kind.RANGE, (picks[0],)),
-        Measure("sheet", Kind.AREA, tuple(picks)),
-        Measure("wall", Kind.PLANE, tuple(scene.pick(*on_wall(x, y)) for x, y in ((-1, -0.7), (1, -0.7), (0, 0.8)))),
-        Measure("flat ab", Kind.DISTANCE, tuple(picks[:2]), on="wall"),
+        Measurand("ab", Kind.DISTANCE, tuple(picks[:2])),
+        Measurand("abc", Kind.PATH, tuple(picks)),
+        Measurand("corner", Kind.ANGLE, tuple(picks)),
+        Measurand("to a", Kind.RANGE, (picks[0],)),
+        Measurand("sheet", Kind.AREA, tuple(picks)),
+        Measurand("wall", Kind.PLANE, tuple(scene.pick(*on_wall(x, y)) for x, y in ((-1, -0.7), (1, -0.7), (0, 0.8)))),
+        Measurand("flat ab", Kind.DISTANCE, tuple(picks[:2]), on="wall"),
     )
     ab, bc = np.linalg.norm(b - a), np.linalg.norm(c - b)
     tolerance = allowed(route)
@@ -108,14 +109,14 @@ def test_stairs_over_a_tilted_ground(world, exact, tmp_path, route):
     def place(x, height, ahead):
         return x * np.array([1, 0, 0]) + (1.5 - height) * down + ahead * forward
 
-    ground = tuple(scene.pick(*place(x, 0, z)) for x, z in ((-0.8, 1.9), (0.8, 1.9), (0.5, 1.2), (-0.5, 1.2)))
+    ground = tuple(scene.pick(*place(x, 0, z)) for x, z in ((-0.8, 2.2), (0.8, 2.2), (0.5, 1.75), (-0.5, 1.75)))
     first, third = scene.pick(*place(0, 0.18, 2.45)), scene.pick(*place(0.1, 0.54, 3.1))
     found = measured(
         depth,
         exact,
-        Measure("floor", Kind.GROUND, ground),
-        Measure("third step", Kind.HEIGHT, (third,)),
-        Measure("two steps", Kind.HEIGHT, (first, third)),
+        Measurand("floor", Kind.GROUND, ground),
+        Measurand("third step", Kind.HEIGHT, (third,)),
+        Measurand("two steps", Kind.HEIGHT, (first, third)),
     )
     tolerance = allowed(route, 2)
     assert found["floor"].value == pytest.approx(1.5, abs=tolerance)
@@ -129,7 +130,7 @@ def test_a_room_is_as_wide_as_its_walls_are_apart(world, exact, tmp_path, route)
     depth = route(scene.map(), tmp_path)
     left = tuple(scene.pick(-1.47, y, z) for y, z in ((-0.6, 2.7), (0.6, 2.7), (0.6, 4), (-0.6, 4)))
     right = tuple(scene.pick(1.8, y, z) for y, z in ((-0.6, 3.6), (-0.6, 5), (0.6, 5), (0.6, 3.6)))
-    found = measured(depth, exact, Measure("room", Kind.PLANE_DISTANCE, left, right))
+    found = measured(depth, exact, Measurand("room", Kind.PLANE_DISTANCE, left, right))
     apart = 3.3 / np.hypot(1, 0.02)
     assert found["room"].value == pytest.approx(apart, abs=allowed(route, 3))
     assert found["room"].details["angle between them (degrees)"] < 0.2
@@ -145,7 +146,7 @@ def test_a_box_before_a_wall_has_its_extents(world, exact, tmp_path, route):
     scene = world().plane([0, 0, 1], 3.0).box([-0.4, -0.25, 1.8], [0.1, 0.25, 2.4])
     depth = route(scene.map(), tmp_path)
     one, other = scene.pick(-0.55, -0.4, 1.8), scene.pick(0.3, 0.4, 1.8)
-    found = measured(depth, exact, Measure("crate", Kind.BOX, (one, other)))
+    found = measured(depth, exact, Measurand("crate", Kind.BOX, (one, other)))
     tolerance = allowed(route) + quantum(scene, 1.8)
     assert found["crate.width"].value == pytest.approx(0.5, abs=tolerance)
     assert found["crate.height"].value == pytest.approx(0.5, abs=tolerance)
@@ -160,7 +161,7 @@ def test_the_visible_depth_of_a_box_is_that_of_its_side(world, exact, tmp_path, 
     scene = world().plane([0, 0, 1], 4.0).box([0.5, 0.35, 1.8], [0.8, 0.6, 2.2])
     depth = route(scene.map(), tmp_path)
     one, other = scene.pick(0.3, 0.2, 1.8), scene.pick(0.95, 0.7, 1.8)
-    found = measured(depth, exact, Measure("crate", Kind.BOX, (one, other)))
+    found = measured(depth, exact, Measurand("crate", Kind.BOX, (one, other)))
     tolerance = allowed(route) + quantum(scene, 2.2)
     assert found["crate.width"].value == pytest.approx(0.8 - 0.5, abs=tolerance)
     assert found["crate.height"].value == pytest.approx(0.6 - 0.35, abs=tolerance)
@@ -173,24 +174,24 @@ def test_a_box_that_the_network_smeared_has_its_extents(world, cell):
     scene = world().plane([0, 0, 1], 3.0).box([-0.4, -0.25, 1.8], [0.1, 0.25, 2.4])
     one, other = scene.pick(-0.55, -0.4, 1.8), scene.pick(0.3, 0.4, 1.8)
     noise = DepthErrorModel(0, 0, 0, cell=cell, relief_sigma=0)
-    found = measured(scene.smeared(cell), noise, Measure("crate", Kind.BOX, (one, other)))
+    found = measured(scene.smeared(cell), noise, Measurand("crate", Kind.BOX, (one, other)))
     tolerance = HALF_MILLIMETRE + cell * quantum(scene, 1.8)
     assert found["crate.width"].value == pytest.approx(0.5, abs=tolerance)
     assert found["crate.height"].value == pytest.approx(0.5, abs=tolerance)
     assert not found["crate.width"].warnings
 
 
-def test_edges_are_told_and_the_side_is_the_persons_choice(world, exact):
+def test_edges_give_a_warning_and_a_person_chooses_the_side(world, exact):
     scene = world().plane([0, 0, 1], 3.0).box([-0.4, -0.25, 1.8], [0.1, 0.25, 1.81])
     rim = scene.camera.project(np.array([[0.1, 0.0, 1.8]]))[0]
     tops = scene.pick(-0.3, 0.0, 1.8)
     found = measured(
         scene.map(),
         exact,
-        Measure("as it is", Kind.RANGE, (Pick(rim[0] - 1, rim[1]),)),
-        Measure("near", Kind.RANGE, (Pick(rim[0] + 1, rim[1], Side.NEAR),)),
-        Measure("far", Kind.RANGE, (Pick(rim[0] - 1, rim[1], Side.FAR),)),
-        Measure("width", Kind.DISTANCE, (tops, Pick(float(rim[0]), float(rim[1]), Side.NEAR))),
+        Measurand("as it is", Kind.RANGE, (Pick(rim[0] - 1, rim[1]),)),
+        Measurand("near", Kind.RANGE, (Pick(rim[0] + 1, rim[1], Side.NEAR),)),
+        Measurand("far", Kind.RANGE, (Pick(rim[0] - 1, rim[1], Side.FAR),)),
+        Measurand("width", Kind.DISTANCE, (tops, Pick(float(rim[0]), float(rim[1]), Side.NEAR))),
     )
     depth = "depth along the axis (m)"
     assert found["as it is"].details[depth] == pytest.approx(1.8, abs=1e-4)

@@ -15,7 +15,7 @@ from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.errors import CalibrationError, FocalError, PhotoError, UsageError
 from m3d_cli.intrinsics.ladder import UserFocal
 from m3d_cli.photos.load import UNDISTORTED, CameraSources, focal_required, load, load_photo, read_camera, read_facts
-from m3d_cli.photos.undistort import straightened, undistort
+from m3d_cli.photos.undistort import undistort, undistorted_camera
 
 PHONE = {0x920A: 4.25, 0xA405: 26, 0xA002: 64, 0xA003: 48}
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
@@ -149,7 +149,7 @@ def grid(camera: Camera) -> np.ndarray:
 )
 def test_an_undistorted_photo_is_what_its_pinhole_camera_sees(lens):
     camera = Camera(320, 240, 250, 255, 165, 118, FocalSource.CALIBRATION, 0.005, lens)
-    pinhole = straightened(camera)
+    pinhole = undistorted_camera(camera)
     assert pinhole.distortion is None
     assert pinhole.fx == pinhole.fy
     assert (pinhole.width, pinhole.height) == (320, 240)
@@ -163,7 +163,7 @@ def test_a_reduced_copy_is_undistorted_for_the_same_camera():
     lens = Distortion(DistortionModel.BROWN, (-0.2, 0.05, 0, 0))
     camera = Camera(640, 480, 500, 500, 320, 240, FocalSource.CALIBRATION, 0.005, lens)
     small = grid(camera.resized(320, 240))
-    expected = grid(straightened(camera).resized(320, 240))
+    expected = grid(undistorted_camera(camera).resized(320, 240))
     error = np.abs(undistort(small, camera).astype(int) - expected)[3:-3, 3:-3]
     assert error.mean() < 1.2
 
@@ -198,10 +198,10 @@ def test_a_straightened_camera_is_one_that_can_exist(monkeypatch, focal, cx, is_
     monkeypatch.setattr(cv2, "getOptimalNewCameraMatrix", lambda *_, **__: (matrix, None))
     camera = Camera(400, 300, 300, 300, 200, 150, distortion=Distortion(DistortionModel.BROWN, (0.1, 0, 0, 0)))
     if is_possible:
-        assert straightened(camera).fx == focal
+        assert undistorted_camera(camera).fx == focal
         return
     with pytest.raises(CalibrationError, match="principal point"):
-        straightened(camera)
+        undistorted_camera(camera)
 
 
 def test_a_focal_length_that_is_no_number_is_refused(monkeypatch):
@@ -209,7 +209,7 @@ def test_a_focal_length_that_is_no_number_is_refused(monkeypatch):
     monkeypatch.setattr(cv2, "getOptimalNewCameraMatrix", lambda *_, **__: (matrix, None))
     camera = Camera(400, 300, 300, 300, 200, 150, distortion=Distortion(DistortionModel.BROWN, (0.1, 0, 0, 0)))
     with pytest.raises(CalibrationError):
-        straightened(camera)
+        undistorted_camera(camera)
 
 
 def test_pixels_that_are_far_from_square_cost_a_part_of_the_picture_and_this_is_told(save_photo, tmp_path):

@@ -10,28 +10,25 @@ import pytest
 from m3d_cli.cli import app
 from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.metrology.report.content import decode_report
-from m3d_cli.metrology.request import Wish, wish_of_flags
+from m3d_cli.metrology.request import Request
+from m3d_cli.metrology.spec.flags import request_of_flags
 from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import LITE
 from m3d_cli.photos.discover import PhotoFile
-from m3d_cli.pipeline.measure_photo import look
 from m3d_cli.pipeline.measure_run import plan_measuring
-from m3d_cli.pipeline.pick_page import Picker, pick_start, sheet_path
+from m3d_cli.pipeline.pick_page import PickSession, sheet_path
 from m3d_cli.pipeline.settings import Settings
-from m3d_cli.pipeline.shared_engine import SharedEngine
+from m3d_cli.pipeline.workers import Workers
 
 PHOTOS = Path(__file__).parents[2] / "data" / "photos"
 LINE = {"name": "line 1", "kind": "distance", "points": [[100, 300], [200, 300]]}
 CONTENT = {"unit": "m", "allow_assumed_focal": False, "measure": [LINE], "reference": []}
 
 
-@pytest.fixture(scope="module")
-def depth(tmp_path_factory):
-    out = tmp_path_factory.mktemp("depth")
-    names = [str(PHOTOS / name) for name in ("palace.jpg", "flower.jpg", "portrait.png")]
-    assert app.main(["depth", *names, "--out", str(out), "--format", "npy", "-q", "--model", "m3d-test-lite"]) == 0
-    return out
+@pytest.fixture
+def depth(measured_depth):
+    return measured_depth
 
 
 @pytest.fixture
@@ -40,18 +37,16 @@ def picker(depth, tmp_path):
 
     def make(name="palace.jpg", own=None, specs=(), *, overwrite=False, unit=None):
         settings = Settings(LITE, ChosenWeights(None, ""), (), stored=depth)
-        photo = PhotoFile(PHOTOS / name, PurePosixPath(name))
-        (job,) = plan_measuring([photo], tmp_path / "out")
-        engine = SharedEngine(lambda: pytest.fail("no network runs"))
-        start = pick_start(job, own or Wish(), specs, unit)
-        sight = look(job.photo, None, settings, engine, whole=True)
-        return Picker(job, sight, settings, start, ("csv", "json"), overwrite=overwrite).service(unit)
+        photo, out = PhotoFile(PHOTOS / name, PurePosixPath(name)), tmp_path / "out"
+        formats = ("csv", "json")
+        session = PickSession([photo], own or Request(), specs, settings, out, formats, unit, overwrite=overwrite)
+        return session.service(Workers())
 
     return make
 
 
 def flags(*pairs, refs=(), unit="m"):
-    return wish_of_flags(pairs, refs, unit, allow_assumed_focal=False)
+    return request_of_flags(pairs, refs, unit, allow_assumed_focal=False)
 
 
 def sent(info):
@@ -114,8 +109,8 @@ def test_what_was_saved_is_there_again_with_all_that_it_says(picker, tmp_path):
     first = picker("palace.jpg", own)
     assert first.info["unit"] == "cm"
     first.save(sent(first.info))
-    wish = read_sheet(tmp_path / "out" / "palace.sizes.toml").entries[0].wish
-    assert (wish.asked, wish.references) == (own.asked, own.references)
+    request = read_sheet(tmp_path / "out" / "palace.sizes.toml").entries[0].request
+    assert (request.items, request.references) == (own.items, own.references)
     again = picker("palace.jpg")
     assert again.info["items"] == first.info["items"]
     assert [item["object"] for item in again.info["items"][-2:]] == ["card", ""]
@@ -126,7 +121,7 @@ def test_what_was_saved_is_there_again_with_all_that_it_says(picker, tmp_path):
     again.save(CONTENT)
 
 
-def test_a_measurement_file_of_many_photos_is_gone_on_with(picker, tmp_path):
+def test_the_page_continues_a_measurement_file_of_many_photos(picker, tmp_path):
     spec = tmp_path / "many.toml"
     spec.write_text(
         '[[photo]]\nmatch = "*.jpg"\nsize = [1280, 850]\n[[photo.measure]]\nname = "a"\nunit = "mm"\npick_sigma = 0.5\n'
@@ -138,22 +133,22 @@ def test_a_measurement_file_of_many_photos_is_gone_on_with(picker, tmp_path):
     assert measures == [("b", "", 1.0), ("a", "mm", 0.5)]
     assert service.info["items"][1]["points"][0][0] == pytest.approx(200 * width / 1280)
     assert service.info["items"][2]["tolerance"] == 0.03
-    with pytest.raises(UsageError, match="is for portrait"):
+    with pytest.raises(UsageError, match="no entry for portrait"):
         picker("portrait.png", None, [spec])
 
 
-def test_save_asks_before_it_replaces_what_the_page_did_not_load(picker, tmp_path):
+def test_save_refuses_to_replace_what_the_page_did_not_load(picker, tmp_path):
     service = picker("palace.jpg")
     other = picker("palace.jpg")
     other.save(CONTENT)
     sheet = tmp_path / "out" / "palace.sizes.toml"
     before = sheet.read_bytes()
-    with pytest.raises(OutputError, match=r"palace\.sizes\.toml is there already") as found:
+    with pytest.raises(OutputError, match=r"palace\.sizes\.toml exists already") as found:
         service.save(CONTENT | {"measure": [LINE | {"name": "mine"}]})
     assert found.value.code == "OUTPUT_EXISTS"
     assert sheet.read_bytes() == before
     service.save(CONTENT | {"measure": [LINE | {"name": "mine"}], "replace": True})
-    assert read_sheet(sheet).entries[0].wish.measures[0].name == "mine"
+    assert read_sheet(sheet).entries[0].request.measurands[0].name == "mine"
     service.save(CONTENT)
     picker("palace.jpg", overwrite=True).save(CONTENT)
 
@@ -162,7 +157,7 @@ def test_entries_for_other_photos_are_not_lost_in_silence(picker, tmp_path):
     picker("palace.jpg").save(CONTENT)
     sheet = tmp_path / "out" / "palace.sizes.toml"
     sheet.write_text(sheet.read_text() + '[[photo]]\nmatch = "flower.jpg"\n')
-    with pytest.raises(OutputError, match="is there already"):
+    with pytest.raises(OutputError, match="exists already"):
         picker("palace.jpg").save(CONTENT)
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
-from m3d_cli.metrology.geometry.depth_reading import MeasureError, Pick, Side, read_depth
+from m3d_cli.metrology.geometry.depth_reading import read_depth
 from m3d_cli.metrology.geometry.planes import fit_plane, polygon_region
+from m3d_cli.metrology.picks import MeasureError, Pick, Side
 
 CAMERA = Camera.centred(4000, 3000, 3000.0)
 
@@ -27,7 +28,7 @@ def test_a_pick_on_a_thin_pole_reads_the_pole(side, metres):
 
 
 @pytest.mark.parametrize("cell", [1, 2, 6, 16])
-def test_an_edge_is_told_however_many_pixels_the_network_smears_it_over(cell):
+def test_an_edge_is_found_however_many_pixels_the_network_blurs_it_over(cell):
     """A wall at 3 m ends at column 192, and another one stands at 4 m."""
     small = np.full((288 // cell, 384 // cell), 4.0, dtype=np.float32)
     small[:, : 192 // cell] = 3.0
@@ -38,7 +39,7 @@ def test_an_edge_is_told_however_many_pixels_the_network_smears_it_over(cell):
     assert found.other_depth == pytest.approx(4.0, rel=0.1)
     far = read_depth(depth, Pick(rim, 150, Side.FAR), "p", cell)
     assert far.depth == pytest.approx(4.0, rel=1e-3)
-    assert not read_depth(depth, Pick(192 - 3 * cell - 1, 150), "p", cell).is_on_edge
+    assert read_depth(depth, Pick(192 - 3 * cell - 1, 150), "p", cell).other_depth is None
 
 
 def test_a_floor_seen_at_a_grazing_angle_has_no_edge():
@@ -48,7 +49,7 @@ def test_a_floor_seen_at_a_grazing_angle_has_no_edge():
     depth = np.where(rows > 10, 1.5 * 300 / np.maximum(rows, 1), np.nan)
     floor = DepthMap(np.repeat(depth[:, None], 400, axis=1).astype(np.float32), camera)
     found = read_depth(floor, Pick(200, 160 + 30), "p", 4)
-    assert not found.is_on_edge
+    assert found.other_depth is None
     assert found.depth == pytest.approx(1.5 * 300 / 30, rel=1e-3)
 
 
@@ -59,7 +60,7 @@ def wall(noise=0.0):
     return DepthMap(depth.astype(np.float32), camera)
 
 
-def test_a_region_that_is_a_line_tells_no_plane():
+def test_a_region_that_is_a_line_defines_no_plane():
     region = polygon_region(wall(), np.array([[100, 100.2], [300, 100.2], [300, 100.9]]))
     with pytest.raises(MeasureError, match="p: the region is too thin"):
         fit_plane(wall(), region, DepthErrorModel.exact(), "p")
@@ -70,5 +71,5 @@ def test_noise_does_not_thin_out_a_wall():
     region = polygon_region(noisy, np.array([[50, 50], [350, 50], [350, 250], [50, 250]]))
     plane = fit_plane(noisy, region, DepthErrorModel.exact(), "p")
     assert plane.inliers > 0.9
-    assert plane.distance == pytest.approx(5, rel=0.02)
+    assert 1 / np.linalg.norm(plane.q) == pytest.approx(5, rel=0.02)
     assert np.degrees(np.arccos(plane.normal[2])) < 1.5

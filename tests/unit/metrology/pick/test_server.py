@@ -59,7 +59,7 @@ def test_it_listens_on_this_computer_only_under_a_long_secret(server):
 
 
 @pytest.mark.parametrize("path", ["/", "/x/", "/x/info", "", "/%00/info", "/../info"])
-def test_without_the_secret_nothing_is_told(server, path):
+def test_without_the_secret_nothing_is_sent(server, path):
     reply, data = ask(server, path or "/?")
     assert reply.status == 403
     assert server.token.encode() not in data
@@ -91,7 +91,7 @@ def test_a_foreign_page_is_refused_even_with_the_secret(server, headers):
         ("{}", {"Content_Length": "-1"}, 411),
     ],
 )
-def test_bodies_that_are_not_wanted(server, body, headers, status):
+def test_malformed_bodies_are_refused(server, body, headers, status):
     assert ask(server, f"/{server.token}/measure", body, **headers)[0].status == status
 
 

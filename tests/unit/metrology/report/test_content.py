@@ -1,4 +1,4 @@
-"""Reports: digits, tables, the page and the picture, with names that try to break them."""
+"""Reports: digits, tables, the page and the annotated photo, with names that try to break them."""
 
 from __future__ import annotations
 
@@ -15,22 +15,25 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
+from m3d_cli.camera import FocalSource
 from m3d_cli.depthmap import DepthErrorModel
 from m3d_cli.metrology.report.content import (
     CameraNote,
     ModelNote,
     PhotoReport,
     Row,
-    answer,
     decode_report,
     encode_report,
+    photo_report,
 )
 from m3d_cli.metrology.report.drawing import annotated
 from m3d_cli.metrology.report.html import Illustrated, html_page
+from m3d_cli.metrology.report.rounding import decimals_for, end_decimals, rounded, text_of, value_decimals
 from m3d_cli.metrology.report.tables import encode_markdown, encode_table, interval_text, value_text
-from m3d_cli.metrology.request import wish_of_flags
-from m3d_cli.metrology.rounding import decimals_for, end_decimals, rounded, text_of, value_decimals
+from m3d_cli.metrology.solve import solve
+from m3d_cli.metrology.spec.flags import request_of_flags
 
+NOISE = DepthErrorModel(0.1, 0.0, 0.02, 0.3, relief_sigma=0.0)
 EVIL = "</script><script>alert(1)</script>\"'><img src=x onerror=alert(1)>|`*_../../x\x00\n=1+1 門"
 
 
@@ -39,7 +42,7 @@ def text(value, low, high):
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "told"),
+    ("value", "low", "high", "shown"),
     [
         (1.23456, 1.1, 1.4, "1.23"),
         (1.23456, 1.0, 3.0, "1.2"),
@@ -52,12 +55,12 @@ def text(value, low, high):
         (0.0, 0.0, 0.0, "0.000000"),
     ],
 )
-def test_a_number_has_the_digits_that_its_interval_supports(value, low, high, told):
-    assert text(value, low, high) == told
+def test_a_number_has_the_digits_that_its_interval_supports(value, low, high, shown):
+    assert text(value, low, high) == shown
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "told"),
+    ("value", "low", "high", "shown"),
     [
         (1.0, 0.05, 20.0, ("0.05", "20")),
         (0.4, 0.0203, 8.1, ("0.02", "8.1")),
@@ -66,16 +69,16 @@ def test_a_number_has_the_digits_that_its_interval_supports(value, low, high, to
         (1.23456, 1.1, 1.4, ("1.10", "1.40")),
     ],
 )
-def test_the_low_end_of_a_wide_interval_stays_positive(value, low, high, told):
+def test_the_low_end_of_a_wide_interval_stays_positive(value, low, high, shown):
     decimals = decimals_for(value, low, high)
     ends = (rounded(low, end_decimals(low, decimals)), rounded(high, decimals))
     assert ends[0] > 0 or low <= 0
     row = Row("a", "distance", value, "m", ends, decimals=decimals)
-    assert interval_text(row) == told
+    assert interval_text(row) == shown
 
 
 @pytest.mark.parametrize(
-    ("value", "low", "high", "told"),
+    ("value", "low", "high", "shown"),
     [
         (3.2, 0.03, 450.0, "3"),
         (0.42, 0.02, 45.0, "0.4"),
@@ -84,20 +87,20 @@ def test_the_low_end_of_a_wide_interval_stays_positive(value, low, high, told):
         (0.0, 0.0, 0.1, "0.000"),
     ],
 )
-def test_a_value_that_is_surely_positive_is_never_told_as_nothing(value, low, high, told):
+def test_a_value_that_is_surely_positive_is_never_shown_as_zero(value, low, high, shown):
     decimals = decimals_for(value, low, high)
-    shown = rounded(value, value_decimals(value, low, decimals))
-    row = Row("a", "distance", shown, "cm", (low, high), decimals=decimals)
-    assert value_text(row) == told
-    assert float(told) == shown
+    number = rounded(value, value_decimals(value, low, decimals))
+    row = Row("a", "distance", number, "cm", (low, high), decimals=decimals)
+    assert value_text(row) == shown
+    assert float(shown) == number
 
 
 @given(st.floats(1e-6, 1e6), st.floats(1e-6, 2.0))
 @example(9.99, 0.0996)
 def test_rounding_moves_a_number_by_little_of_its_interval(value, share):
     half = value * share
-    told = float(text(value, value - half, value + half))
-    assert abs(told - value) <= max(0.051 * half, 1e-5 * value)
+    shown = float(text(value, value - half, value + half))
+    assert abs(shown - value) <= max(0.051 * half, 1e-5 * value)
 
 
 @pytest.fixture
@@ -105,12 +108,13 @@ def report(world, camera):
     depth = world().plane([0, 0, 1], 2.0).map()
     flags = [("line", f"{EVIL}=100,100 300,100"), ("area", "50,50 90,90 90,50 50,90"), ("range", "9999,1"),
              ("plane-distance", "room=1,1 99,1 99,99 | 201,1 299,1 299,99"), ("box", "b=10,10 200,200")]  # fmt: skip
-    found = answer(depth, wish_of_flags(flags, [], "cm", allow_assumed_focal=False), NOISE, "p")
+    found = solve(depth, request_of_flags(flags, [], "cm", allow_assumed_focal=False), NOISE, "p")
     note = CameraNote(camera.width, camera.height, 700, 700, 395, 305, "calibration", 0.005)
-    return PhotoReport(EVIL, note, ModelNote(EVIL, "0" * 64, EVIL), found.reference, found.rows, notes=(EVIL,))
+    return photo_report(EVIL, found, note, ModelNote(EVIL, "0" * 64, EVIL), (EVIL,))
 
 
-NOISE = DepthErrorModel(0.1, 0.0, 0.02, 0.3, relief_sigma=0.0)
+def rows_of(depth, request, noise=NOISE):
+    return photo_report("p", solve(depth, request, noise, "p")).measurements
 
 
 def test_rows_come_in_the_order_of_the_flags(report):
@@ -150,19 +154,24 @@ def test_markdown_stays_one_table(report):
 class Reader(HTMLParser):
     def __init__(self):
         super().__init__()
-        self.tags, self.attributes = [], []
+        self.tags, self.attributes, self.texts = [], [], []
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         self.attributes += attrs
 
+    def handle_data(self, data):
+        self.texts.append(data)
+
 
 def test_the_page_shows_names_as_text_and_needs_nothing_else(report):
-    picture = annotated(np.zeros((60, 80, 3), np.uint8), (800, 600), report)
-    page = "".join(html_page([Illustrated(report, picture, picture)], [report], "1"))
+    jpeg = annotated(np.zeros((60, 80, 3), np.uint8), (800, 600), report)
+    page = "".join(html_page([Illustrated(report, jpeg, jpeg)], [report], "1"))
     reader = Reader()
     reader.feed(page)
     assert reader.tags.count("script") == 1
+    # The photo's name in the table, its heading and as a note, the network's name and licence: all as they are.
+    assert sum("<img src=x onerror=alert(1)>" in text for text in reader.texts) >= 5
     assert not [name for name, _ in reader.attributes if name.startswith("on") or name == "style"]
     sources = [value for name, value in reader.attributes if name in ("src", "href")]
     assert all(value.startswith(("data:image/jpeg;base64,", "#photo-")) for value in sources)
@@ -172,7 +181,7 @@ def test_the_page_shows_names_as_text_and_needs_nothing_else(report):
     assert "licence" in page
 
 
-def test_the_picture_is_drawn_whatever_the_names_and_points(report):
+def test_the_photo_is_annotated_whatever_the_names_and_points(report):
     data = annotated(np.full((300, 400, 3), 128, np.uint8), (800, 600), report)
     picture = np.asarray(Image.open(io.BytesIO(data)))
     assert picture.shape == (900, 1200, 3)
@@ -199,7 +208,7 @@ def _ascii(label):
     return unicodedata.normalize("NFKD", label).encode("ascii", "ignore").decode()
 
 
-def test_every_refusal_names_its_measurement_and_a_way_out(world):
+def test_every_refusal_names_its_measurement_and_gives_a_hint(world):
     depth = world().plane([0, 0, 1], 2.0, lambda p: p[..., 1] > -0.5).map()
     flags = [
         ("line", "one point=1,300"), ("line", "same=300,300 300,300"), ("line", "outside=9999,1 300,300"),
@@ -209,8 +218,8 @@ def test_every_refusal_names_its_measurement_and_a_way_out(world):
         ("box", "tiny=300,300 302,302"), ("box", "beyond=300,300 9999,9999"), ("angle", "short=300,300 400,400"),
         ("plane-distance", "few=300,300 400,400 | 300,300 400,400"), ("ground", "half=300,300 400,400"),
     ]  # fmt: skip
-    wish = wish_of_flags(flags, [], "m", allow_assumed_focal=False)
-    rows = answer(depth, wish, NOISE, "p").rows
+    request = request_of_flags(flags, [], "m", allow_assumed_focal=False)
+    rows = rows_of(depth, request)
     assert [row.name for row in rows] == [text.partition("=")[0] for _, text in flags]
     for row in rows:
         assert row.error is not None, row.name
@@ -224,28 +233,25 @@ def test_every_refusal_names_its_measurement_and_a_way_out(world):
         ("line", "300,300 400,400", "on one flat surface"),
         ("area", "300,300 400,300 400,400", "larger region"),
         ("plane", "300,300 400,300 400,400", "larger region"),
-        ("box", "300,300 400,400", "nearer by"),
-        ("height", "300,300 300,400", "nearer by"),
+        ("box", "300,300 400,400", "from closer"),
+        ("height", "300,300 300,400", "from closer"),
     ],
 )
 def test_what_depth_limits_says_what_would_help(world, kind, points, advice):
     depth = world().plane([0, 0, 1], 2.0).map()
     noise = DepthErrorModel(0.25, 0.3, 0.3, 0.3, relief_sigma=0.0)
-    wish = wish_of_flags([(kind, points)], [], "m", allow_assumed_focal=False)
-    row = answer(depth, wish, noise, "p").rows[0]
+    request = request_of_flags([(kind, points)], [], "m", allow_assumed_focal=False)
+    row = rows_of(depth, request, noise)[0]
     assert row.limited_by == "local"
     assert any(advice in each for each in row.improve)
     assert ["reference beside it" in each for each in row.improve if "--ref" in each] == [True]
 
 
 def test_an_assumed_focal_length_refuses_every_row(world, camera):
-    from m3d_cli.camera import FocalSource
-
     unknown = camera.with_focal(700, FocalSource.ASSUMED, 0.25)
     depth = world(unknown).plane([0, 0, 1], 2.0).map()
-    wish = wish_of_flags([("line", "1,1 9,9")], [], "m", allow_assumed_focal=False)
-    found = answer(depth, wish, NOISE, "p")
-    assert found.error.exit_code == 7
-    assert found.rows[0].error.code == "NO_FOCAL"
-    allowed = wish_of_flags([("line", "1,1 90,90")], [], "m", allow_assumed_focal=True)
-    assert answer(depth, allowed, NOISE, "p").rows[0].error is None
+    request = request_of_flags([("line", "1,1 9,9")], [], "m", allow_assumed_focal=False)
+    assert solve(depth, request, NOISE, "p").error.exit_code == 7
+    assert rows_of(depth, request)[0].error.code == "NO_FOCAL"
+    allowed = request_of_flags([("line", "1,1 90,90")], [], "m", allow_assumed_focal=True)
+    assert rows_of(depth, allowed)[0].error is None

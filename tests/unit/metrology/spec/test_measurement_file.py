@@ -11,10 +11,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from m3d_cli.errors import M3dError, UsageError
-from m3d_cli.metrology.geometry.depth_reading import Pick, Side
-from m3d_cli.metrology.quantities import Kind
-from m3d_cli.metrology.request import Refused, Wish, ask, name_of, parse_flag
+from m3d_cli.metrology.measurands import Kind
+from m3d_cli.metrology.picks import Pick, Side
+from m3d_cli.metrology.request import Refusal, Request, measurand_or_refusal
 from m3d_cli.metrology.spec.annotations import parse_annotations, parse_via_csv
+from m3d_cli.metrology.spec.flags import parse_flag
 from m3d_cli.metrology.spec.measurement_file import parse_csv, parse_toml, schema, sheet_of, validated
 from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.metrology.spec.toml import encode_toml
@@ -46,11 +47,11 @@ def only(sheet):
 
 def test_a_toml_file_says_everything():
     entry = only(parse_toml(TOML, "f"))
-    door, wall = entry.wish.asked
+    door, wall = entry.request.items
     assert (door.name, door.kind, door.unit, door.on) == ("door", Kind.DISTANCE, "cm", "wall")
     assert (wall.unit, wall.points[2]) == ("m", Pick(100, 100, Side.NEAR))
-    assert entry.wish.allow_assumed_focal
-    assert (entry.wish.references[0].name, entry.wish.references[0].length) == ("card", 0.0856)
+    assert entry.request.allow_assumed_focal
+    assert (entry.request.references[0].name, entry.request.references[0].length) == ("card", 0.0856)
 
 
 def test_csv_says_the_same():
@@ -61,9 +62,9 @@ def test_csv_says_the_same():
         'b.jpg,"Tür, 門",range,"5,6",,,\n'
     )
     first, second = parse_csv(text, "f").entries
-    assert first.wish.asked[0].unit == "cm"
-    assert first.wish.references[0].length == 0.297
-    assert second.wish.asked[0].name == "Tür, 門"
+    assert first.request.items[0].unit == "cm"
+    assert first.request.references[0].length == 0.297
+    assert second.request.items[0].name == "Tür, 門"
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ def test_csv_says_the_same():
 )
 def test_photos_are_found_by_name_stem_or_glob(match, photo, fits):
     sheet = parse_toml(f'[[photo]]\nmatch = "{match}"\n', "f")
-    assert (sheet.wish_for(PurePosixPath(photo)) is not None) is fits
+    assert (sheet.request_for(PurePosixPath(photo)) is not None) is fits
     assert sheet.unused([PurePosixPath(photo)]) == (() if fits else (match,))
 
 
@@ -93,7 +94,7 @@ def test_photos_are_found_by_name_stem_or_glob(match, photo, fits):
         ('[[photo]]\nmatch = "a"\n[[photo.reference]]\nobject = "crad"\npoints = "1,2 3,4"\n', "did you mean card?"),
     ],
 )
-def test_a_misspelt_word_is_told_with_the_nearest_right_one(text, hint):
+def test_a_misspelt_word_is_reported_with_the_nearest_valid_one(text, hint):
     with pytest.raises(UsageError) as caught:
         parse_toml(text, "f")
     assert caught.value.hint == hint
@@ -104,9 +105,9 @@ def test_an_impossible_measurement_keeps_its_place_and_the_others_stay():
         '[[photo]]\nmatch = "a"\n[[photo.measure]]\nname = "x"\nkind = "area"\npoints = "0,0 9,9 9,0 0,9"\n'
         '[[photo.measure]]\nname = "y"\npoints = "1,1 2,2"\n'
     )
-    crossed, line = only(parse_toml(text, "f")).wish.asked
-    assert isinstance(crossed, Refused)
-    assert "crosses itself" in crossed.refusal.error.message
+    crossed, line = only(parse_toml(text, "f")).request.items
+    assert isinstance(crossed, Refusal)
+    assert "crosses itself" in crossed.error.message
     assert line.name == "y"
 
 
@@ -146,36 +147,36 @@ def test_labelme_shapes_become_measurements():
     }
     entry = only(parse_annotations(json.dumps(file), "f", "m"))
     assert entry.match == "a.jpg"
-    assert [(name_of(one), one.kind) for one in entry.wish.asked] == [
+    assert [(one.name, one.kind) for one in entry.request.items] == [
         ("door", Kind.DISTANCE),
         ("door 2", Kind.DISTANCE),
         ("tree", Kind.HEIGHT),
         ("roof", Kind.AREA),
     ]
-    assert [one.length for one in entry.wish.references] == pytest.approx([0.0856, 0.6096])
-    assert entry.wish.fitted(800, 400).asked[0].points[0] == Pick(2, 4)
-    with pytest.raises(M3dError, match="picked on a picture of 400 x 200"):
-        entry.wish.fitted(400, 400)
+    assert [one.length for one in entry.request.references] == pytest.approx([0.0856, 0.6096])
+    assert entry.request.fitted(800, 400).items[0].points[0] == Pick(2, 4)
+    with pytest.raises(M3dError, match="picked on an image of 400 x 200"):
+        entry.request.fitted(400, 400)
 
 
-def test_shapes_that_cannot_be_measured_are_told_and_keep_their_place():
+def test_shapes_that_cannot_be_measured_are_refused_and_keep_their_place():
     circle = {"label": "plate", "points": [[1, 2], [3, 4]], "shape_type": "circle"}
     line = {"label": "door", "points": [[1, 2], [3, 4]], "shape_type": "line"}
     labelme = {"imagePath": "a.jpg", "shapes": [circle, line]}
     ellipse = {"shape_attributes": {"name": "ellipse", "cx": 1, "cy": 2}, "region_attributes": {"label": "plate"}}
     via = {"a": {"filename": "a.jpg", "regions": [ellipse, {**REGION, "region_attributes": {"label": "door"}}]}}
     for file, what in ((labelme, "circle"), (via, "ellipse")):
-        first, second = only(parse_annotations(json.dumps(file), "f", "m")).wish.asked
-        assert isinstance(first, Refused)
-        assert first.refusal.error.message == f"plate: shapes like this {what} are not measured"
-        assert "line" in first.refusal.error.hint
-        assert name_of(second) == "door"
+        first, second = only(parse_annotations(json.dumps(file), "f", "m")).request.items
+        assert isinstance(first, Refusal)
+        assert first.error.message == f"plate: shapes like this {what} are not measured"
+        assert "line" in first.error.hint
+        assert second.name == "door"
 
 
 def test_halves_of_characters_in_a_label_can_be_written():
     shape = {"label": "a\ud800b", "points": [[1, 2], [3, 4]], "shape_type": "line"}
     text = json.dumps({"imagePath": "a.jpg", "shapes": [shape]})
-    assert name_of(only(parse_annotations(text, "f", "m")).wish.asked[0]) == "a?b"
+    assert only(parse_annotations(text, "f", "m")).request.items[0].name == "a?b"
 
 
 def test_coco_keypoints_polygons_and_boxes():
@@ -191,13 +192,13 @@ def test_coco_keypoints_polygons_and_boxes():
             {"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]},
         ],
     }
-    asked = only(parse_annotations(json.dumps(file), "f", "m")).wish.asked
-    assert [(name_of(one), one.kind) for one in asked] == [
+    items = only(parse_annotations(json.dumps(file), "f", "m")).request.items
+    assert [(one.name, one.kind) for one in items] == [
         ("head-foot", Kind.DISTANCE),
         ("sign", Kind.AREA),
         ("sign 2", Kind.BOX),
     ]
-    assert asked[2].points == (Pick(1, 2), Pick(4, 6))
+    assert items[2].points == (Pick(1, 2), Pick(4, 6))
 
 
 REGION = {"shape_attributes": {"name": "polyline", "all_points_x": [1, 2], "all_points_y": [3, 4]}}
@@ -209,7 +210,7 @@ def test_via_json_and_csv_agree():
     quoted = [json.dumps(region[key]).replace('"', '""') for key in ("shape_attributes", "region_attributes")]
     table = f'filename,region_shape_attributes,region_attributes\na.jpg,"{quoted[0]}","{quoted[1]}"\n'
     assert parse_annotations(text, "f", "m") == parse_via_csv(table, "f", "m")
-    assert only(parse_via_csv(table, "f", "m")).wish.asked[0].name == "edge"
+    assert only(parse_via_csv(table, "f", "m")).request.items[0].name == "edge"
 
 
 def test_flags_take_names_planes_and_regions():
@@ -220,11 +221,11 @@ def test_flags_take_names_planes_and_regions():
     assert (gap.name, len(gap.points), len(gap.second)) == ("plane-distance 2", 3, 3)
 
 
-def test_files_are_told_apart_by_what_they_hold(tmp_path):
+def test_files_are_distinguished_by_suffix_and_content(tmp_path):
     (tmp_path / "a.toml").write_text(TOML)
     (tmp_path / "a.csv").write_text('photo,name,points\na.jpg,x,"1,2 3,4"\n')
     (tmp_path / "bad.bin").write_bytes(b"\xff\xfe")
-    assert read_sheet(tmp_path / "a.toml", "in").entries[0].wish.asked[0].unit == "in"
+    assert read_sheet(tmp_path / "a.toml", "in").entries[0].request.items[0].unit == "in"
     assert read_sheet(tmp_path / "a.csv").entries[0].match == "a.jpg"
     for name in ("bad.bin", "none.toml"):
         with pytest.raises(UsageError):
@@ -267,12 +268,12 @@ def test_any_text_is_read_or_refused(text):
             read(text, "f")
 
 
-def test_points_of_each_entry_are_fitted_by_its_own_picture_size():
-    plain = Wish((ask("a", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),))
-    double = Wish((ask("b", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),), size=(1280, 854))
+def test_points_of_each_entry_are_fitted_by_its_own_image_size():
+    plain = Request((measurand_or_refusal("a", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),))
+    double = Request((measurand_or_refusal("b", Kind.DISTANCE, (Pick(300, 400), Pick(420, 400))),), size=(1280, 854))
     for joined in (plain.joined(double), double.joined(plain)):
         fitted = joined.fitted(640, 427)
-        points = {one.name: [(p.u, p.v) for p in one.points] for one in fitted.measures}
+        points = {one.name: [(p.u, p.v) for p in one.points] for one in fitted.measurands}
         assert points == {"a": [(300, 400), (420, 400)], "b": [(150, 200), (210, 200)]}
 
 

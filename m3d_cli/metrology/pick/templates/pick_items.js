@@ -1,5 +1,5 @@
-// What the page holds, as a measurement file says it. Follows pick.js in the same script.
-// A point is [u, v], or [u, v, side] at an edge; a measurement file takes sides in its texts of points only.
+// The page's items in the form of a measurement file. Follows pick.js in the same script.
+// A point is [u, v], or [u, v, side] at an edge; a measurement file takes sides only in points written as text.
 function written(points) {
   if (points.every((p) => p.length === 2)) return points;
   return points.map((p) => `${p[0]},${p[1]}${p[2] ? `:${p[2]}` : ""}`).join(" ");

@@ -1,11 +1,11 @@
-"""Numbers as their uncertainty allows: two significant digits of the interval's half width, and no more."""
+"""Rounding by uncertainty: two significant digits of the interval's half width, and no more."""
 
 from __future__ import annotations
 
 import math
 
 SIGNIFICANT = 2
-# Digits of a value without an interval to speak of.
+# Digits of a value whose interval has no width.
 MOST_DIGITS = 6
 
 
@@ -27,22 +27,22 @@ def end_decimals(end: float, decimals: int) -> int:
 
 
 def value_decimals(value: float, low: float, decimals: int) -> int:
-    """Places of a value: those that its interval supports, but what is surely positive stays so."""
+    """Places of a value: those that its interval supports, but a value that is surely positive stays positive."""
     return end_decimals(value, decimals) if low > 0 else decimals
 
 
 def rounded(value: float, decimals: int) -> float:
-    """``value`` to so many decimal places; never minus zero."""
+    """``value`` to ``decimals`` places; never minus zero."""
     return round(value, decimals) + 0.0
 
 
 def text_of(value: float, decimals: int) -> str:
-    """``value`` as text with exactly so many places, trailing zeros kept, since they are digits too."""
+    """``value`` as text with exactly ``decimals`` places, trailing zeros kept, since they are digits too."""
     return f"{rounded(value, decimals):.{max(0, decimals)}f}"
 
 
 def significant(value: float, digits: int) -> float:
-    """``value`` to so many significant digits."""
+    """``value`` to ``digits`` significant digits."""
     if value == 0 or not math.isfinite(value):
         return 0.0 if value == 0 else value
     return rounded(value, digits - 1 - _magnitude(abs(value)))

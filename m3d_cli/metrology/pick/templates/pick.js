@@ -7,7 +7,7 @@ const TOOLS = [
   ["angle", "Angle", 3, 3, "Click an end, the corner, the other end."],
   ["range", "Range", 1, 1, "Click a point: its distance from the camera."],
   ["plane", "Plane", 3, 0, "Click the corners of a flat region; lines can then lie on it."],
-  ["box", "Box", 2, 2, "Click two opposite corners around a thing."],
+  ["box", "Box", 2, 2, "Click two opposite corners around an object."],
   ["ground", "Ground", 3, 0, "Click the corners of a piece of ground; Enter ends it."],
   ["plane-distance", "Room width", 3, 0, "Click the corners of one surface, Enter, then those of the other, Enter."],
   ["reference", "+ Reference", 2, 2, "Click both ends of a length that you know."],
@@ -18,7 +18,7 @@ const $ = (id) => document.getElementById(id);
 const canvas = $("canvas"), pen = canvas.getContext("2d"), loupe = $("loupe").getContext("2d");
 const image = new Image();
 let info = null, items = [], draft = null, tool = "distance", selected = null, counter = 0;
-let past = [], future = [], view = {scale: 1, x: 0, y: 0}, results = new Map(), asked = 0, answered = 0, timer = 0;
+let past = [], future = [], view = {scale: 1, x: 0, y: 0}, results = new Map(), sent = 0, received = 0, timer = 0;
 let unit = "m", drag = null, cursor = null, saved = "", speaking = "";
 
 async function call(path, body) {
@@ -26,7 +26,7 @@ async function call(path, body) {
     method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(body)};
   const reply = await fetch(path, options);
   const content = await reply.json();
-  if (!reply.ok) throw content.error ?? {message: `the server said ${reply.status}`, hint: ""};
+  if (!reply.ok) throw content.error ?? {message: `the server answered ${reply.status}`, hint: ""};
   return content;
 }
 
@@ -86,11 +86,11 @@ function changed() {
   timer = setTimeout(solve, 60);
 }
 async function solve() {
-  const number = ++asked;
+  const number = ++sent;
   try {
     const report = items.length ? await call("measure", request()) : {measurements: []};
-    if (number < answered) return;
-    answered = number;
+    if (number < received) return;
+    received = number;
     results = new Map();
     for (const row of report.measurements) {
       const item = items.find((each) => each.name === row.name)
@@ -98,17 +98,17 @@ async function solve() {
       if (item) results.set(item.id, [...(results.get(item.id) ?? []), row]);
     }
     results.reference = report.reference;
-    tell("measure", null);
+    showProblem("measure", null);
   } catch (error) {
-    if (number < answered) return;
-    answered = number; results = new Map(); tell("measure", error);
+    if (number < received) return;
+    received = number; results = new Map(); showProblem("measure", error);
   }
   $("banner").hidden = !info.assumed || items.some(isKnown);
   drawList(); draw();
   document.body.dataset.settled = String(number);
 }
-// What one of them said stays until that one is content: an answer to a measurement must not wipe out a refused Save.
-function tell(speaker, error) {
+// A problem stays until the same speaker succeeds: a new measurement must not hide the problem of a refused Save.
+function showProblem(speaker, error) {
   if (!error && speaker !== speaking) return;
   speaking = error ? speaker : "";
   $("problem").hidden = !error;
@@ -121,9 +121,9 @@ async function save(isReplacing) {
     const reply = await call("save", isReplacing ? {...content, replace: true} : content);
     saved = text;
     $("saved").textContent = `Saved:\n${reply.files.join("\n")}`;
-    tell("save", reply.error ?? null);
+    showProblem("save", reply.error ?? null);
   } catch (error) {
-    tell("save", error);
+    showProblem("save", error);
     if (error.code !== "OUTPUT_EXISTS") return;
     const replace = element("button", {id: "replace", textContent: "Replace it", onclick: () => save(true)});
     $("problem").append(element("div", {}, replace));
@@ -189,7 +189,7 @@ function card(item, index, planes) {
   made.classList.toggle("selected", item.id === selected);
   made.dataset.name = item.name;
   if (item.kind === "reference") made.append(knownLength(item));
-  for (const row of results.get(item.id) ?? []) made.append(...told(row, item));
+  for (const row of results.get(item.id) ?? []) made.append(...resultLines(row, item));
   if (["distance", "path", "angle", "range"].includes(item.kind) && planes.length) made.append(surface(item, planes));
   return made;
 }
@@ -217,7 +217,7 @@ function surface(item, planes) {
   select.value = item.on;
   return element("div", {className: "note"}, select);
 }
-function told(row, item) {
+function resultLines(row, item) {
   if (row.error) {
     return [element("div", {className: "note error", textContent: row.error.message}),
       element("div", {className: "note", textContent: row.error.hint})];
@@ -228,7 +228,7 @@ function told(row, item) {
     element("span", {className: "soft", textContent: part}),
     element("span", {className: `pill ${row.trust}`, textContent: row.trust}));
   const made = [first, element("div", {className: "range", textContent: `${low} to ${high} ${shown(row.unit)}`})];
-  if (row.improve.length) made.push(element("div", {className: "note", textContent: `surer: ${row.improve[0].replace(/ \((--|on )[^)]*\)/g, "")}`}));
+  if (row.improve.length) made.push(element("div", {className: "note", textContent: `to narrow it: ${row.improve[0].replace(/ \((--|on )[^)]*\)/g, "")}`}));
   for (const each of row.warnings) made.push(element("div", {className: "note warn", textContent: each}));
   return made;
 }
@@ -349,7 +349,7 @@ canvas.addEventListener("pointerup", (event) => {
   drag = null;
   if (done.moved && done.found) { past.push(done.before); future = []; changed(); return; }
   if (done.moved || done.button !== 0) { drawList(); draw(); return; }
-  // A click on a point that is there starts the next line at exactly that place; pulling it moves it.
+  // A click on an existing point starts the next line exactly there; dragging moves the point.
   const p = done.found ? [...done.found.points[done.found.index]] : toPhoto(x, y);
   if (inside(p)) addPoint(rounded(p));
 });
@@ -393,4 +393,4 @@ $("allow").onchange = () => changed();
   items = info.items; counter = items.length; saved = JSON.stringify(request());
   image.onload = () => { resize(); fit(); changed(); document.body.dataset.ready = "yes"; };
   image.src = "photo.jpg";
-})().catch(tell);
+})().catch((error) => showProblem("start", error));

@@ -1,6 +1,6 @@
-"""Points between the photo as it is and its straightened picture, in which a lens bends nothing.
+"""Points between a photo and its undistorted image.
 
-Users point at the photo that they see; depth belongs to the straightened picture.
+People pick points on the photo that they see; depth belongs to the undistorted image.
 """
 
 from __future__ import annotations
@@ -14,14 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET, Camera, Distortion, DistortionModel
-from m3d_cli.metrology.geometry.depth_reading import Pick
-from m3d_cli.metrology.quantities import Measure, Reference
-from m3d_cli.metrology.request import Asked, Refused, Wish
-from m3d_cli.photos.undistort import straightened
+from m3d_cli.metrology.picks import Pick
+from m3d_cli.photos.undistort import undistorted_camera
 
 # Cameras that differ by less than this share of the focal length are the same.
 _SAME = 0.001
-# A coordinate that no picture has.
+# A coordinate outside every image.
 OUTSIDE = -1.0
 # Newton's steps, and how far from its pixel a point may end, in pixels.
 _STEPS, _CLOSE = 5, 0.01
@@ -32,7 +30,7 @@ Points = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Lens:
-    """The ``camera`` of an upright photo, its ``distortion``, and the pinhole that `straightened` makes of it."""
+    """The ``camera`` of an upright photo, its ``distortion``, and the pinhole camera of its undistorted image."""
 
     camera: Camera
     distortion: Distortion
@@ -41,76 +39,58 @@ class Lens:
     @classmethod
     def of(cls, camera: Camera) -> Lens | None:
         """The lens of ``camera``; None where it distorts nothing. Raises CalibrationError."""
-        return None if camera.distortion is None else cls(camera, camera.distortion, straightened(camera))
+        return None if camera.distortion is None else cls(camera, camera.distortion, undistorted_camera(camera))
 
     def fits(self, camera: Camera) -> bool:
-        """Whether ``camera`` is the pinhole, but for what resizing rounds."""
+        """Whether ``camera`` is the pinhole, apart from rounding by a resize."""
         mine, other = (np.array([one.fx, one.fy, one.cx, one.cy]) for one in (self.pinhole, camera))
         return bool(np.abs(mine - other).max() <= _SAME * self.pinhole.focal)
 
-    def straight(self, points: Points) -> Points:
-        """Where pixels (N, 2) of the photo are in the straightened picture; OUTSIDE it where no ray meets them.
+    def undistorted(self, points: Points) -> Points:
+        """Pixels (N, 2) of the photo to pixels of the undistorted image; OUTSIDE where no ray meets them.
 
-        OpenCV's answer is a first guess of few steps, which Newton's method makes exact.
+        OpenCV's few iterations give a first estimate, which Newton's method makes exact.
         """
-        slopes = self._guessed(points)
+        slopes = self._estimated(points)
         with np.errstate(all="ignore"):
             for _ in range(_STEPS):
-                slopes = slopes - _solved(self._slopes(slopes), self._bent(slopes) - points)
-            is_found = np.linalg.norm(self._bent(slopes) - points, axis=1) < _CLOSE
+                slopes = slopes - _solved(self._slopes(slopes), self._distorted(slopes) - points)
+            is_found = np.linalg.norm(self._distorted(slopes) - points, axis=1) < _CLOSE
         pixels = slopes * [self.pinhole.fx, self.pinhole.fy] + [self.pinhole.cx, self.pinhole.cy]
         return np.where(is_found[:, None], pixels, OUTSIDE)
 
-    def bent(self, points: Points) -> Points:
-        """Where pixels (N, 2) of the straightened picture are in the photo."""
+    def distorted(self, points: Points) -> Points:
+        """Pixels (N, 2) of the undistorted image to pixels of the photo."""
         pinhole = self.pinhole
-        return self._bent((points - [pinhole.cx, pinhole.cy]) / [pinhole.fx, pinhole.fy])
+        return self._distorted((points - [pinhole.cx, pinhole.cy]) / [pinhole.fx, pinhole.fy])
 
-    def wish(self, wish: Wish) -> Wish:
-        """The same wish with points of the photo moved into the straightened picture."""
-        asked = tuple(self._asked(one) for one in wish.asked)
-        return dataclasses.replace(wish, asked=asked, references=tuple(map(self._reference, wish.references)))
+    def moved(self, picks: tuple[Pick, ...], sigma: float) -> tuple[tuple[Pick, ...], float]:
+        """Points of the photo in the undistorted image, and the standard deviation of a point there.
+
+        ``sigma`` is that in the photo; it grows where the image is stretched.
+        """
+        if not picks:
+            return (), sigma
+        pixels = _pixels(picks)
+        across, down = (self.undistorted(pixels + step) - self.undistorted(pixels - step) for step in np.eye(2) / 2)
+        stretch = np.sqrt(np.abs(across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]))
+        places = zip(picks, self.undistorted(pixels), strict=True)
+        moved = tuple(Pick(float(u), float(v), pick.side, (pick.u, pick.v)) for pick, (u, v) in places)
+        return moved, sigma * float(stretch.mean())
 
     def seen(self, picks: Sequence[Pick]) -> tuple[Pick, ...]:
-        """Points of the straightened picture with their pixels in the photo."""
-        places = self.bent(_pixels(picks)) if picks else ()
+        """Points of the undistorted image with their pixels in the photo."""
+        places = self.distorted(_pixels(picks)) if picks else ()
         found = [pick.given or (float(u), float(v)) for pick, (u, v) in zip(picks, places, strict=True)]
         return tuple(dataclasses.replace(pick, given=given) for pick, given in zip(picks, found, strict=True))
 
-    def _asked(self, one: Asked) -> Asked:
-        if isinstance(one, Refused):
-            return one
-        points, second, sigma = self._moved(one.points), self._moved(one.second), self._sigma(one)
-        return dataclasses.replace(one, points=points, second=second, pick_sigma=sigma)
-
-    def _reference(self, one: Reference) -> Reference:
-        first, last = self._moved(one.points)
-        return dataclasses.replace(one, points=(first, last), pick_sigma=self._sigma(one))
-
-    def _moved(self, picks: Sequence[Pick]) -> tuple[Pick, ...]:
-        if not picks:
-            return ()
-        found = self.straight(_pixels(picks))
-        return tuple(
-            Pick(float(u), float(v), pick.side, (pick.u, pick.v)) for pick, (u, v) in zip(picks, found, strict=True)
-        )
-
-    def _sigma(self, one: Measure | Reference) -> float:
-        """A point's standard deviation in the straightened picture, which is larger where that is stretched."""
-        if not one.points:
-            return one.pick_sigma
-        pixels = _pixels(one.points)
-        across, down = (self.straight(pixels + step) - self.straight(pixels - step) for step in np.eye(2) / 2)
-        stretch = np.sqrt(np.abs(across[:, 0] * down[:, 1] - across[:, 1] * down[:, 0]))
-        return one.pick_sigma * float(stretch.mean())
-
-    def _guessed(self, points: Points) -> Points:
+    def _estimated(self, points: Points) -> Points:
         """Slopes x/z and y/z of the rays that arrive at pixels (N, 2) of the photo, roughly."""
         undistort = cv2.fisheye.undistortPoints if self._is_fisheye else cv2.undistortPoints
         found = undistort((points - OPENCV_OFFSET)[:, None], self.camera.opencv_matrix, self._terms)
         return np.asarray(found, dtype=np.float64).reshape(-1, 2)
 
-    def _bent(self, slopes: Points) -> Points:
+    def _distorted(self, slopes: Points) -> Points:
         """Pixels (N, 2) of the photo at which rays of these slopes arrive."""
         matrix = self.camera.opencv_matrix
         if self._is_fisheye:
@@ -131,7 +111,7 @@ class Lens:
     def _slopes(self, slopes: Points) -> Points:
         """How pixels change with the slopes, (N, 2, 2)."""
         steps = _SMALL * np.eye(2)
-        columns = [(self._bent(slopes + step) - self._bent(slopes - step)) / (2 * _SMALL) for step in steps]
+        columns = [(self._distorted(slopes + step) - self._distorted(slopes - step)) / (2 * _SMALL) for step in steps]
         return np.stack(columns, axis=2)
 
 

@@ -1,0 +1,128 @@
+"""The flags of a command line that say what to measure, and points and lengths as people type them."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from m3d_cli.errors import UsageError
+from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
+from m3d_cli.metrology.picks import MeasureError, Pick, Side
+from m3d_cli.metrology.request import Item, Request, check_names, measurand_or_refusal, with_distinct_names
+
+FLAGS: Mapping[str, Kind] = MappingProxyType({"line": Kind.DISTANCE} | {str(kind): kind for kind in Kind})
+
+# Words that look for the ground in the lower third of the image.
+AUTOMATIC = ("auto", "")
+
+
+def request_of_flags(
+    flags: Iterable[tuple[str, str]], references: Sequence[str], unit: str, *, allow_assumed_focal: bool
+) -> Request:
+    """The request of (flag, text) pairs in their order; raises UsageError."""
+    counts: Counter[str] = Counter()
+    items = []
+    for flag, text in flags:
+        counts[flag] += 1
+        items.append(parse_flag(flag, text, counts[flag], unit))
+    check_names(items, "the command line")
+    known = [parse_reference(text, number) for number, text in enumerate(references, 1)]
+    return Request(tuple(items), with_distinct_names(known), allow_assumed_focal)
+
+
+def parse_flag(flag: str, text: str, number: int, unit: str) -> Item:
+    """``"door=812,1204 812,388 on wall"``; name and plane are optional. Raises UsageError for what is no points."""
+    kind = FLAGS[flag]
+    label, is_named, rest = text.rpartition("=")
+    # The first ground is named without a number, since lines say "on ground".
+    usual = flag if flag == "ground" and number == 1 else f"{flag} {number}"
+    name = label.strip() if is_named and label.strip() else usual
+    places, _, plane = rest.partition(" on ")
+    options: dict[str, object] = {"unit": unit, "on": plane.strip() or None}
+    if kind is Kind.GROUND and places.strip().lower() in AUTOMATIC:
+        return measurand_or_refusal(name, kind, (), **options)
+    if kind is Kind.PLANE_DISTANCE:
+        places, is_two, second = places.partition("|")
+        if not is_two:
+            raise UsageError(f"{name}: one region only", hint='two regions: "1,2 3,4 5,6 | 7,8 9,10 11,12"')
+        options["second"] = parse_points(second, name)
+    return measurand_or_refusal(name, kind, parse_points(places, name), **options)
+
+
+def parse_points(text: str, name: str) -> tuple[Pick, ...]:
+    """``"812,1204 812,388"`` to points; a point may end in ``:near`` or ``:far``. Raises UsageError."""
+    picks = []
+    for word in text.replace(";", " ").split():
+        place, _, side = word.partition(":")
+        try:
+            u, v = (float(number) for number in place.split(","))
+            if not (math.isfinite(u) and math.isfinite(v)):
+                raise ValueError
+            picks.append(Pick(u, v, Side(side) if side else None))
+        except ValueError as error:
+            raise UsageError(
+                f"{name}: {word!r} is not a point", hint='points look like "812,1204 812,388", in pixels'
+            ) from error
+    return tuple(picks)
+
+
+def parse_reference(text: str, number: int) -> Reference:
+    """``"u1,v1 u2,v2 = 0.297 m"`` or ``card:"u1,v1 u2,v2"`` (also ``a4``, ``letter``, ...); raises UsageError.
+
+    ``on PLANE`` at the end puts it on a plane.
+    """
+    name, on = f"reference {number}", None
+    if found := re.fullmatch(r"(.*)\son\s+(\S.*?)\s*", text, re.DOTALL):
+        text, on = found.groups()
+    label, separator, rest = text.partition(":")
+    known = label.strip().lower()
+    if separator and known in OBJECTS:
+        points = parse_points(rest.strip().strip('"'), name)
+        return reference(known, points, *OBJECTS[known], place=name, on=on)
+    places, separator, size = text.partition("=")
+    if not separator:
+        raise UsageError(
+            f"{name}: {text!r} has no length",
+            hint=f'"u1,v1 u2,v2 = 0.297 m", or one of {", ".join(OBJECTS)}: card:"u1,v1 u2,v2"',
+        )
+    return reference(name, parse_points(places, name), parse_length(size, name), TYPED_TOLERANCE, place=name, on=on)
+
+
+def reference(
+    name: str,
+    points: Sequence[Pick],
+    length: float,
+    tolerance: float,
+    *,
+    place: str,
+    on: str | None = None,
+    pick_sigma: float = 1.0,
+) -> Reference:
+    """A reference written at ``place``; raises UsageError, since nothing can be scaled by an impossible one."""
+    if len(points) != 2:
+        raise UsageError(f"{place}: a reference has two points, not {len(points)}")
+    try:
+        return Reference(name, (points[0], points[1]), length, tolerance, on, pick_sigma)
+    except MeasureError as error:
+        raise UsageError(error.message if place == name else f"{place}: {error.message}", hint=error.hint) from error
+
+
+def parse_length(text: str, name: str) -> float:
+    """``"0.297 m"`` or ``"11 in"`` in metres; a bare number is metres."""
+    words = text.strip()
+    unit = next((unit for unit in sorted(UNITS, key=len, reverse=True) if words.endswith(unit)), "")
+    try:
+        return float(words.removesuffix(unit)) * UNITS.get(unit, 1.0)
+    except ValueError as error:
+        raise UsageError(
+            f"{name}: {text.strip()!r} is not a length", hint=f"a number and one of {', '.join(UNITS)}"
+        ) from error
+
+
+def check_unit_option(unit: str | None) -> None:
+    """Raise UsageError for an unknown unit."""
+    if unit is not None and unit not in UNITS:
+        raise UsageError(f"--unit {unit} is unknown", hint=f"one of {', '.join(UNITS)}")
