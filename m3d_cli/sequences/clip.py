@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from m3d_cli.errors import PhotoError, UsageError
 
-VIDEO_SUFFIXES = frozenset((".mp4", ".mov", ".m4v", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".3gp", ".mts"))
 # Frames that cannot be decoded, one after the other, before the rest of the clip is given up.
 MOST_BROKEN = 30
 # Seconds by which a clip may end before its announced length and be whole.
@@ -123,11 +122,6 @@ def load_av() -> Any:  # av is optional
             "videos need PyAV", hint="pip install 'm3d-cli[video]'; folders of frames work without"
         ) from error
     return av
-
-
-def is_video(path: Path) -> bool:
-    """Whether a file's name is that of a video."""
-    return path.suffix.lower() in VIDEO_SUFFIXES
 
 
 def upright(image: NDArray[np.uint8], rotation: int) -> NDArray[np.uint8]:

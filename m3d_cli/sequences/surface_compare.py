@@ -1,4 +1,4 @@
-"""Two surfaces compared with each other: accuracy, completeness, Chamfer, F-scores, and a cloud coloured by error."""
+"""Two surfaces compared: accuracy, completeness, Chamfer distance, F-scores, and a cloud coloured by error."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.evaluation.cloud_scores import nearest
 from m3d_cli.formats.ply import read_ply
+from m3d_cli.formats.ply_header import read_header
 from m3d_cli.open3d_import import load_open3d
 from m3d_cli.pointcloud import PointCloud
 from m3d_cli.trajectory import Similarity
@@ -65,17 +66,14 @@ class Comparison:
 
 def read_points(path: Path) -> PointCloud:
     """Points of a PLY file; of a mesh, points drawn evenly from its surface. Raises OutputError."""
+    faces = read_header(path).count("face")
     cloud = read_ply(path)
-    mesh: Any = None
-    if _has_faces(path):
-        o3d = load_open3d()
-        mesh = o3d.io.read_triangle_mesh(str(path))
-    if mesh is not None and len(mesh.triangles):
-        o3d.utility.random.seed(0)
-        cloud = PointCloud(np.asarray(mesh.sample_points_uniformly(SAMPLES).points, dtype=np.float32))
-    if not len(cloud):
+    if faces:
+        cloud = PointCloud(_drawn(path, faces, len(cloud)))
+    known: NDArray[np.bool_] = np.all(np.isfinite(cloud.points), axis=1)
+    if not known.any():
         raise OutputError(f"{path}: no points in it", hint="an empty cloud cannot be compared")
-    return cloud
+    return cloud if known.all() else cloud.chosen(known)
 
 
 def compare(
@@ -126,10 +124,20 @@ def _at(there: NDArray[np.float64], back: NDArray[np.float64], metres: float) ->
     return AtThreshold(metres, precision, recall, 2 * precision * recall / both if both else 0.0)
 
 
-def _has_faces(path: Path) -> bool:
-    with path.open("rb") as file:
-        head = file.read(4096).split(b"end_header")[0]
-    return b"element face " in head and b"element face 0\n" not in head
+def _drawn(path: Path, faces: int, corners: int) -> NDArray[np.float32]:
+    """Points (SAMPLES, 3) spread evenly over a mesh."""
+    o3d = load_open3d()
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+        mesh = o3d.io.read_triangle_mesh(str(path))
+    triangles = np.asarray(mesh.triangles)
+    # open3d returns what it could read of a damaged file, and draws from corners that do not exist.
+    if len(triangles) < faces or triangles.min() < 0 or triangles.max() >= corners:
+        raise OutputError(
+            f"{path}: {len(triangles)} triangles can be read of the {faces} faces of the mesh",
+            hint="save it again as a mesh of triangles, or without faces to compare its points",
+        )
+    o3d.utility.random.seed(0)
+    return np.asarray(mesh.sample_points_uniformly(SAMPLES).points, dtype=np.float32)
 
 
 def _to_open3d(points: NDArray[np.floating]) -> Any:

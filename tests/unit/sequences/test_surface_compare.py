@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import plyfile
 import pytest
+import trimesh
 
 from m3d_cli.atomic import write_bytes
+from m3d_cli.cli.app import main
 from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.formats.ply import encode_ply, read_ply
 from m3d_cli.formats.surface import Surface, encode_surface
@@ -73,12 +77,70 @@ def test_points_of_a_mesh_cover_its_faces(tmp_path: Path) -> None:
 
 
 def test_a_mesh_of_ours_is_read_by_trimesh(tmp_path: Path) -> None:
-    trimesh = pytest.importorskip("trimesh")
     corners = PointCloud(corner(9), np.full((9, 3), 200, np.uint8), corner(9))
     write_bytes(tmp_path / "mesh.ply", *encode_surface(Surface(corners, np.arange(9, dtype=np.int32).reshape(3, 3))))
     mesh = trimesh.load(tmp_path / "mesh.ply", process=False)
     np.testing.assert_array_equal(mesh.faces, np.arange(9).reshape(3, 3))
     np.testing.assert_allclose(mesh.vertices, corners.points)
+
+
+KINDS = {"ascii": (True, "="), "little-endian": (False, "<"), "big-endian": (False, ">")}
+SQUARE = np.array([[0, 0, 0], [1, 0, 0], [1, 1, 0], [0, 1, 0]], dtype=np.float64)
+
+
+def write_square(path: Path, kind: str, faces: list[list[int]], corners: np.ndarray = SQUARE) -> None:
+    """A unit square as another tool writes it, in float64 and with a property of its own."""
+    text, order = KINDS[kind]
+    vertices = np.array([(*row, 0.5) for row in corners], dtype=[(name, "f8") for name in ("x", "y", "z", "intensity")])
+    elements = [plyfile.PlyElement.describe(vertices, "vertex")]
+    if faces:
+        rows = np.empty(len(faces), dtype=[("vertex_indices", "O")])
+        rows["vertex_indices"] = [np.array(face, dtype=np.int32) for face in faces]
+        types = {"len_types": {"vertex_indices": "u1"}, "val_types": {"vertex_indices": "i4"}}
+        elements.append(plyfile.PlyElement.describe(rows, "face", **types))
+    plyfile.PlyData(elements, text=text, byte_order=order).write(path)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("faces", [[], [[0, 1, 2], [0, 2, 3]], [[0, 1, 2, 3]]], ids=["points", "triangles", "quad"])
+def test_files_of_other_tools_are_compared(
+    tmp_path: Path, kind: str, faces: list[list[int]], capfd: pytest.CaptureFixture[str]
+) -> None:
+    above = np.stack(np.meshgrid(np.linspace(0, 1, 21), np.linspace(0, 1, 21), [0.03]), axis=-1).reshape(-1, 3)
+    write_bytes(tmp_path / "a.ply", *encode_ply(PointCloud(above.astype(np.float32))))
+    write_square(tmp_path / "scan.ply", kind, faces, SQUARE if faces else above - (0, 0, 0.03))
+    assert main(["compare", str(tmp_path / "a.ply"), str(tmp_path / "scan.ply"), "--json"]) == 0
+    output = capfd.readouterr()
+    assert json.loads(output.out)["accuracy"] == pytest.approx(0.03, abs=1e-3)
+    assert output.err == ""
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "binary"])
+def test_a_mesh_of_trimesh_is_sampled(tmp_path: Path, encoding: str) -> None:
+    trimesh.creation.icosphere(4).export(tmp_path / "ball.ply", encoding=encoding)
+    assert np.abs(np.linalg.norm(read_points(tmp_path / "ball.ply").points, axis=1) - 1).max() < 0.01
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mesh_with_a_corner_that_does_not_exist_is_refused(tmp_path: Path, kind: str) -> None:
+    write_square(tmp_path / "bad.ply", kind, [[0, 1, 2], [0, 2, 4]])
+    with pytest.raises(OutputError, match=r"bad\.ply: .*faces") as caught:
+        read_points(tmp_path / "bad.ply")
+    assert "save it again" in caught.value.hint
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mesh_whose_faces_are_truncated_is_refused(tmp_path: Path, kind: str) -> None:
+    write_square(tmp_path / "cut.ply", kind, [[0, 1, 2], [0, 2, 3]])
+    content = (tmp_path / "cut.ply").read_bytes()
+    (tmp_path / "cut.ply").write_bytes(content[:-5])
+    with pytest.raises(OutputError, match=r"cut\.ply: .*(faces|truncated)"):
+        read_points(tmp_path / "cut.ply")
+
+
+def test_unknown_points_of_an_organised_scan_are_left_out(tmp_path: Path) -> None:
+    write_square(tmp_path / "nan.ply", "ascii", [], np.vstack([SQUARE, [[np.nan] * 3]]))
+    assert len(read_points(tmp_path / "nan.ply")) == 4
 
 
 def test_an_empty_cloud_and_impossible_thresholds_are_refused(tmp_path: Path) -> None:
