@@ -120,11 +120,11 @@ def read_normals(path: Path) -> NDArray[np.float32]:
     """Three numbers a pixel, (H, W, 3), from npy, npz or HDF5."""
     if path.suffix.lower() not in (".npy", ".npz", *_HDF5_ENDINGS):
         raise DatasetError(
-            f"{path}: how an image stores normals is not agreed on", hint="write them as npy: three numbers a pixel"
+            f"{path}: how an image stores normals is not agreed on", hint="write them as npy: three numbers per pixel"
         )
     values = read_hdf5(path, "dataset") if path.suffix.lower() in _HDF5_ENDINGS else read_numpy(path)
     if values.ndim != 3 or values.shape[2] != 3:
-        raise DatasetError(f"{path}: normals must be three numbers a pixel, got {values.shape}", hint=_RESTORE)
+        raise DatasetError(f"{path}: normals must be three numbers per pixel, got {values.shape}", hint=_RESTORE)
     return values.astype(np.float32)
 
 

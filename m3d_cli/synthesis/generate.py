@@ -1,6 +1,6 @@
-"""Pictures with exact metric depth and normals from scenes of true-size objects: rooms, table tops, halls, streets.
+"""Images with exact metric depth and normals from scenes of true-size objects: rooms, table tops, halls, streets.
 
-A seed means one picture, always the same; four consecutive seeds look at one scene.
+A seed means one image, always the same; four consecutive seeds look at one scene.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ STANDARD = Recipe()
 
 
 def render_sample(library: AssetLibrary, seed: int, width: int, height: int, recipe: Recipe = STANDARD) -> Sample:
-    """The picture of ``seed``, ``width`` x ``height`` pixels, with depth in metres (+inf sky) and normals."""
+    """The image of ``seed``, ``width`` x ``height`` pixels, with depth in metres (+inf sky) and normals."""
     return next(iter(_render_group(library, [seed], width, height, recipe)))
 
 
@@ -109,7 +109,7 @@ def render_many(
     workers: int = 1,
     recipe: Recipe = STANDARD,
 ) -> Iterator[Sample]:
-    """The pictures of ``seeds`` in their order, made by ``workers`` processes; a few groups wait at most.
+    """The images of ``seeds`` in their order, made by ``workers`` processes; a few groups wait at most.
 
     Consecutive seeds of one scene are rendered together, which is three times as fast as one at a time.
     """
@@ -158,7 +158,7 @@ def _render_in_worker(seeds: list[int]) -> list[Sample]:
 
 
 def _render_group(library: AssetLibrary, seeds: Sequence[int], width: int, height: int, recipe: Recipe) -> list[Sample]:
-    """Pictures of one scene; a scene without a good view is drawn again."""
+    """Images of one scene; a scene without a good view is drawn again."""
     number = seeds[0] // VIEWS_PER_SCENE
     for attempt in range(8):
         scene = maker_of(number, recipe.mixture)(library, np.random.default_rng([number, attempt, 1]))

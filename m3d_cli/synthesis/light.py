@@ -92,7 +92,7 @@ def many_lamps(lighting: Lighting, rng: np.random.Generator) -> Lighting:
     """The light of a room with every lamp in a colour of its own, larger and so with softer shadows, and mostly a
     window whose cooler light comes from one side.
 
-    Nothing but the light changes: geometry and cameras of a picture stay. Outdoor light is returned as it is.
+    Nothing but the light changes: geometry and cameras of an image stay. Outdoor light is returned as it is.
     """
     if not lighting.lamps:
         return lighting

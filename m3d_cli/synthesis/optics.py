@@ -1,4 +1,4 @@
-"""From radiance to the picture a camera would store: exposure, white balance, vignette, blur, noise, JPEG."""
+"""From radiance to the image a camera would store: exposure, white balance, vignette, blur, noise, JPEG."""
 
 from __future__ import annotations
 

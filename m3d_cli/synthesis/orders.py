@@ -1,4 +1,4 @@
-"""An order for rendered pictures: simple solids, or scenes of true-size models where a library of them is named."""
+"""An order for rendered images: simple solids, or scenes of true-size models where a library of them is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from m3d_cli.synthesis.scenes.shapes import FIELD_OF_VIEW, SHAPE_MIXTURE, SHAPE_
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Pictures of ``seeds``, ``width`` x ``height`` pixels.
+    """Images of ``seeds``, ``width`` x ``height`` pixels.
 
     ``scenes`` come in equal shares, in the usual ones where none is named; ``field_of_view`` bounds the horizontal
     angle in degrees. ``rich_light`` concerns scenes of a library alone.
@@ -31,7 +31,7 @@ class Order:
 
 
 def render(order: Order, workers: int) -> Iterator[Sample]:
-    """The pictures, in the order of their seeds; raises UsageError for scenes or angles that there are not."""
+    """The images, in the order of their seeds; raises UsageError for scenes or angles that there are not."""
     if order.field_of_view is not None and not 0 < order.field_of_view[0] <= order.field_of_view[1] < 180:
         raise UsageError("the field of view lies between 0 and 180 degrees, the smaller angle first")
     if order.library is None:

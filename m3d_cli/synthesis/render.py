@@ -1,4 +1,4 @@
-"""Pictures and exact depth of a scene: ray casting, mip-mapped textures, lamps or sun with soft shadows, sky."""
+"""Images and exact depth of a scene: ray casting, mip-mapped textures, lamps or sun with soft shadows, sky."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class Shot(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Surface:
-    """What the rays of one picture hit, flat over pixels; ``hit`` (N,) tells where there is anything.
+    """What the rays of one image hit, flat over pixels; ``hit`` (N,) tells where there is anything.
 
     ``normals`` are those light falls on, smooth over a mesh's facets; ``facets`` are the facets' own.
     """
@@ -126,7 +126,7 @@ class Stage:
         return not bool(self._caster.blocked(np.concatenate([origin, steps], axis=1), 0.0, radius).any())
 
     def photograph(self, camera: Camera, pose: Pose, rng: np.random.Generator) -> Shot:
-        """The picture that ``rng``'s shadows give, with depth and normals."""
+        """The image that ``rng``'s shadows give, with depth and normals."""
         rays = _rays(camera, pose)
         surface = self._look(rays, camera)
         shape = (camera.height, camera.width)
@@ -258,7 +258,7 @@ def _ball_points(rng: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _tiled(points: NDArray[np.float32], shape: tuple[int, int]) -> NDArray[np.float32]:
-    """The sixteen points repeated in 4 x 4 tiles over the half-size picture; a 4 x 4 mean then sees each once."""
+    """The sixteen points repeated in 4 x 4 tiles over the half-size image; a 4 x 4 mean then sees each once."""
     height, width = (shape[0] + 1) // 2, (shape[1] + 1) // 2
     tile = points.reshape(_TILE, _TILE, 3)
     repeats = (height // _TILE + 1, width // _TILE + 1, 1)

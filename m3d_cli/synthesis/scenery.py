@@ -23,7 +23,7 @@ Rect = tuple[float, float, float, float]  # x0, y0, x1, y1 in metres
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A proposed camera: focal length in picture widths, position, where it looks (yaw, pitch, roll in radians).
+    """A proposed camera: focal length in image widths, position, where it looks (yaw, pitch, roll in radians).
 
     Yaw 0 looks along +y and grows to the left; pitch is positive upwards.
     """
@@ -42,7 +42,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What a useful picture shows, in metres: 2nd percentile of depth at least ``near``, median between two bounds."""
+    """What a useful image shows, in metres: 2nd percentile of depth at least ``near``, median between two bounds."""
 
     near: float
     median_low: float
@@ -60,13 +60,13 @@ class Scene:
 
 
 def focal_between(field_of_view: tuple[float, float], rng: np.random.Generator) -> float:
-    """A focal length in picture widths, even by its logarithm between two horizontal angles in degrees."""
+    """A focal length in image widths, even by its logarithm between two horizontal angles in degrees."""
     long, short = (1 / (2 * math.tan(math.radians(angle) / 2)) for angle in field_of_view)
     return float(short * (long / short) ** rng.random())
 
 
 def camera_of(focal: float, rng: np.random.Generator, width: int, height: int) -> Camera:
-    """A camera of ``focal`` picture widths whose principal point lies a little off the middle, as in real ones."""
+    """A camera of ``focal`` image widths whose principal point lies a little off the middle, as in real ones."""
     cx, cy = (0.5 + rng.normal(0, 0.012, 2)) * (width, height)
     return Camera(width, height, focal * width, focal * width, float(cx), float(cy), FocalSource.CALIBRATION, 0.005)
 

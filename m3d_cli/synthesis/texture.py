@@ -56,7 +56,7 @@ def noise(rng: np.random.Generator, slope: float, stretch: float = 1.0) -> NDArr
 
 
 def paint(colour: Colour, relief: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Colour (3,) or picture (128, 128, 3) times 1 + relief (128, 128), as opaque RGBA."""
+    """Colour (3,) or image (128, 128, 3) times 1 + relief (128, 128), as opaque RGBA."""
     picture = np.clip(colour * (1 + relief[..., None]) * 255, 0, 255)
     out = np.full((SIZE, SIZE, 4), 255, dtype=np.uint8)
     out[..., :3] = picture

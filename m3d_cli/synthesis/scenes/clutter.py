@@ -162,7 +162,7 @@ def made_thing(scenery: Scenery) -> Part:
 
 
 def monitor(scenery: Scenery) -> Part:
-    """A flat screen on a foot, 0.4 to 0.75 m wide, its picture towards -y."""
+    """A flat screen on a foot, 0.4 to 0.75 m wide, its image towards -y."""
     rng = scenery.rng
     w = rng.uniform(0.4, 0.75)
     h, lift = w * rng.choice([0.5625, 0.625]), rng.uniform(0.08, 0.2)

@@ -195,7 +195,7 @@ def litter(scenery: Scenery, house: Shell) -> None:
 
 
 def hand_held_focal(rng: np.random.Generator) -> float:
-    """Focal length in picture widths: depth cameras and phones mostly, the whole range sometimes."""
+    """Focal length in image widths: depth cameras and phones mostly, the whole range sometimes."""
     if rng.random() < 0.55:
         return float(np.clip(rng.normal(0.85, 0.13), 0.55, 1.3))
     return float(np.exp(rng.uniform(math.log(0.42), math.log(1.5))))

@@ -180,7 +180,7 @@ def test_a_network_is_run_on_frames_whose_normals_cannot_be_read(frames: tuple[F
     picture = dataclasses.replace(frames[0], read_normals=partial(read_normals, tmp_path / "normal.png"))
     network = Network.choose("m3d-test-lite", None, "cpu", "fp32")
     assert network.load()(picture).shape == (HEIGHT, WIDTH)
-    with pytest.raises(DatasetError, match=r"normal\.png: how a picture stores normals"):
+    with pytest.raises(DatasetError, match=r"normal\.png: how an image stores normals"):
         picture.read()
 
 

@@ -85,7 +85,7 @@ def test_shadows_fall_where_the_lamp_is_hidden() -> None:
     assert shadow.max() == 0
     assert lit.min() > 0.1
     edge = stage.photograph(camera, Pose(np.array([1.5, 0, 0.9]), down), np.random.default_rng(0))[0][16, :, 0]
-    # The shadow of the screen's rim at x = 1 falls at x = 1.5: the middle of the picture.
+    # The shadow of the screen's rim at x = 1 falls at x = 1.5: the middle of the image.
     assert abs(np.flatnonzero(edge > edge.max() / 2)[0] - 16) <= 1
 
 
@@ -97,7 +97,7 @@ def test_rotations_are_proper_and_look_where_they_say(yaw: float, pitch: float, 
     forward = r @ np.array([0, 0, 1.0])
     found = towards((1, 2, 3), tuple(np.array([1, 2, 3]) + 5 * forward))
     assert found == pytest.approx((math.atan2(math.sin(yaw), math.cos(yaw)), pitch))
-    assert (r @ np.array([0, -1.0, 0]))[2] > 0  # the picture's top is up
+    assert (r @ np.array([0, -1.0, 0]))[2] > 0  # the image's top is up
 
 
 def test_a_turned_footprint_covers_the_turned_model(library: AssetLibrary) -> None:
