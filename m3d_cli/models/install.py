@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from m3d_cli.atomic import PART
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models.registry import BUNDLED, PUBLISHED, PublishedFile, published_file
 from m3d_cli.models.store import (
-    PART,
     Installed,
     StoredFile,
     again_hint,

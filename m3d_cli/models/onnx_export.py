@@ -117,16 +117,16 @@ def _compare(wrapped: _Exportable, spec: ModelSpec, path: Path) -> dict[str, flo
     names = [output.name for output in session.get_outputs()]
     worst = dict.fromkeys(names, 0.0)
     for count in (1, 2):
-        pictures = _pictures(count, spec)
-        wanted = [value.numpy() for value in wrapped(torch.from_numpy(pictures))]
-        found = session.run(None, {INPUT: pictures})
+        images = _images(count, spec)
+        wanted = [value.numpy() for value in wrapped(torch.from_numpy(images))]
+        found = session.run(None, {INPUT: images})
         for name, ours, theirs in zip(names, wanted, found, strict=True):
             scale = np.abs(ours) if name == "depth" else np.float32(1)
             worst[name] = max(worst[name], float(np.max(np.abs(theirs - ours) / scale)))
     return worst
 
 
-def _pictures(count: int, spec: ModelSpec) -> NDArray[np.float32]:
+def _images(count: int, spec: ModelSpec) -> NDArray[np.float32]:
     """Smooth random images: a network does on them what it does on photos."""
     rng = np.random.default_rng(count)
     coarse = torch.from_numpy(rng.uniform(0, 255, (count, 3, 12, 16)).astype(np.float32))

@@ -11,10 +11,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from m3d_cli.atomic import PART
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.install import check_published, checkpoint_name, place
 from m3d_cli.models.registry import BUNDLED, PublishedFile, published_file
-from m3d_cli.models.store import PART, Installed, find_installed, require_space, sha256_of, size_of, writing
+from m3d_cli.models.store import Installed, find_installed, require_space, sha256_of, size_of, writing
 from m3d_cli.reporter import Reporter
 from m3d_cli.version import __version__
 

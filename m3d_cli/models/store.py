@@ -17,10 +17,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from m3d_cli.atomic import PART
 from m3d_cli.errors import WeightsError
 
 SHA_IN_NAME = 12
-PART = ".part"
 GIGABYTE = 1e9
 
 

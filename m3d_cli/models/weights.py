@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from m3d_cli.atomic import atomic_path
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.compact import SCALE, compacted, expanded
 from m3d_cli.models.lite import Lite
@@ -92,9 +93,8 @@ def save_weights(model: nn.Module, path: Path, *, compact: bool = False) -> None
     own = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     packed = compacted(own) if compact else own
     state = {key: value.half() if _is_halved(key, value) else value for key, value in packed.items()}
-    part = path.with_suffix(".part")
-    save_file(state, part)
-    part.replace(path)
+    with atomic_path(path) as part:
+        save_file(state, part)
 
 
 def _is_halved(key: str, value: Tensor) -> bool:
