@@ -90,12 +90,14 @@ def test_synth_writes_annotated_frames_without_any_models(tmp_path: Path, capsys
     assert (tmp_path / "again" / "depth" / "000000.png").read_bytes() == first
 
 
-@pytest.mark.parametrize("options", [["--scenes", "moon"], ["--fov", "60", "50"]])
+@pytest.mark.parametrize(
+    ("options", "words"), [(["--scenes", "moon"], "moon"), (["--fov", "60", "50"], "field of view")]
+)
 def test_synth_refuses_scenes_and_angles_that_there_are_not(
-    tmp_path: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["synth", str(tmp_path / "out"), *options]) == 2
-    assert "moon" in (error := capsys.readouterr().err) or "angle of view" in error
+    assert main(["synth", "frames", str(tmp_path / "out"), *options]) == 2
+    assert words in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 
