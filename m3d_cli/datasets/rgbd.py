@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.atomic import part_of
 from m3d_cli.camera import OPENCV_OFFSET, Camera, FocalSource
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import NORMAL_AXES, DepthMap, coded_normals, decoded_normals
@@ -148,7 +149,7 @@ def write_rgbd(
     """
     if folder.exists():
         raise DatasetError(f"{folder} exists already", hint="remove it or name another folder")
-    part = folder.with_name(f"{folder.name}.part")
+    part = part_of(folder)
     _remove_unfinished(part)
     for name in ("rgb", "depth"):
         (part / name).mkdir(parents=True)

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from m3d_cli.atomic import take_name
 from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.models.create import create_model
 from m3d_cli.models.onnx_file import INPUT, MODEL_KEY, OUTPUTS, WEIGHTS_KEY, data_file, open_session
@@ -139,8 +140,8 @@ def _take_name(part: Path, path: Path) -> None:
     """Give the finished file its name; where the weights lie beside it, they come first."""
     try:
         if data_file(part).exists():
-            data_file(part).replace(data_file(path))
-        part.replace(path)
+            take_name(data_file(part), data_file(path))
+        take_name(part, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -85,7 +85,7 @@ def find_remote(url: str, *, recursive: bool) -> list[tuple[RemoteFile, str]]:
         raise
     except Exception as error:
         raise UsageError(
-            f"{url}: cannot be listed: {_reason(error, url)}", hint="check the URL and your rights"
+            f"{url}: cannot be listed: {_reason(error, url)}", hint="check the URL and your permissions"
         ) from error
     return [(_remote_file(store, name, facts), _below(name, base)) for name, facts in found]
 
@@ -130,7 +130,8 @@ def _download(remote: RemoteFile, copy: Path, most_bytes: int) -> None:
         raise PhotoError(f"{remote.url}: there is no such file") from error
     except Exception as error:
         raise PhotoError(
-            f"{remote.url}: cannot be fetched: {_reason(error, remote.url)}", hint="check the network and your rights"
+            f"{remote.url}: cannot be fetched: {_reason(error, remote.url)}",
+            hint="check the network and your permissions",
         ) from error
 
 

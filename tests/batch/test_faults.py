@@ -329,7 +329,7 @@ def test_a_folder_that_lost_its_rights_keeps_what_was_finished(
     assert depth(photos, tmp_path) == 3
     told = capsys.readouterr().err
     assert words in told
-    assert "check space and rights" in told
+    assert "check space and permissions" in told
     monkeypatch.undo()
     assert depth(photos, tmp_path) == 0
     assert contents(tmp_path) == undisturbed
