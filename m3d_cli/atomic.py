@@ -98,9 +98,14 @@ def _opened(name: str, flags: int) -> int:
 
 def take_name(part: Path, path: Path) -> None:
     """Rename the finished file ``part`` to ``path`` once its bytes are on the disk; raises OSError."""
-    descriptor = os.open(part, os.O_RDWR | NO_FOLLOW)
+    sync(part)
+    part.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes are on the disk; raises OSError."""
+    descriptor = os.open(path, os.O_RDWR | NO_FOLLOW)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    part.replace(path)
