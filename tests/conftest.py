@@ -19,7 +19,7 @@ from m3d_cli.camera import Camera
 from m3d_cli.formats.trajectories import encode_tum
 from m3d_cli.trajectory import Trajectory, matrices
 
-# Two test processes share the cores, and the networks here are tiny: threads of their own would only wait for each other.
+# Two test processes share the cores, and the networks are tiny: more threads would only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A suite that runs in the background of a shell has SIGINT ignored, and so would the programs that tests interrupt.

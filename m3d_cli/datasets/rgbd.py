@@ -7,7 +7,6 @@ file's intrinsics follow the OpenCV convention (centre of the top-left pixel at 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import shutil
@@ -63,11 +62,6 @@ class RgbdFolder:
 
     def __len__(self) -> int:
         return len(self.frames)
-
-    def select(self, split: str) -> RgbdFolder:
-        """The same folder with only the frames of ``split``; a frame's own split wins over the folder's."""
-        frames = tuple(frame for frame in self.frames if frame.split == split)
-        return dataclasses.replace(self, frames=frames)
 
     def read(self, index: int) -> Sample:
         """Decode frame ``index``; raises DatasetError naming the file that does not fit."""
