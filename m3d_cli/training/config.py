@@ -32,8 +32,8 @@ class _Section(BaseModel):
 class SyntheticGroup(_Section):
     """Rendered rooms, table tops, halls and streets; ``assets`` is the packed model library.
 
-    ``scenes`` gives the share of each kind of scene (`datasets.synthetic.SCENES`); left out, the default mixture.
-    ``rich_light`` and ``field_of_view`` (degrees) are those of `datasets.synthetic.Recipe`.
+    ``scenes`` gives the share of each kind of scene (`synthesis.generate.SCENES`); left out, the default mixture.
+    ``rich_light`` and ``field_of_view`` (degrees) are those of `synthesis.generate.Recipe`.
     """
 
     kind: Literal["synthetic"]
