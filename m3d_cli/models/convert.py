@@ -1,6 +1,6 @@
 """Between the tensor names of the published checkpoints and ours: one map, exact in both directions.
 
-A few published names carry nothing and may be absent (`OPTIONAL`), and one layer norm in every context block is listed
+A few published names carry nothing and may be absent (`_UNREAD`), and one layer norm in every context block is listed
 under two names; both are handled by name, everything else is strict.
 """
 
