@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from m3d_cli.models.lite import Lite, LiteConfig
-from m3d_cli.models.metric3d import build_network
 from m3d_cli.models.registry import ChosenWeights, choose_weights
 from m3d_cli.models.spec import LITE, TEST_LITE, model_spec
 from m3d_cli.models.store import Installed
@@ -39,7 +38,14 @@ def create_model(name: str) -> nn.Module:
 def _seeded(name: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Lite(TEST_CONFIG) if name == TEST_LITE.name else build_network(name)
+        return Lite(TEST_CONFIG) if name == TEST_LITE.name else _built(name)
+
+
+def _built(name: str) -> nn.Module:
+    # timm, which the published networks are made of, takes a second to import; `lite` does without.
+    from m3d_cli.models.metric3d import build_network
+
+    return build_network(name)
 
 
 def _blank(name: str) -> nn.Module:
@@ -49,7 +55,7 @@ def _blank(name: str) -> nn.Module:
     """
     device = torch.get_default_device()
     with torch.device("meta"):
-        network = build_network(name)
+        network = _built(name)
     zeros = {key: torch.zeros_like(value, device=device) for key, value in network.state_dict().items()}
     network.load_state_dict(zeros, assign=True)
     return network
@@ -74,5 +80,5 @@ def open_model(name: str, chosen: ChosenWeights) -> nn.Module:
     if not isinstance(chosen.vouched, Installed):
         return load_weights(create_model(name), chosen.path)
     with torch.device("meta"):
-        network = build_network(name).eval()
+        network = _built(name).eval()
     return load_weights(network, chosen.path)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3d_cli.errors import WeightsError
-from m3d_cli.models.convert import unwrapped
+from m3d_cli.models.envelope import unwrapped
 from m3d_cli.models.weights import read_tensors
 
 PREFIX = "backbone.embeddings."
