@@ -22,7 +22,7 @@ import time
 import torch
 from depth import RESULTS, ROOT, commit, environment
 
-from m3d_cli.models import load_model
+from m3d_cli.models.create import load_model
 
 PHOTO = ROOT / "tests" / "data" / "photos" / "palace.jpg"
 

@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from m3d_cli.atomic import take_name
 from m3d_cli.errors import OutputError, UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.models.create import create_model
 from m3d_cli.models.onnx_file import INPUT, MODEL_KEY, OUTPUTS, WEIGHTS_KEY, data_file, open_session
 from m3d_cli.models.prediction import Prediction
@@ -98,7 +99,7 @@ def _program(wrapped: _Exportable, example: Tensor, names: list[str]) -> Any:
     try:
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise UsageError("exporting needs onnxscript", hint="pip install 'm3d-cli[onnx]'") from error
+        raise UsageError("exporting needs onnxscript", hint=install_hint("onnx")) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.onnx.export(

@@ -18,6 +18,7 @@ import PIL
 from PIL import Image, ImageFile
 
 from m3d_cli.errors import M3dError, PhotoError
+from m3d_cli.extras import install_hint
 from m3d_cli.intrinsics.exif import header_exif
 from m3d_cli.photos.sniff import HEAD_BYTES, ImageFormat, can_read_raw, has_raw_name, sniff
 
@@ -80,7 +81,7 @@ def identify(path: Path) -> ImageFormat:
     if found is ImageFormat.RAW and not can_read_raw():
         raise PhotoError(
             f"{path}: camera RAW needs the package rawpy",
-            hint="pip install 'm3d-cli[raw]', or export the photo as JPEG or TIFF",
+            hint=f"{install_hint('raw')}; or export the photo as JPEG or TIFF",
             code="RAW_UNSUPPORTED",
         )
     if found is None:

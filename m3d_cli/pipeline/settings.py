@@ -10,6 +10,7 @@ from pathlib import Path
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.formats.depth_png import MILLIMETRES
 from m3d_cli.formats.float_images import can_write_exr
 from m3d_cli.formats.previews import PreviewStyle
@@ -55,7 +56,7 @@ class Settings:
         if not self.model.has_normals and self.wants_normals:
             raise UsageError(f"{self.model.name} gives no normals", hint="take a ViT model, or leave normal out")
         if OutputFormat.EXR in self.formats and not can_write_exr():
-            raise UsageError("writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]', or --format tiff")
+            raise UsageError("writing EXR needs OpenEXR", hint=f"{install_hint('exr')}; or --format tiff")
 
     def estimates_focal(self, camera: Camera, *, is_shared: bool = False) -> bool:
         """Whether the focal length is estimated from the image: on the user's request, else where nothing is known.

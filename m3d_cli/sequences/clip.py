@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import PhotoError, UsageError
+from m3d_cli.extras import install_hint
 
 # Frames that cannot be decoded, one after the other, before the rest of the clip is given up.
 MOST_BROKEN = 30
@@ -118,9 +119,7 @@ def load_av() -> Any:  # av is optional
     try:
         import av
     except ImportError as error:
-        raise UsageError(
-            "videos need PyAV", hint="pip install 'm3d-cli[video]'; folders of frames work without"
-        ) from error
+        raise UsageError("videos need PyAV", hint=f"{install_hint('video')}; folders of frames work without") from error
     return av
 
 
