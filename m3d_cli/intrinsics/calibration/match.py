@@ -24,6 +24,9 @@ CALIBRATION_SIGMA = 0.005
 # Principal points further from the middle than this part of a side do not belong to this image.
 CENTRE_TOLERANCE = 0.25
 
+# Principal points further from the middle than this part of both sides are no lens: a corner stands for "unknown".
+CORNER = 0.49
+
 # Principal points further from the middle than this part of a side notice a mirror or a half turn of the image.
 NOTED_OFFSET = 0.005
 
@@ -152,6 +155,11 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
 def _check_centre(camera: Camera, name: str, *, is_size_known: bool) -> None:
     """A principal point far from the middle belongs to another image, unless the file insists with a size."""
     off_x, off_y = abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5)
+    if min(off_x, off_y) > CORNER:
+        raise CalibrationError(
+            f"{name}: the principal point ({camera.cx:.1f}, {camera.cy:.1f}) is a corner of the image",
+            hint="leave cx and cy out where they are unknown; a matrix is read row by row or column by column",
+        )
     if max(off_x, off_y) <= (0.5 if is_size_known else CENTRE_TOLERANCE):
         return
     raise CalibrationError(

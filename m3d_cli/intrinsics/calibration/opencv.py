@@ -51,23 +51,34 @@ def is_opencv_storage(path: Path) -> bool:
 
 
 def from_matrix(values: NDArray[Any]) -> Intrinsics:
-    """Intrinsics of a 3 x 3 matrix, or of the four numbers fx fy cx cy, in OpenCV's pixel grid."""
+    """Intrinsics of a 3 x 3 matrix, or of the four numbers fx fy cx cy, in OpenCV's pixel grid.
+
+    A matrix may stand column by column, as Open3D, ARKit and MATLAB write it: its zeros and its one show which.
+    """
     numbers = np.asarray(values, dtype=np.float64)
     if numbers.size == 4 and numbers.shape != (2, 2):
         fx, fy, cx, cy = (float(number) for number in numbers.ravel())
         return Intrinsics(fx, fy, cx + OPENCV_OFFSET, cy + OPENCV_OFFSET)
     if numbers.shape not in ((3, 3), (3, 4), (4, 4)):
         raise CalibrationError(f"intrinsics are a 3 x 3 matrix or fx fy cx cy, not {numbers.shape}")
-    if abs(numbers[2, 2] - 1) > 1e-6 or numbers[1, 0] != 0:
-        raise CalibrationError("the matrix is not of the form [[fx, 0, cx], [0, fy, cy], [0, 0, 1]]")
-    skew = float(numbers[0, 1])
+    matrix = _row_major(numbers[:3, :3])
+    skew = float(matrix[0, 1])
     return Intrinsics(
-        fx=float(numbers[0, 0]),
-        fy=float(numbers[1, 1]),
-        cx=float(numbers[0, 2]) + OPENCV_OFFSET,
-        cy=float(numbers[1, 2]) + OPENCV_OFFSET,
+        fx=float(matrix[0, 0]),
+        fy=float(matrix[1, 1]),
+        cx=float(matrix[0, 2]) + OPENCV_OFFSET,
+        cy=float(matrix[1, 2]) + OPENCV_OFFSET,
         notes=(f"the skew of the calibration ({skew:g} px) is left out",) if abs(skew) > NOTED_SKEW else (),
     )
+
+
+def _row_major(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """``matrix`` (3, 3) as [[fx, skew, cx], [0, fy, cy], [0, 0, 1]], which it or its transpose must be."""
+    is_by_columns = bool(matrix[2, :2].any())
+    upright = matrix.T if is_by_columns else matrix
+    if abs(upright[2, 2] - 1) <= 1e-6 and upright[1, 0] == 0 and not upright[2, :2].any():
+        return upright
+    raise CalibrationError("the matrix is not of the form [[fx, 0, cx], [0, fy, cy], [0, 0, 1]], nor its transpose")
 
 
 def read_opencv(path: Path) -> Intrinsics:
