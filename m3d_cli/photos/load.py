@@ -107,7 +107,11 @@ def read_facts(path: Path, options: CameraSources | None = None, relative: PureP
     options = options or CameraSources()
     info = read_info(path)
     exif = _exif(path, relative, options.sidecar)
-    camera = recover_focal(_focal_facts(path, relative, options, info, exif))
+    facts = _focal_facts(path, relative, options, info, exif)
+    try:
+        camera = recover_focal(facts)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
     if options.require_focal and camera.is_assumed and not options.from_image:
         raise focal_required(path)
     return PhotoFacts(info, exif, camera.with_warnings(*_lens_warnings(path, camera)))

@@ -49,6 +49,13 @@ def test_twice_the_focal_flag_is_exactly_twice_the_focal_length(save_photo):
     assert twice.focal == 2 * once.focal
 
 
+def test_an_impossible_focal_length_is_refused_by_the_name_of_the_photo(save_photo, tmp_path):
+    path = save_photo("a.jpg", tags=PHONE)
+    for sources in (CameraSources(UserFocal(pixels=1e9)), intrinsics(tmp_path, fx=1e-9)):
+        with pytest.raises(CalibrationError, match=r"a\.jpg: a focal length of .* degrees are possible"):
+            read_camera(path, sources)
+
+
 def test_a_reduced_copy_keeps_the_camera_of_the_full_picture(save_photo):
     path = save_photo("a.jpg", image=np.zeros((480, 640, 3), dtype=np.uint8), tags=PHONE)
     loaded = load(path, at_least=(100, 100))
