@@ -38,8 +38,9 @@ TURNING_COEFFICIENTS = 8
 class Intrinsics:
     """Focal lengths and principal point in pixels for an image of the given size; unknown parts are None.
 
-    ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``notes`` say what of the
-    file's numbers could not be kept.
+    ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``in_widths`` that the focal
+    lengths are in widths of the photo, whose size the file does not give; ``notes`` say what of the file's numbers
+    could not be kept.
     """
 
     fx: float
@@ -50,6 +51,7 @@ class Intrinsics:
     height: int | None = None
     distortion: Distortion | None = None
     is_stored: bool = False
+    in_widths: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -137,11 +139,12 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
     if own_width is None or own_height is None:
         own_width, own_height = width, height
         notes = (*notes, "the calibration does not tell its image size; the size of the photo is taken")
+    unit = own_width if intrinsics.in_widths else 1
     camera = Camera(
         width=own_width,
         height=own_height,
-        fx=intrinsics.fx,
-        fy=intrinsics.fy,
+        fx=intrinsics.fx * unit,
+        fy=intrinsics.fy * unit,
         cx=own_width / 2 if intrinsics.cx is None else intrinsics.cx,
         cy=own_height / 2 if intrinsics.cy is None else intrinsics.cy,
         focal_source=FocalSource.CALIBRATION,

@@ -267,7 +267,7 @@ def test_a_camera_info_file_of_ros_is_read(tmp_path):
         ("k.xml", "<a/>"),
         ("k.yml", "%YAML:1.0\n---\nx: 1\n"),
         ("k.png", ""),
-        ("transforms.json", '{"camera_angle_x": 1}'),
+        ("transforms.json", '{"camera_angle_x": 4, "w": 8}'),
         ("transforms.json", '{"frames": []}'),
     ],
 )
