@@ -67,6 +67,11 @@ def pixels(value: Any) -> int | None:
     return int(number)
 
 
+def size_of(item: Mapping[str, Any], width: str = "width", height: str = "height") -> tuple[int | None, int | None]:
+    """Width and height under these names, None where they are missing."""
+    return pixels(item.get(width)), pixels(item.get(height))
+
+
 def brown(values: Sequence[float]) -> Distortion | None:
     """Brown's terms in OpenCV's order: k1 k2 p1 p2 k3 ..."""
     return made_distortion(DistortionModel.BROWN, values)
@@ -88,3 +93,15 @@ def of_opencv(
 def unsupported(what: str, name: object, known: Sequence[str]) -> CalibrationError:
     """The error of a camera or lens model that no pinhole with OpenCV's distortion can stand for."""
     return CalibrationError(f"{what} {name!r:.60} is not supported", hint=f"known are {', '.join(known)}")
+
+
+def by_folder(cameras: Mapping[str, Intrinsics], folders: Mapping[str, Sequence[str]]) -> tuple[CalibrationEntry, ...]:
+    """Entries of the cameras of a rig: one for all photos where they are alike, else by the folder a photo is in."""
+    if len(set(cameras.values())) == 1:
+        return (CalibrationEntry("", next(iter(cameras.values()))),)
+    return tuple(
+        CalibrationEntry(f"{start}{folder}/*", intrinsics)
+        for name, intrinsics in cameras.items()
+        for folder in folders[name]
+        for start in ("", "*/")
+    )

@@ -12,16 +12,41 @@ from typing import Any
 
 from m3d_cli.bounded_files import YAML_BYTES, parse_json, parse_xml, parse_yaml, read_bytes, read_text, reading
 from m3d_cli.errors import CalibrationError
-from m3d_cli.intrinsics.calibration.colmap import read_colmap
+from m3d_cli.intrinsics.calibration.colmap import read_colmap, read_colmap_calibration
+from m3d_cli.intrinsics.calibration.gaussian_splatting import SPLATTING
+from m3d_cli.intrinsics.calibration.kalibr import EUROC, KALIBR
+from m3d_cli.intrinsics.calibration.kitti import KITTI, is_kitti, read_kitti
 from m3d_cli.intrinsics.calibration.match import Calibration, CalibrationEntry, Intrinsics
+from m3d_cli.intrinsics.calibration.metashape import NAME, is_metashape, read_metashape
 from m3d_cli.intrinsics.calibration.nerfstudio import NERFSTUDIO
 from m3d_cli.intrinsics.calibration.numbers import read_npy, read_numbers
+from m3d_cli.intrinsics.calibration.open3d import OPEN3D
 from m3d_cli.intrinsics.calibration.opencv import OPENCV, storage_document
+from m3d_cli.intrinsics.calibration.opensfm import OPENSFM
+from m3d_cli.intrinsics.calibration.orb_slam import ORB_SLAM
+from m3d_cli.intrinsics.calibration.ost import OST, is_ost, read_ost
 from m3d_cli.intrinsics.calibration.own import OWN, POLYCAM
+from m3d_cli.intrinsics.calibration.realsense import REALSENSE
+from m3d_cli.intrinsics.calibration.record3d import RECORD3D
+from m3d_cli.intrinsics.calibration.vins import VINS
 
 # Asked in this order; the first that a document fits reads it.
-_DOCUMENTS = (NERFSTUDIO, POLYCAM, OPENCV, OWN)
-_TEXTS = ("COLMAP's cameras.txt", "4, 8 or 9 numbers or a matrix (txt, csv, npy)")
+_DOCUMENTS = (
+    NERFSTUDIO,
+    POLYCAM,
+    REALSENSE,
+    RECORD3D,
+    OPEN3D,
+    SPLATTING,
+    KALIBR,
+    EUROC,
+    ORB_SLAM,
+    VINS,
+    OPENSFM,
+    OPENCV,
+    OWN,
+)
+_OTHERS = (NAME, "COLMAP's cameras.txt or cameras.bin", KITTI, OST, "4, 8 or 9 numbers or a matrix (txt, csv, npy)")
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -44,10 +69,25 @@ def _entries(path: Path) -> tuple[CalibrationEntry, ...]:
     if suffix in (".yml", ".yaml"):
         return _from_document(parse_yaml(read_text(path, YAML_BYTES)))
     if suffix == ".xml":
-        return _from_document(storage_document(parse_xml(read_bytes(path))))
-    if suffix not in (".txt", ".csv"):
+        root = parse_xml(read_bytes(path))
+        return read_metashape(root) if is_metashape(root) else _from_document(storage_document(root))
+    if path.name == "cameras.bin":
+        return read_colmap_calibration(path.parent).entries
+    if suffix not in (".txt", ".csv", ".ini"):
         raise _unknown()
-    return read_colmap(path) if _has_letters(read_text(path)) else read_numbers(read_text(path))
+    return _from_text(path, read_text(path))
+
+
+def _from_text(path: Path, text: str) -> tuple[CalibrationEntry, ...]:
+    if is_kitti(text):
+        return read_kitti(text)
+    if is_ost(text):
+        return read_ost(text)
+    if not _has_letters(text):
+        return read_numbers(text)
+    if any(word.isupper() for line in text.splitlines() for word in line.split()[1:2]):
+        return read_colmap(path)
+    raise _unknown()
 
 
 def _from_document(document: Any) -> tuple[CalibrationEntry, ...]:
@@ -58,14 +98,14 @@ def _from_document(document: Any) -> tuple[CalibrationEntry, ...]:
 
 
 def _unknown() -> CalibrationError:
-    known = [each.name for each in _DOCUMENTS] + list(_TEXTS)
+    known = [each.name for each in _DOCUMENTS] + list(_OTHERS)
     return CalibrationError("no calibration that is known", hint=f"looked for: {'; '.join(known)}")
 
 
 def _has_letters(text: str) -> bool:
-    """COLMAP names camera models; a bare matrix has numbers only."""
+    """Whether there is more than numbers."""
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return any(letter.isupper() for line in lines for letter in line.replace("E", "e"))
+    return any(letter.isalpha() and letter not in "eE" for line in lines for letter in line)
 
 
 def _check(intrinsics: Intrinsics) -> None:
