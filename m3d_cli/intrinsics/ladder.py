@@ -171,7 +171,7 @@ def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> Camera:
 def _from_user(facts: FocalFacts) -> Camera:
     focal, sigma, note = _user_focal(facts)
     chosen = FocalCandidate(focal, focal, FocalSource.USER, sigma, note)
-    return _estimate(facts, chosen, (chosen,), ())
+    return _estimate(facts, chosen, (chosen,), facts.notes)
 
 
 def _user_focal(facts: FocalFacts) -> tuple[float, float, str]:

@@ -259,3 +259,25 @@ def test_photos_are_decoded_in_threads_as_one_by_one():
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda path: load(path).image, photos * 4))
     assert all((a == b).all() for a, b in zip(alone * 4, together, strict=True))
+
+
+def side_files(tmp_path, tags, rows="Acme;One;6.17\n"):
+    (tmp_path / "tags.json").write_text(json.dumps(tags))
+    (tmp_path / "sensors.txt").write_text(rows)
+    return CameraSources.from_files(exif_json=tmp_path / "tags.json", sensor_db=tmp_path / "sensors.txt")
+
+
+def test_a_side_file_that_gives_nothing_for_a_photo_is_reported(save_photo, tmp_path):
+    photo = save_photo("a.jpg", tags=PHONE)
+    sources = side_files(tmp_path, [{"SourceFile": "b.jpg", "FocalLength": 5}])
+    assert read_camera(photo, sources).warnings == (
+        "tags.json has no entry for this photo",
+        "sensors.txt has no row for a photo that does not name its camera",
+    )
+    sources = side_files(tmp_path, [{"SourceFile": "a.jpg", "Make": "Acme", "Model": "Two"}])
+    assert read_camera(photo, sources).warnings == (
+        "the entry of this photo in tags.json has no focal length",
+        "sensors.txt has no row for the camera Acme Two",
+    )
+    sources = side_files(tmp_path, [{"SourceFile": "a.jpg", "Make": "Acme", "Model": "One", "FocalLength": 4.25}])
+    assert not any("json" in warning or "sensors.txt" in warning for warning in read_camera(photo, sources).warnings)
