@@ -108,7 +108,7 @@ class FocalOptions:
     focal_35mm: Annotated[float | None, setting("35 mm equivalent focal length (by diagonal).", metavar="MM")] = None
     fov: Annotated[float | None, setting("Horizontal field of view.", "--fov", "--fov-x", metavar="DEGREES")] = None
     intrinsics: Annotated[
-        Path | None, setting("Calibration file: JSON, YAML, NPY, TXT, COLMAP, nerfstudio, OpenCV.", metavar="FILE")
+        Path | None, setting("Calibration file of OpenCV, ROS, COLMAP, Kalibr and many more.", metavar="FILE")
     ] = None
     exif_json: Annotated[
         Path | None, setting("EXIF in a file: exiftool -json, or Flickr's getExif.", metavar="FILE")

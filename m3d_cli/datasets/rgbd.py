@@ -203,7 +203,7 @@ def _frame(entry: Mapping[str, Any], meta: Mapping[str, Any], split: str, source
         cy=float(entry["cy"]) + OPENCV_OFFSET,
         focal_source=FocalSource.ESTIMATED if estimated else FocalSource.CALIBRATION,
         focal_rel_sigma=0.05 if estimated else 0.005,
-    )
+    ).checked()
     scale = float(entry.get("depth_scale", meta["depth_scale"]))
     if not math.isfinite(scale) or scale <= 0:
         raise ValueError(f"depth_scale {scale}")

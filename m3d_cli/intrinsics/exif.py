@@ -70,6 +70,11 @@ class ExifFacts:
     digital_zoom: float | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def tells_focal(self) -> bool:
+        """Whether a focal length may follow from these tags."""
+        return self.focal_mm is not None or self.focal_35mm is not None
+
     def completed_by(self, other: ExifFacts) -> ExifFacts:
         """These facts, with those of ``other`` where these are unknown.
 

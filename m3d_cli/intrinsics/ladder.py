@@ -11,7 +11,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
-from m3d_cli.camera import Camera, FocalCandidate, FocalSource
+from m3d_cli.camera import FIELDS_OF_VIEW, Camera, FocalCandidate, FocalSource
 from m3d_cli.errors import UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.exif_focal import exif_candidates
@@ -59,8 +59,11 @@ class UserFocal:
         for number in (*ways, self.sensor_width):
             if number is not None and not (math.isfinite(number) and number > 0):
                 raise UsageError(f"a focal length, sensor width or angle must be a positive number, not {number}")
-        if self.fov is not None and self.fov >= 180:
-            raise UsageError(f"a flat image cannot see {self.fov} degrees", hint="--fov is below 180")
+        if self.fov is not None and not FIELDS_OF_VIEW[0] <= self.fov <= FIELDS_OF_VIEW[1]:
+            raise UsageError(
+                f"a flat image cannot see {self.fov:g} degrees",
+                hint=f"--fov is in degrees, {FIELDS_OF_VIEW[0]:g} to {FIELDS_OF_VIEW[1]:g}",
+            )
         if self.millimetres is not None and self.sensor_width is None:
             raise UsageError("--focal-mm needs --sensor-width, the width of the sensor in millimetres")
 
@@ -88,7 +91,10 @@ class FocalFacts:
 
 
 def recover_focal(facts: FocalFacts) -> Camera:
-    """Best estimate of the focal length from ``facts``; never fails, the last resort is an assumption."""
+    """Best estimate of the focal length from ``facts``; the last resort is an assumption.
+
+    Raises `CalibrationError` where the user or a calibration gives a focal length that no camera has.
+    """
     found, warnings = exif_candidates(
         Frame.of(facts.width, facts.height, facts.exif.width, facts.exif.height, is_turned=facts.is_turned),
         facts.exif,
@@ -97,9 +103,9 @@ def recover_focal(facts: FocalFacts) -> Camera:
         sensor_width=facts.user.sensor_width,
     )
     if facts.user.is_given:
-        return _checked(_from_user(facts), found)
+        return _compared(_from_user(facts).checked(), found)
     if facts.intrinsics is not None:
-        return _checked(_from_intrinsics(facts, facts.intrinsics), found)
+        return _compared(_from_intrinsics(facts, facts.intrinsics.checked()), found)
     notes = (*facts.notes, *warnings)
     if not found:
         return _assumed(facts, notes)
@@ -165,7 +171,7 @@ def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> Camera:
 def _from_user(facts: FocalFacts) -> Camera:
     focal, sigma, note = _user_focal(facts)
     chosen = FocalCandidate(focal, focal, FocalSource.USER, sigma, note)
-    return _estimate(facts, chosen, (chosen,), ())
+    return _estimate(facts, chosen, (chosen,), facts.notes)
 
 
 def _user_focal(facts: FocalFacts) -> tuple[float, float, str]:
@@ -190,7 +196,7 @@ def _from_intrinsics(facts: FocalFacts, camera: Camera) -> Camera:
     return dataclasses.replace(estimate, cx=camera.cx, cy=camera.cy, distortion=camera.distortion)
 
 
-def _checked(estimate: Camera, found: tuple[FocalCandidate, ...]) -> Camera:
+def _compared(estimate: Camera, found: tuple[FocalCandidate, ...]) -> Camera:
     """``estimate`` with EXIF's candidates beside it, and a warning when they are far off."""
     estimate = dataclasses.replace(estimate, candidates=(*estimate.candidates, *found))
     if found and abs(math.log(estimate.focal / found[0].focal)) > math.log(SUSPICIOUS_FACTOR):

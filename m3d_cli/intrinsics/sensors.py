@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.errors import CalibrationError
 
 # Diagonal of the 36 x 24 mm frame, in millimetres.
@@ -75,6 +76,11 @@ class SensorTable:
 
     rows: tuple[SensorRow, ...] = ()
     use_lensfun: bool = True
+    origin: str = "the sensor table"
+
+    def lacks(self, make: str, model: str) -> bool:
+        """Whether the user's rows give nothing for a camera."""
+        return bool(self.rows) and _find_row(self.rows, make, model) is None
 
     def find(self, make: str, model: str) -> Sensor | None:
         """Sensor of a camera, or None when it is unknown or its name is ambiguous."""
@@ -88,10 +94,8 @@ class SensorTable:
 
 def read_sensor_table(path: Path) -> tuple[SensorRow, ...]:
     """Rows of a file of ``Make;Model;width in mm`` lines; a fourth column and lines starting with # are left out."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"{path}: the sensor table cannot be read: {error}") from error
+    with reading(path, "the sensor table", CalibrationError):
+        lines = read_text(path).splitlines()
     rows = tuple(
         _row(path, index, line) for index, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")
     )

@@ -63,7 +63,7 @@ class CameraSources:
             user=user or UserFocal(),
             calibration=read_calibration(intrinsics) if intrinsics else None,
             sidecar=read_exif_sidecar(exif_json) if exif_json else None,
-            sensors=SensorTable(read_sensor_table(sensor_db) if sensor_db else ()),
+            sensors=SensorTable(read_sensor_table(sensor_db), origin=sensor_db.name) if sensor_db else SensorTable(),
             require_focal=require_focal,
             from_image=from_image,
         )
@@ -106,8 +106,12 @@ def read_facts(path: Path, options: CameraSources | None = None, relative: PureP
     """
     options = options or CameraSources()
     info = read_info(path)
-    exif = _exif(path, relative, options.sidecar)
-    camera = recover_focal(_focal_facts(path, relative, options, info, exif))
+    exif, notes = _exif(path, relative, options.sidecar)
+    facts = _focal_facts(path, relative, options, info, exif, notes)
+    try:
+        camera = recover_focal(facts)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
     if options.require_focal and camera.is_assumed and not options.from_image:
         raise focal_required(path)
     return PhotoFacts(info, exif, camera.with_warnings(*_lens_warnings(path, camera)))
@@ -157,11 +161,16 @@ def load_photo(
     return Photo(path, loaded.image, loaded.camera)
 
 
-def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) -> ExifFacts:
-    """The file's own facts, behind what the sidecar says of it."""
+def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) -> tuple[ExifFacts, tuple[str, ...]]:
+    """The file's own facts, behind what the sidecar says of it, and a note where that says nothing."""
     own = read_exif(path, opened)
-    listed = sidecar.find(path, relative) if sidecar else None
-    return own if listed is None else listed.completed_by(own)
+    if sidecar is None:
+        return own, ()
+    listed = sidecar.find(path, relative)
+    if listed is None:
+        return own, (f"{sidecar.origin} has no entry for this photo",)
+    notes = () if listed.tells_focal else (f"the entry of this photo in {sidecar.origin} has no focal length",)
+    return listed.completed_by(own), notes
 
 
 def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
@@ -181,9 +190,18 @@ def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
 
 
 def _focal_facts(
-    path: Path, relative: PurePath | None, options: CameraSources, info: PictureInfo, exif: ExifFacts
+    path: Path,
+    relative: PurePath | None,
+    options: CameraSources,
+    info: PictureInfo,
+    exif: ExifFacts,
+    notes: tuple[str, ...],
 ) -> FocalFacts:
-    intrinsics, notes = _intrinsics(path, relative, options, info)
+    intrinsics, calibration_notes = _intrinsics(path, relative, options, info)
+    notes = (*notes, *calibration_notes)
+    if options.sensors.lacks(exif.make, exif.model):
+        camera = f"the camera {exif.make} {exif.model}" if exif.model else "a photo that does not name its camera"
+        notes = (*notes, f"{options.sensors.origin} has no row for {camera}")
     sensor = options.sensors.find(exif.make, exif.model) if exif.focal_mm else None
     return FocalFacts(
         width=info.width,

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
-from m3d_cli.errors import UsageError
+from m3d_cli.errors import CalibrationError, UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.ladder import ASSUMED_SIGMA, FocalFacts, UserFocal, recover_focal
 from m3d_cli.intrinsics.sensors import Sensor
@@ -105,6 +105,8 @@ def test_the_users_sensor_width_goes_with_the_focal_length_in_exif():
         {"pixels": -1.0},
         {"pixels": math.nan},
         {"fov": 180.0},
+        {"fov": 179.6},
+        {"fov": 1e-9},
         {"millimetres": 4.0},
         {"sensor_width": 0.0},
     ],
@@ -112,6 +114,16 @@ def test_the_users_sensor_width_goes_with_the_focal_length_in_exif():
 def test_impossible_flags_are_refused(flags):
     with pytest.raises(UsageError):
         UserFocal(**flags)
+
+
+@pytest.mark.parametrize("pixels", [1e9, 1e-9])
+def test_a_focal_length_that_no_camera_has_is_refused_whoever_gives_it(pixels):
+    with pytest.raises(CalibrationError, match="degrees are possible"):
+        recovered(4032, 3024, PHONE, user=UserFocal(pixels=pixels))
+    with pytest.raises(CalibrationError, match="degrees are possible"):
+        recovered(4032, 3024, PHONE, user=UserFocal(equivalent=pixels))
+    with pytest.raises(CalibrationError, match="degrees are possible"):
+        recovered(4032, 3024, PHONE, intrinsics=Camera(4032, 3024, pixels, pixels, 2016, 1512))
 
 
 def test_a_calibration_brings_its_principal_point_and_distortion():
