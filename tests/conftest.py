@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from m3d_cli.camera import Camera
-from m3d_cli.formats.trajectories import encode_tum
+from m3d_cli.formats.trajectory_tables import encode_tum
 from m3d_cli.trajectory import Trajectory, matrices
 
 # A suite that runs in the background of a shell has SIGINT ignored, and so would the programs that tests interrupt.
