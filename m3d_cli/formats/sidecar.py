@@ -181,7 +181,9 @@ def _content(record: object) -> dict[str, object]:
         raise TypeError(f"{type(record).__name__} has no place in a sidecar")
     content = {field.name: getattr(record, field.name) for field in fields(record)}
     if isinstance(record, ModelRecord):
-        content |= {name: getattr(record.errors, name) for name in ERROR_FIELDS}
+        # A guess is nobody's error model: without measured ones there are no figures.
+        known = ERROR_FIELDS if record.errors.errors_known else ("errors_known",)
+        content |= {name: getattr(record.errors, name) for name in known}
         del content["errors"]
     return content
 
