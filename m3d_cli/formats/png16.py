@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import OutputError
+
+logger = logging.getLogger(__name__)
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
@@ -88,11 +92,24 @@ def _up_filtered(values: NDArray[np.uint16]) -> NDArray[np.uint8]:
 
 
 def _deflated(data: NDArray[np.uint8]) -> bytes:
+    return _packer()(data.data, _LEVEL)
+
+
+@cache
+def _packer() -> Callable[[memoryview, int], bytes]:
+    """ISA-L where it is installed, else zlib; chosen once, since the two give other bytes for the same pixels.
+
+    A library that was there for one photo and not for the next (no memory, too many open files) must not change the
+    files of a run in silence.
+    """
     try:
         from isal import isal_zlib
-    except ImportError:
-        return zlib.compress(data.data, _LEVEL)
-    packed: bytes = isal_zlib.compress(data.data, _LEVEL)
+    except ModuleNotFoundError:
+        return zlib.compress
+    except ImportError as error:
+        logger.warning("ISA-L cannot be loaded (%s): zlib packs depth PNGs, to other bytes of the same pixels", error)
+        return zlib.compress
+    packed: Callable[[memoryview, int], bytes] = isal_zlib.compress
     return packed
 
 

@@ -93,7 +93,7 @@ class Fusion:
             return Surface(PointCloud(np.zeros((0, 3), np.float32)), np.zeros((0, 3), np.int32))
         colours = np.rint(255 * mesh.vertex.colors.numpy()).clip(0, 255).astype(np.uint8) if self._has_colours else None
         corners = PointCloud(mesh.vertex.positions.numpy(), colours, mesh.vertex.normals.numpy())
-        return Surface(corners, mesh.triangle.indices.numpy().astype(np.int32))
+        return in_order(Surface(corners, mesh.triangle.indices.numpy().astype(np.int32)))
 
     def _judged(self, view: View) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Depth, 0 where it does not count, and its weight: errors of depth grow with it, so 1 / depth^2."""
@@ -160,6 +160,32 @@ class Fusion:
         """The grid's own numbers, (voxels,) or (voxels, channels): writing here writes there."""
         values = self._grid.attribute(name).reshape((-1, channels)).numpy()
         return np.asarray(values[:, 0] if channels == 1 else values)
+
+
+def in_order(surface: Surface) -> Surface:
+    """The same surface with corners and triangles sorted: threads make them in an order that changes from run to run.
+
+    Corners that are equal to the last bit become one, and triangles that shrink to a line by that go.
+    """
+    points, colours, normals = surface.corners.points, surface.corners.colours, surface.corners.normals
+    # As whole numbers of the same bits, NaN of a normal is equal to itself.
+    parts = [np.ascontiguousarray(part, np.float32).view(np.int32) for part in (points, normals) if part is not None]
+    keys = np.concatenate([*parts, *(colour.astype(np.int32) for colour in (colours,) if colour is not None)], axis=1)
+    order = np.lexsort(keys.T[::-1])
+    is_new = np.concatenate([[True], (np.diff(keys[order], axis=0) != 0).any(axis=1)])
+    place = np.empty(len(order), dtype=np.int32)
+    place[order] = np.cumsum(is_new) - 1
+    triangles = place[surface.triangles]
+    a, b, c = triangles.T
+    triangles = triangles[(a != b) & (b != c) & (c != a)]
+    # Turned until its lowest corner comes first, a triangle keeps the side it shows.
+    turned = (triangles.argmin(axis=1)[:, None] + np.arange(3)) % 3
+    triangles = np.take_along_axis(triangles, turned, axis=1)
+    kept = order[is_new]
+    corners = PointCloud(
+        points[kept], None if colours is None else colours[kept], None if normals is None else normals[kept]
+    )
+    return Surface(corners, np.ascontiguousarray(triangles[np.lexsort(triangles.T[::-1])]))
 
 
 def _pixels(seen: NDArray[np.float32], camera: Camera) -> tuple[NDArray[np.intp], NDArray[np.bool_]]:
