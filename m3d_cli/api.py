@@ -21,9 +21,8 @@ from m3d_cli.formats.previews import PreviewStyle, encode_preview
 from m3d_cli.intrinsics.ladder import FocalFacts, UserFocal, recover_focal
 from m3d_cli.metrology.report.content import PhotoReport
 from m3d_cli.metrology.spec.flags import request_of_flags
-from m3d_cli.models.onnx_file import named_model
-from m3d_cli.models.registry import choose_weights, default_model
-from m3d_cli.models.spec import ModelSpec, model_spec
+from m3d_cli.models.own_weights import choose_network, chosen_name
+from m3d_cli.models.spec import ModelSpec
 from m3d_cli.photo import Photo
 from m3d_cli.photos.discover import PhotoFile, Selection, find_photos
 from m3d_cli.photos.load import CameraSources, LoadedPhoto, load
@@ -247,6 +246,7 @@ def measure(
     references: Sequence[str] = (),
     unit: str = "m",
     allow_assumed_focal: bool = False,
+    allow_unknown_errors: bool = False,
     model: str | None = None,
     weights: str | Path | None = None,
     depth: str | Path | None = None,
@@ -262,7 +262,11 @@ def measure(
     of the report has a value with its 95 % interval, or an error. Raises what keeps all of it from being measured.
     """
     request = request_of_flags(
-        [_parsed(text) for text in measurements], references, unit, allow_assumed_focal=allow_assumed_focal
+        [_parsed(text) for text in measurements],
+        references,
+        unit,
+        allow_assumed_focal=allow_assumed_focal,
+        allow_unknown_errors=allow_unknown_errors,
     )
     sources = _sources(focal, focal_35mm, fov, intrinsics)
     settings = _settings(model, weights, (), sources, stored=None if depth is None else Path(depth))
@@ -302,10 +306,10 @@ def _settings(
     stored: Path | None = None,
 ) -> Settings:
     file = None if weights is None else Path(weights)
-    spec = model_spec(name or named_model(file) or default_model())
+    spec, chosen = choose_network(chosen_name(name, file)[0], file)
     return Settings(
         model=spec,
-        weights=choose_weights(spec, file),
+        weights=chosen,
         formats=formats,
         max_depth=max_depth,
         precision=precision,

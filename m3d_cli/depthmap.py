@@ -37,7 +37,8 @@ class DepthErrorModel:
     distance between two objects. ``relief_sigma`` is the share by which surfaces recede too little or too much:
     networks make slanted ones too flat. ``confidence_errors`` are pairs of a confidence, rising, and how much larger
     than usual object and shape error are there. ``cell`` is the number of pixels of the depth map that one pixel of the
-    network covers: edges are blurred over so many.
+    network covers: edges are blurred over so many. ``errors_known`` is false for weights whose errors nobody measured:
+    the figures are then a guess.
     """
 
     scale_sigma: float = 0.15
@@ -47,6 +48,7 @@ class DepthErrorModel:
     confidence_errors: tuple[tuple[float, float], ...] = ()
     relief_sigma: float = 0.2
     cell: float = 1.0
+    errors_known: bool = True
 
     @classmethod
     def exact(cls) -> DepthErrorModel:

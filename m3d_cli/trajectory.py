@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,18 +26,29 @@ ROUNDING = 1e-6
 TIME_TOLERANCE = 0.02
 
 
+class Keys(str, Enum):
+    """What the numbers are that poses are ordered by: they pair up with their own kind only."""
+
+    TIMES = "times"
+    INDICES = "frame numbers"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Trajectory:
-    """``poses`` (N, 4, 4) world_from_camera at ``times`` (N,) seconds, which ascend; ``names`` of photos where known.
+    """``poses`` (N, 4, 4) world_from_camera at ``times`` (N,), which ascend; ``names`` of photos where known.
 
-    Where a file tells no times, ``times`` count the poses from 0 and ``timed`` is false. Raises PoseError for matrices
-    that are not rigid, and for times that repeat or go back.
+    ``keys`` says whether ``times`` are seconds or frame numbers counted from 0. ``remarks`` are what its reader should
+    be warned of. Raises PoseError for matrices that are not rigid, and for times that repeat or go back.
     """
 
     times: NDArray[np.float64]
     poses: Poses
     names: tuple[str, ...] | None = None
-    timed: bool = True
+    keys: Keys = Keys.TIMES
+    remarks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         count = len(self.times)
@@ -57,10 +69,16 @@ class Trajectory:
     @classmethod
     def counted(cls, poses: Poses, names: Sequence[str] | None = None) -> Trajectory:
         """Poses without times."""
-        return cls(np.arange(len(poses), dtype=np.float64), poses, None if names is None else tuple(names), False)
+        numbers = np.arange(len(poses), dtype=np.float64)
+        return cls(numbers, poses, None if names is None else tuple(names), Keys.INDICES)
 
     def __len__(self) -> int:
         return len(self.times)
+
+    @property
+    def timed(self) -> bool:
+        """Whether ``times`` are seconds."""
+        return self.keys is Keys.TIMES
 
     @property
     def positions(self) -> NDArray[np.float64]:
@@ -166,42 +184,6 @@ def umeyama(source: NDArray[np.float64], target: NDArray[np.float64], *, with_sc
     rotation = (u * sign) @ vt
     scale = float((d * sign).sum() / (a**2).sum(axis=1).mean()) if with_scale else 1.0
     return Similarity(rotation, goal - scale * rotation @ middle, scale)
-
-
-def associate(
-    estimate: Trajectory, truth: Trajectory, tolerance: float = TIME_TOLERANCE
-) -> tuple[Trajectory, Trajectory]:
-    """The poses of both that belong together: nearest in time within ``tolerance`` seconds; by order without times.
-
-    Raises PoseError where counts differ and there are no times, and where no times match.
-    """
-    if not (estimate.timed and truth.timed):
-        if len(estimate) != len(truth):
-            raise PoseError(
-                f"{len(estimate)} poses and {len(truth)} do not pair up without times",
-                hint="give both with times (TUM format), or the same number",
-            )
-        return estimate, truth
-    after = np.searchsorted(truth.times, estimate.times)
-    before = np.clip(after - 1, 0, len(truth) - 1)
-    after = np.clip(after, 0, len(truth) - 1)
-    is_before = np.abs(truth.times[before] - estimate.times) <= np.abs(truth.times[after] - estimate.times)
-    nearest = np.where(is_before, before, after)
-    near = np.abs(truth.times[nearest] - estimate.times) <= tolerance
-    _, first = np.unique(nearest[near], return_index=True)
-    index = np.flatnonzero(near)[first]
-    if not index.size:
-        raise PoseError(
-            f"no pose lies within {tolerance:g} s of another: {_span(estimate)} against {_span(truth)}",
-            hint="the clocks differ; --tolerance widens the search",
-        )
-    return estimate.chosen(index), truth.chosen(nearest[index])
-
-
-def _span(trajectory: Trajectory) -> str:
-    if not len(trajectory):
-        return "no poses"
-    return f"{trajectory.times[0]:.3f} to {trajectory.times[-1]:.3f} s"
 
 
 def quaternions(poses: Poses) -> NDArray[np.float64]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from m3d_cli.camera import Camera
-from m3d_cli.formats.trajectories import encode_tum
+from m3d_cli.formats.trajectory_tables import encode_tum
 from m3d_cli.trajectory import Trajectory, matrices
 
 # Two test processes share the cores, and the networks are tiny: more threads would only wait for each other.

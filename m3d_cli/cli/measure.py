@@ -58,14 +58,14 @@ class QuantityOptions:
 
     def request(self, context: typer.Context, known: KnownOptions, unit: str | None) -> Request:
         """What the command line asks for, in its order; raises UsageError."""
-        from m3d_cli.metrology.spec.flags import check_unit_option, request_of_flags
+        from m3d_cli.metrology.spec.flags import allowances_in, check_unit_option, request_of_flags
 
         check_unit_option(unit)
         kinds = {name: name.rstrip("_").replace("_", "-") for name in self.__slots__}
         left = {name: iter(getattr(self, name) or ()) for name in kinds}
         found = [(kinds[name], next(left[name])) for name in context.meta.get(_ORDER, ()) if name in kinds]
         found += [(kinds[name], text) for name, texts in left.items() for text in texts]
-        return request_of_flags(found, known.ref or (), unit or "m", allow_assumed_focal=known.allow_assumed_focal)
+        return request_of_flags(found, known.ref or (), unit or "m", **allowances_in(known))
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,7 @@ class KnownOptions:
         ),
     ] = None
     allow_assumed_focal: Annotated[bool, option("Measure with an assumed focal length too.")] = False
+    allow_unknown_errors: Annotated[bool, option("Measure with weights whose errors nobody measured too.")] = False
 
 
 @dataclass(frozen=True, slots=True)

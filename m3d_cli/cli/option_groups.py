@@ -229,12 +229,9 @@ class NetworkFile:
 
     def model_name(self, messages: Messages) -> str:
         """The network named, that of an ONNX file, or the default with a notice of a better one."""
-        from m3d_cli.models.registry import chosen_name
+        from m3d_cli.models.own_weights import announced_name
 
-        name, notice = chosen_name(self.model, self.weights)
-        if notice:
-            messages.say(notice)
-        return name
+        return announced_name(self.model, self.weights, messages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,15 +251,15 @@ class NetworkOptions(NetworkFile):
 
     def chosen(self, messages: Messages, depth: Path | None = None) -> tuple[ModelSpec, ChosenWeights]:
         """The network to run; existing depth maps name their own, and none runs."""
-        from m3d_cli.models.registry import ChosenWeights, choose_weights
-        from m3d_cli.models.spec import LITE, model_spec
+        from m3d_cli.models.own_weights import announced_network
+        from m3d_cli.models.registry import ChosenWeights
+        from m3d_cli.models.spec import LITE
 
         if depth is not None:
             if self.model is not None or self.weights is not None:
                 raise UsageError("--depth reads existing depth maps", hint="leave --model and --weights out")
             return LITE, ChosenWeights(None, "")
-        spec = model_spec(self.model_name(messages))
-        return spec, choose_weights(spec, self.weights)
+        return announced_network(self.model, self.weights, messages)
 
     def settings(self, messages: Messages, depth: Path | None = None, **more: Any) -> Settings:
         """Settings of a run with this network; ``more`` as for `pipeline.settings.Settings`."""

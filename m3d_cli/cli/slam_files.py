@@ -38,12 +38,10 @@ def evaluate(
         score_trajectory,
         scores_text,
     )
-    from m3d_cli.formats.trajectories import read_trajectory
-    from m3d_cli.trajectory import associate
+    from m3d_cli.sequences.track_pairs import paired
 
     chosen = parse_alignment(alignment)
-    mine, theirs = associate(read_trajectory(estimate), read_trajectory(truth), tolerance)
-    Messages(quiet).say(f"{len(theirs)} poses matched, alignment {chosen}")
+    mine, theirs = paired(estimate, truth, tolerance, Messages(quiet))
     ways = KITTI_LENGTHS if lengths is None else parse_lengths(lengths)
     scores = score_trajectory(mine, theirs, chosen, frames=frames, lengths=ways)
     if plot is not None:

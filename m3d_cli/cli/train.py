@@ -50,10 +50,13 @@ def train(
     from m3d_cli.inference.device import choose_compute
     from m3d_cli.inference.photo import available_cores
     from m3d_cli.training.config import read_config
-    from m3d_cli.training.loop import Progress
+    from m3d_cli.training.loop import CHECKPOINT, Progress
     from m3d_cli.training.run import run_training
+    from m3d_cli.training.start import starting_point
 
     settings = read_config(config)
+    if _leads():
+        Messages(quiet=quiet).say(starting_point(settings, out / CHECKPOINT))
     is_silent = quiet or not is_talking_to_a_person() or not _leads()
     with tqdm(total=settings.optimiser.steps, unit="step", disable=is_silent) as bar:
 

@@ -19,8 +19,9 @@ from m3d_cli.evaluation.scoring import Predict
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.predictor import Predictor, to_canonical
 from m3d_cli.models.create import open_model
-from m3d_cli.models.registry import ChosenWeights, choose_weights
-from m3d_cli.models.spec import ModelSpec, model_spec
+from m3d_cli.models.own_weights import choose_network
+from m3d_cli.models.registry import ChosenWeights
+from m3d_cli.models.spec import ModelSpec
 
 MANIFEST = "m3d-predictions.json"
 
@@ -37,8 +38,7 @@ class Network:
     @classmethod
     def choose(cls, name: str, weights: Path | None, device: str, precision: str) -> Network:
         """The network called ``name`` with its weights; raises WeightsError where there are none."""
-        spec = model_spec(name)
-        return cls(spec, choose_weights(spec, weights), device, precision)
+        return cls(*choose_network(name, weights), device, precision)
 
     @property
     def input_size(self) -> tuple[int, int]:
@@ -49,7 +49,7 @@ class Network:
         """Load it; the result takes an annotated frame to metric depth (H, W) in metres."""
         compute = choose_compute(self.device, self.precision)
         self.weights.check()
-        return predicting(Predictor(open_model(self.spec.name, self.weights), self.spec, compute))
+        return predicting(Predictor(open_model(self.spec, self.weights), self.spec, compute))
 
 
 def predicting(predictor: Predictor) -> Predict:
@@ -70,7 +70,7 @@ def kept_in(folder: Path, network: Network, layout: str, data: Path) -> Predict:
     Raises DatasetError for a folder of another network's, other weights', another layout's or other ``data``.
     """
     made_by = {"layout": layout, "data": str(data.resolve())}
-    _claim(folder, {**made_by, "model": network.spec.name, "weights_sha256": network.weights.sha256})
+    _claim(folder, {**made_by, "model": network.spec.label, "weights_sha256": network.weights.sha256})
     return keeping(folder, network.load)
 
 

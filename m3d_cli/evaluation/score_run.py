@@ -90,7 +90,7 @@ class ScoredData:
         predict = network.load() if kept is None else kept_in(kept, network, self.layout, self.folder)
         images = self._scored(predict, 1, report)
         sha256, size = network.weights.sha256, network.input_size
-        spec = network.spec.name
+        spec = network.spec.label
         return ScoredRun(Run(self.layout, "model", spec, self.protocol, images, sha256, size, self.selection), predict)
 
     def _scored(self, predict: Predict, workers: int, report: Reporter) -> tuple[ImageScores, ...]:

@@ -24,7 +24,7 @@ from m3d_cli.errors import M3dError, OutputError
 from m3d_cli.formats.depth_png import read_depth_png
 from m3d_cli.formats.npy import read_npy, read_npz
 from m3d_cli.formats.png16 import decode_png16
-from m3d_cli.formats.sidecar import ERROR_FIELDS, CameraRecord, ModelRecord, Sidecar, recorded_camera
+from m3d_cli.formats.sidecar import ERROR_FIELDS, OLD_TRUST, CameraRecord, ModelRecord, Sidecar, recorded_camera
 
 SIDECAR_SUFFIX = ".json"
 # Formats that can be read back, best first.
@@ -96,7 +96,8 @@ def read_sidecar(path: Path) -> Sidecar:
     if not isinstance(content, dict) or not {"photo", "camera", "model"} <= content.keys():
         _refuse(path, "not a sidecar of m3d depth")
     try:
-        return _adapter().validate_python({**content, "model": _with_errors(content["model"])})
+        content = {**content, "camera": _with_trust(content["camera"]), "model": _with_errors(content["model"])}
+        return _adapter().validate_python(content)
     except (ValidationError, RecursionError) as error:
         place = ".".join(map(str, error.errors()[0]["loc"])) if isinstance(error, ValidationError) else "its nesting"
         raise OutputError(f"{path}: not a sidecar of m3d depth: {place} is missing or wrong", hint=_HOW) from error
@@ -262,6 +263,13 @@ def _cell(path: Path, sidecar: Sidecar) -> float:
     if not all(0 <= confidence <= 1 and 0 < error < math.inf for confidence, error in errors.confidence_errors):
         _refuse(path, "its errors by confidence are impossible")
     return 1 / scale
+
+
+def _with_trust(camera: object) -> object:
+    """Sidecars of an older m3d have the word under its old name alone."""
+    if not isinstance(camera, Mapping) or OLD_TRUST not in camera:
+        return camera
+    return {"focal_trust": camera[OLD_TRUST], **camera}
 
 
 def _with_errors(model: object) -> object:

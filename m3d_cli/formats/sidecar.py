@@ -13,6 +13,9 @@ import numpy as np
 from m3d_cli.camera import Camera, FocalCandidate, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthSummary
 
+# What `focal_trust` was called, and is written as too for one release.
+OLD_TRUST = "scale_trust"
+
 PERCENTILES = (1, 50, 99)
 # Fields of the error model as a sidecar has them; its cell follows from the canonical transform.
 ERROR_FIELDS = tuple(field.name for field in fields(DepthErrorModel) if field.name != "cell")
@@ -32,7 +35,7 @@ class CameraRecord:
     focal_source: str
     focal_rel_sigma: float
     horizontal_fov_deg: float
-    scale_trust: str
+    focal_trust: str
     derivation: str
     candidates: tuple[CandidateRecord, ...]
     warnings: tuple[str, ...]
@@ -105,8 +108,11 @@ class Sidecar:
     notes: tuple[str, ...] = ()
 
 
-def scale_trust(camera: Camera) -> str:
-    """How far metres can be trusted: ``high`` (known focal length), ``medium`` (loosely known), ``low`` (assumed)."""
+def focal_trust(camera: Camera) -> str:
+    """How far the focal length can be trusted: ``high`` (known), ``medium`` (loosely known), ``low`` (assumed).
+
+    It is no word on the depth: a network may be far off on a photo whose focal length is known.
+    """
     if camera.focal_rel_sigma <= 0.05:
         return "high"
     return "medium" if camera.focal_rel_sigma < 0.2 else "low"
@@ -125,7 +131,7 @@ def camera_record(camera: Camera) -> CameraRecord:
         focal_source=str(camera.focal_source),
         focal_rel_sigma=camera.focal_rel_sigma,
         horizontal_fov_deg=round(camera.horizontal_fov, 3),
-        scale_trust=scale_trust(camera),
+        focal_trust=focal_trust(camera),
         derivation=camera.derivation,
         candidates=tuple(CandidateRecord(one.focal, str(one.source), one.rel_sigma) for one in camera.candidates),
         warnings=camera.warnings,
@@ -180,8 +186,12 @@ def _content(record: object) -> dict[str, object]:
     if not is_dataclass(record):
         raise TypeError(f"{type(record).__name__} has no place in a sidecar")
     content = {field.name: getattr(record, field.name) for field in fields(record)}
+    if isinstance(record, CameraRecord):
+        content[OLD_TRUST] = record.focal_trust
     if isinstance(record, ModelRecord):
-        content |= {name: getattr(record.errors, name) for name in ERROR_FIELDS}
+        # A guess is nobody's error model: without measured ones there are no figures.
+        known = ERROR_FIELDS if record.errors.errors_known else ("errors_known",)
+        content |= {name: getattr(record.errors, name) for name in known}
         del content["errors"]
     return content
 

@@ -1,4 +1,4 @@
-"""Trajectories: TUM, KITTI, nerfstudio's transforms.json, COLMAP models, 7-Scenes folders, Open3D logs.
+"""Trajectories: tables (TUM, KITTI, EuRoC), nerfstudio's transforms.json, COLMAP models, 7-Scenes, Open3D logs.
 
 Whatever a file's own convention, poses become world_from_camera with x right, y down, z forward; worlds stay.
 """
@@ -17,8 +17,17 @@ from numpy.typing import NDArray
 from m3d_cli.camera import Camera
 from m3d_cli.errors import PoseError
 from m3d_cli.formats.colmap import is_colmap, read_colmap_model
+from m3d_cli.formats.trajectory_tables import (
+    KITTI_COLUMNS,
+    TUM_COLUMNS,
+    euroc_trajectory,
+    is_euroc,
+    kitti_trajectory,
+    read_table,
+    tum_trajectory,
+)
 from m3d_cli.photo_names import natural_key
-from m3d_cli.trajectory import Poses, Trajectory, inverse, matrices, quaternions
+from m3d_cli.trajectory import Poses, Trajectory, inverse
 
 POSE_SUFFIX = ".pose.txt"
 TRANSFORMS = "transforms.json"
@@ -26,11 +35,9 @@ TRANSFORMS = "transforms.json"
 OPENGL_CAMERA = np.diag([1.0, -1.0, -1.0, 1.0])
 
 _FORMATS = (
-    "TUM (8 numbers per line), KITTI (12 numbers per line), transforms.json, a COLMAP model, a folder of *.pose.txt, "
+    "TUM (8 numbers per line), KITTI (12), EuRoC's CSV, transforms.json, a COLMAP model, a folder of *.pose.txt, "
     "or Open3D's .log"
 )
-
-CONVENTION = "world_from_camera, metres; camera x right, y down, z forward"
 
 
 def read_trajectory(path: Path) -> Trajectory:
@@ -45,18 +52,18 @@ def read_trajectory(path: Path) -> Trajectory:
         raise PoseError(f"{path}: poses cannot be read ({error})", hint=f"known are {_FORMATS}") from error
 
 
-def read_tum(path: Path) -> Trajectory:
-    """Lines ``time tx ty tz qx qy qz qw``."""
-    table = _table(path)
-    return Trajectory(table[:, 0], matrices(table[:, 1:4], table[:, 4:8]))
-
-
-def read_kitti(path: Path) -> Trajectory:
-    """Lines of the twelve numbers of the upper rows of world_from_camera; no times."""
-    table = _table(path)
-    poses = np.tile(np.eye(4), (len(table), 1, 1))
-    poses[:, :3] = table.reshape(-1, 3, 4)
-    return Trajectory.counted(poses)
+def read_tabular(path: Path) -> Trajectory:
+    """A table of TUM, KITTI or EuRoC, by how many numbers a line has and what its comments name."""
+    table = read_table(path)
+    if is_euroc(table):
+        return euroc_trajectory(table)
+    if table.columns == KITTI_COLUMNS:
+        return kitti_trajectory(table)
+    if table.columns == TUM_COLUMNS:
+        return tum_trajectory(table)
+    raise PoseError(
+        f"{path}: {table.columns} numbers per line are neither TUM's 8 nor KITTI's 12 nor EuRoC's 17", hint=_FORMATS
+    )
 
 
 def read_transforms(path: Path) -> Trajectory:
@@ -78,7 +85,7 @@ def read_colmap_poses(path: Path) -> Trajectory:
 def read_pose_folder(folder: Path) -> Trajectory:
     """7-Scenes: a file ``NAME.pose.txt`` of four rows for each frame."""
     files = sorted(folder.glob(f"*{POSE_SUFFIX}"), key=lambda path: natural_key(path.name))
-    poses = np.array([_four_rows(_table(path)) for path in files]).reshape(-1, 4, 4)
+    poses = np.array([_four_rows(read_table(path).rows) for path in files]).reshape(-1, 4, 4)
     return Trajectory.counted(poses, [path.name.removesuffix(POSE_SUFFIX) for path in files])
 
 
@@ -100,7 +107,7 @@ def _reader(path: Path) -> Callable[[Path], Trajectory]:
         return read_transforms
     if path.suffix.lower() == ".log":
         return read_log
-    return _table_reader(path)
+    return read_tabular
 
 
 def _folder_reader(path: Path) -> Callable[[Path], Trajectory]:
@@ -109,30 +116,6 @@ def _folder_reader(path: Path) -> Callable[[Path], Trajectory]:
     if any(path.glob(f"*{POSE_SUFFIX}")):
         return read_pose_folder
     raise PoseError(f"{path}: no poses in this folder", hint=f"known are {_FORMATS}")
-
-
-def _table_reader(path: Path) -> Callable[[Path], Trajectory]:
-    """TUM or KITTI, by how many numbers the first line has."""
-    columns = _table(path).shape[1]
-    if columns not in (8, 12):
-        raise PoseError(f"{path}: {columns} numbers per line are neither TUM's 8 nor KITTI's 12", hint=_FORMATS)
-    return read_tum if columns == 8 else read_kitti
-
-
-def _table(path: Path) -> NDArray[np.float64]:
-    """Rows of numbers, apart by blanks or commas; lines that begin with # are talk."""
-    text = path.read_text(encoding="utf-8-sig")
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    rows = [line.replace(",", " ").split() for line in lines]
-    if not rows:
-        raise PoseError(f"{path}: no poses in it", hint=f"known are {_FORMATS}")
-    odd = next((index for index, row in enumerate(rows) if len(row) != len(rows[0])), None)
-    if odd is not None:
-        raise PoseError(
-            f"{path}: pose {odd + 1} has {len(rows[odd])} numbers, the first {len(rows[0])}",
-            hint="the file may be cut short",
-        )
-    return np.array(rows, dtype=np.float64)
 
 
 def _four_rows(values: Any) -> Poses:
@@ -152,20 +135,6 @@ class ExportedFrame:
     picture: str
     depth: str | None
     camera: Camera
-
-
-def encode_tum(trajectory: Trajectory, comments: Sequence[str] = ()) -> bytes:
-    """Lines ``time tx ty tz qx qy qz qw``."""
-    head = [f"# {text}" for text in (CONVENTION, *comments, "time tx ty tz qx qy qz qw")]
-    table = np.concatenate([trajectory.times[:, None], trajectory.positions, quaternions(trajectory.poses)], axis=1)
-    rows = ["{:.6f} {:.7f} {:.7f} {:.7f} {:.8f} {:.8f} {:.8f} {:.8f}".format(*row) for row in table]
-    return ("\n".join([*head, *rows]) + "\n").encode()
-
-
-def encode_kitti(trajectory: Trajectory) -> bytes:
-    """A line of twelve numbers a pose; KITTI's tools take no comments."""
-    rows = trajectory.poses[:, :3].reshape(-1, 12)
-    return "".join(" ".join(f"{value:.9e}" for value in row) + "\n" for row in rows).encode()
 
 
 def encode_pose(pose: NDArray[np.float64]) -> bytes:

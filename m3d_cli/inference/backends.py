@@ -68,7 +68,7 @@ def _export(spec: ModelSpec, weights: ChosenWeights, path: Path) -> None:
     from m3d_cli.models.onnx_export import export_onnx
 
     begin = time.monotonic()
-    export_onnx(open_model(spec.name, weights), spec, weights.sha256, path)
+    export_onnx(open_model(spec, weights), spec, weights.sha256, path)
     logger.info("graph of %s made in %.0f s, kept as %s", spec.name, time.monotonic() - begin, path)
 
 

@@ -173,7 +173,7 @@ class Sizes:
 def _predictor(spec: ModelSpec, weights: ChosenWeights, backend: str, sizes: Sizes) -> Predictor:
     if backend == TORCH:
         kind = CudaPredictor if sizes.compute.device.type == "cuda" else Predictor
-        return kind(open_model(spec.name, weights), spec, sizes.compute, sizes.batch_size)
+        return kind(open_model(spec, weights), spec, sizes.compute, sizes.batch_size)
     graph = graph_of(spec, weights)
     if backend == ONNX:
         return OnnxPredictor(graph, spec, sizes.compute, sizes.batch_size, sizes.threads)

@@ -12,6 +12,8 @@ from m3d_cli.errors import M3dError, UsageError
 from m3d_cli.metrology.measurands import Kind, Measurand, Reference
 from m3d_cli.metrology.picks import MeasureError, Pick
 
+# What a request may leave unknown.
+ALLOWANCES = ("allow_assumed_focal", "allow_unknown_errors")
 # An aspect ratio that differs by more than this share is not that of the same photo.
 ASPECT_TOLERANCE = 0.01
 
@@ -48,6 +50,7 @@ class Request:
     items: tuple[Item, ...] = ()
     references: tuple[Reference, ...] = ()
     allow_assumed_focal: bool = False
+    allow_unknown_errors: bool = False
     size: tuple[int, int] | None = None
     parts: tuple[Request, ...] = ()
 
@@ -104,6 +107,7 @@ class Request:
             (*self.items, *other.items),
             (*self.references, *other.references),
             self.allow_assumed_focal or other.allow_assumed_focal,
+            self.allow_unknown_errors or other.allow_unknown_errors,
             self.size if self.size == other.size else None,
             () if is_one_size else (*(self.parts or (self,)), *(other.parts or (other,))),
         )

@@ -79,7 +79,8 @@ class Solution:
 def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str, lens: Lens | None = None) -> Solution:
     """Measure what ``request`` asks for on ``depth``; with a ``lens``, its points are pixels of the distorted photo.
 
-    Everything is refused when the focal length is assumed and neither a reference nor the request makes up for it.
+    Everything is refused when the focal length is assumed, or the errors of the depth are unknown, and neither a
+    reference nor the request makes up for it.
     Where the references cannot be used, only angles are measured.
     """
     camera = depth.camera
@@ -89,6 +90,11 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
             raise FocalError(
                 f"{photo}: the focal length is assumed, so no length can be trusted",
                 hint="give --focal or --focal-35mm, a reference (--ref), or --allow-assumed-focal",
+            )
+        if not (errors.errors_known or fitted.references or fitted.allow_unknown_errors):
+            raise MeasureError(
+                f"{photo}: nobody measured the errors of this network's weights, so no interval can be given",
+                hint="give a reference (--ref), use published weights, or --allow-unknown-errors",
             )
         fitted = fitted if lens is None else fitted.moved(lens.moved)
         fitted = dataclasses.replace(fitted, items=tuple(_inside(item, camera) for item in fitted.items))
@@ -153,9 +159,14 @@ def _measured(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
         high=high,
         sigma=split.terms,
         method=plan.method + (", scaled by the reference" if is_scaled else ""),
-        trust=_trust(scene.depth.camera, split, is_scaled, kind.power),
+        trust=_trust(scene, split, is_scaled, kind.power),
         points=plan.points,
-        warnings=(*plan.warnings, *_edge_warnings(plan.elements), *(scale.warnings if scale is not None else ())),
+        warnings=(
+            *_error_warnings(scene),
+            *plan.warnings,
+            *_edge_warnings(plan.elements),
+            *(scale.warnings if scale is not None else ()),
+        ),
         details={**{name: number(undisturbed) * factor for name, number in plan.numbers.items()}, **plan.fixed},
     )
 
@@ -169,10 +180,17 @@ def _edge_warnings(elements: Sequence[Element]) -> list[str]:
     ]
 
 
-def _trust(camera: Camera, split: Split, is_scaled: bool, power: int) -> str:
-    """High, medium or low; never high on an assumed focal length without a reference."""
+def _error_warnings(scene: Scene) -> tuple[str, ...]:
+    if scene.error_model.errors_known:
+        return ()
+    return ("nobody measured the errors of this network's weights: the interval is a guess",)
+
+
+def _trust(scene: Scene, split: Split, is_scaled: bool, power: int) -> str:
+    """High, medium or low; never high on an assumed focal length without a reference, nor where errors are unknown."""
     relative = split.sigma / (split.value if power and split.value > 0 else RIGHT_ANGLE)
     word = "high" if relative <= HIGH else "medium" if relative <= MEDIUM else "low"
-    if camera.focal_source is FocalSource.ASSUMED and not is_scaled and word == "high":
+    is_guessed = scene.depth.camera.focal_source is FocalSource.ASSUMED and not is_scaled
+    if word == "high" and (is_guessed or not scene.error_model.errors_known):
         return "medium"
     return word

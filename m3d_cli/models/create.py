@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from m3d_cli.errors import WeightsError
 from m3d_cli.models.lite import Lite, LiteConfig
-from m3d_cli.models.registry import ChosenWeights, choose_weights
-from m3d_cli.models.spec import LITE, TEST_LITE, model_spec
+from m3d_cli.models.own_weights import choose_network
+from m3d_cli.models.registry import ChosenWeights
+from m3d_cli.models.spec import LITE, TEST_LITE, ModelSpec, model_spec
 from m3d_cli.models.store import Installed
 from m3d_cli.models.weights import load_weights
 
@@ -23,6 +26,7 @@ TEST_CONFIG = LiteConfig(
     bins=24,
     focal_bins=16,
 )
+_LITES = {LITE.name: LiteConfig(), TEST_LITE.name: TEST_CONFIG}
 
 
 def create_model(name: str) -> nn.Module:
@@ -33,6 +37,13 @@ def create_model(name: str) -> nn.Module:
     if spec.hidden:
         return _seeded(name).eval()
     return _blank(name).eval()
+
+
+def _lite_of_size(spec: ModelSpec, path: Path) -> Lite:
+    shape, height, width = _LITES[spec.name], spec.canonical.height, spec.canonical.width
+    if height % shape.patch or width % shape.patch:
+        raise WeightsError(f"{path}: states an input of {width} x {height} pixels, not multiples of {shape.patch}")
+    return Lite(replace(shape, height=height, width=width)).eval()
 
 
 def _seeded(name: str) -> nn.Module:
@@ -65,20 +76,22 @@ def load_model(name: str, weights: Path | None = None) -> nn.Module:
     """The network called ``name`` with its installed or bundled weights, checked, or those of the file
     ``weights``.
     """
-    chosen = choose_weights(model_spec(name), weights)
+    spec, chosen = choose_network(name, weights)
     chosen.check()
-    return open_model(name, chosen)
+    return open_model(spec, chosen)
 
 
-def open_model(name: str, chosen: ChosenWeights) -> nn.Module:
-    """The network called ``name`` with the weights chosen for it.
+def open_model(spec: ModelSpec, chosen: ChosenWeights) -> nn.Module:
+    """A network with the weights chosen for it, of the input size of its canonical camera.
 
     Installed ones stay on the disk until they are used, since nothing there is ever written over.
     """
     if chosen.path is None:
-        return create_model(name)
+        return create_model(spec.name)
+    if spec.name in _LITES and spec.canonical != model_spec(spec.name).canonical:
+        return load_weights(_lite_of_size(spec, chosen.path), chosen.path)
     if not isinstance(chosen.vouched, Installed):
-        return load_weights(create_model(name), chosen.path)
+        return load_weights(create_model(spec.name), chosen.path)
     with torch.device("meta"):
-        network = _built(name).eval()
+        network = _built(spec.name).eval()
     return load_weights(network, chosen.path)

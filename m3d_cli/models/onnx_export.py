@@ -21,12 +21,11 @@ from torch import Tensor, nn
 from m3d_cli.atomic import take_name
 from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.extras import install_hint
-from m3d_cli.models.create import create_model
+from m3d_cli.models.create import open_model
 from m3d_cli.models.onnx_file import INPUT, MODEL_KEY, OUTPUTS, WEIGHTS_KEY, data_file, open_session
+from m3d_cli.models.own_weights import choose_network, metadata_for
 from m3d_cli.models.prediction import Prediction
-from m3d_cli.models.registry import choose_weights
-from m3d_cli.models.spec import ModelSpec, model_spec
-from m3d_cli.models.weights import load_weights
+from m3d_cli.models.spec import ModelSpec
 
 # The largest relative difference of depth, and absolute one of the other outputs, between torch and onnxruntime.
 TOLERANCE = 1e-3
@@ -91,7 +90,9 @@ def _write(wrapped: _Exportable, spec: ModelSpec, weights_sha256: str, part: Pat
     names = [name for name, value in _named(prediction).items() if value is not None]
     size = sum(parameter.numel() * parameter.element_size() for parameter in wrapped.state_dict().values())
     program = _program(wrapped, example, names)
-    program.model.metadata_props.update({MODEL_KEY: spec.name, WEIGHTS_KEY: weights_sha256})
+    program.model.metadata_props.update(
+        {**metadata_for(spec.name, spec.canonical), MODEL_KEY: spec.name, WEIGHTS_KEY: weights_sha256}
+    )
     program.save(str(part), external_data=size > ONE_FILE_BYTES)
 
 
@@ -152,12 +153,8 @@ def export_named(name: str, weights: Path | None, path: Path | None) -> tuple[On
 
     Raises WeightsError where its weights are missing or damaged, and as `export_onnx`.
     """
-    spec = model_spec(name)
-    chosen = choose_weights(spec, weights)
+    spec, chosen = choose_network(name, weights)
     chosen.check()
-    network = create_model(spec.name)
-    if chosen.path is not None:
-        load_weights(network, chosen.path)
-    report = export_onnx(network, spec, chosen.sha256, path or Path(f"{spec.name}.onnx"))
+    report = export_onnx(open_model(spec, chosen), spec, chosen.sha256, path or Path(f"{spec.name}.onnx"))
     facts = {"path": str(report.path), "bytes": report.size, "model": spec.name, "weights_sha256": chosen.sha256}
     return report, {**facts, "largest_difference": report.differences}

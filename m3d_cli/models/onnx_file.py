@@ -21,6 +21,10 @@ SUFFIX = ".onnx"
 INPUT = "image"
 OUTPUTS = ("depth", "confidence", "normals", "normal_kappa")
 
+METADATA_FIELD = 14
+# Ours have some hundred bytes.
+MOST_METADATA_BYTES = 1_000_000
+
 # Metadata of the file.
 MODEL_KEY = "m3d:model"
 WEIGHTS_KEY = "m3d:weights_sha256"
@@ -35,23 +39,29 @@ def check_backend(asked: str, weights: Path | None) -> None:
 
 
 def named_model(weights: Path | None) -> str | None:
-    """The network that an exported file says it holds; None for files of other kinds and those that say nothing.
+    """The network that an exported file says it holds; None for files of other kinds and those that say nothing."""
+    if weights is None or weights.suffix != SUFFIX or not weights.is_file():
+        return None
+    return metadata_of(weights).get(MODEL_KEY)
+
+
+def metadata_of(path: Path) -> dict[str, str]:
+    """What an exported file states of itself; empty for files of other kinds and those that state nothing.
 
     Only the file's outermost fields are read, so that a large one costs nothing: ``metadata_props`` is field 14 of the
     ModelProto, each entry a key (field 1) and a value (field 2).
     """
-    if weights is None or weights.suffix != SUFFIX or not weights.is_file():
-        return None
     try:
-        with weights.open("rb") as file:
-            entries = [dict(_fields(io.BytesIO(data))) for number, data in _fields(file, {14}) if number == 14]
-        return next((entry[2].decode() for entry in entries if entry.get(1) == MODEL_KEY.encode()), None)
-    except (OSError, ValueError, KeyError):
-        return None  # what is wrong with it is reported when it is opened
+        with path.open("rb") as file:
+            entries = [dict(_fields(io.BytesIO(data))) for _, data in _fields(file, {METADATA_FIELD})]
+        return {entry[1].decode(): entry[2].decode() for entry in entries if {1, 2} <= entry.keys()}
+    except (OSError, ValueError):
+        return {}  # what is wrong with it is reported when it is opened
 
 
 def _fields(file: BinaryIO, wanted: Container[int] = (1, 2)) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of the ``wanted`` fields of a protocol buffer; raises ValueError for what is none."""
+    read = 0
     while (tag := _varint(file)) is not None:
         number, wire = tag >> 3, tag & 7
         if wire == 0:
@@ -60,10 +70,13 @@ def _fields(file: BinaryIO, wanted: Container[int] = (1, 2)) -> Iterator[tuple[i
         if wire != 2:
             raise ValueError(f"wire type {wire}")
         length = _varint(file) or 0
-        if number in wanted:
-            yield number, file.read(length)
-        else:
+        if number not in wanted:
             file.seek(length, os.SEEK_CUR)
+            continue
+        read += length
+        if read > MOST_METADATA_BYTES:
+            raise ValueError(f"{read} bytes of metadata")
+        yield number, file.read(length)
 
 
 def _varint(file: BinaryIO) -> int | None:

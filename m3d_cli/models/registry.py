@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from m3d_cli.errors import UsageError, WeightsError
-from m3d_cli.models.onnx_file import named_model
 from m3d_cli.models.spec import METRIC3D_LICENCE, ModelSpec
 from m3d_cli.models.store import Installed, find_installed, sha256_of
 
@@ -163,12 +162,17 @@ def choose_weights(spec: ModelSpec, local: Path | None = None) -> ChosenWeights:
     if (installed := find_installed(spec.name)) is not None:
         return ChosenWeights(installed.path, installed.sha256, installed)
     if spec.hidden:
-        return ChosenWeights(None, hashlib.sha256(spec.name.encode()).hexdigest())
+        return ChosenWeights(None, seeded_sha256(spec.name))
     file = BUNDLED.get(spec.name)
     if file is None:
         hint = f"m3d weights pull {spec.name}, or give a file with --weights"
         raise WeightsError(f"the weights of {spec.name} are not installed", hint=hint)
     return ChosenWeights(file.path, file.sha256, file)
+
+
+def seeded_sha256(model: str) -> str:
+    """What names the random weights of a hidden test network."""
+    return hashlib.sha256(model.encode()).hexdigest()
 
 
 def default_model() -> str:
@@ -181,13 +185,3 @@ def _digest_of_local(path: Path) -> str:
         return sha256_of(path)
     except OSError as error:
         raise WeightsError(f"{path}: the weights cannot be read ({error.strerror})", hint="check --weights") from error
-
-
-def chosen_name(name: str | None, weights: Path | None) -> tuple[str, str]:
-    """The network named, that of an ONNX file, or the default; and a notice where a better default can be installed."""
-    if named := name or named_model(weights):
-        return named, ""
-    chosen = default_model()
-    if chosen != BUNDLED_DEFAULT:
-        return chosen, ""
-    return chosen, f"network: {chosen}, small and bundled; m3d weights pull {BEST_DEFAULT} installs a stronger one"

@@ -19,7 +19,8 @@ USUAL_ERRORS = DepthErrorModel()
 class ModelSpec:
     """One network. ``depth_range`` is in canonical metres; what it predicts beyond is unknown (sky).
 
-    ``hidden`` networks exist for tests and are not listed. ``errors`` are those of ln depth.
+    ``hidden`` networks exist for tests and are not listed. ``errors`` are those of ln depth. ``weights_name`` is the
+    file of weights that are not the published ones.
     """
 
     name: str
@@ -35,6 +36,12 @@ class ModelSpec:
     has_normals: bool = False
     tells_focal: bool = False
     errors: DepthErrorModel = USUAL_ERRORS
+    weights_name: str = ""
+
+    @property
+    def label(self) -> str:
+        """What results call it: its name, after that of the file whose weights are not the published ones."""
+        return f"{self.weights_name} ({self.name})" if self.weights_name else self.name
 
 
 LITE = ModelSpec(

@@ -93,13 +93,18 @@ def _lacks_head(state: Mapping[str, Tensor]) -> bool:
     return not any(key.startswith(FOCAL_HEAD) for key in state)
 
 
-def save_weights(model: nn.Module, path: Path, *, compact: bool = False) -> None:
-    """Write the network's tensors as safetensors: fp16, or, ``compact``, matrices and kernels in 8 bits."""
+def save_weights(
+    model: nn.Module, path: Path, *, compact: bool = False, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Write the network's tensors as safetensors: fp16, or, ``compact``, matrices and kernels in 8 bits.
+
+    ``metadata`` is what the file states of itself (`own_weights.metadata_for`).
+    """
     own = {key: value.detach().cpu().contiguous() for key, value in model.state_dict().items()}
     packed = compacted(own) if compact else own
     state = {key: value.half() if _is_halved(key, value) else value for key, value in packed.items()}
     with atomic_path(path) as part:
-        save_file(state, part)
+        save_file(state, part, None if metadata is None else dict(metadata))
 
 
 def _is_halved(key: str, value: Tensor) -> bool:

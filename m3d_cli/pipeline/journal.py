@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from m3d_cli.atomic import digest_of, part_of
 from m3d_cli.errors import OutputError, UsageError
+from m3d_cli.formats.sidecar import OLD_TRUST
 from m3d_cli.pipeline.index import JOURNAL_NAME, Index
 from m3d_cli.pipeline.locks import JOURNAL_FLAGS, folder_lock, is_at, lock, open_journal
 from m3d_cli.pipeline.sound import MOST_COUNT, has_sound_facts
@@ -78,7 +79,7 @@ class Outcome:
     focal_px: float | None = None
     focal_source: str | None = None
     focal_rel_sigma: float | None = None
-    scale_trust: str | None = None
+    focal_trust: str | None = None
     median_m: float | None = None
     model: str | None = None
     warnings: tuple[str, ...] = ()
@@ -90,11 +91,17 @@ class Outcome:
     digests: tuple[str, ...] = ()
 
     @property
+    def scale_trust(self) -> str | None:
+        """``focal_trust`` by its old name, for one release."""
+        return self.focal_trust
+
+    @property
     def content(self) -> dict[str, Any]:
         """Its fields as JSON has them, those that are known."""
         # Not by asdict: its deep copies would take ten times as long.
         content = {name: getattr(self, name) for name in _FIELDS}
         content["status"] = self.status.value
+        content[OLD_TRUST] = self.focal_trust
         if self.error is not None:
             content["error"] = {"code": self.error.code, "message": self.error.message, "hint": self.error.hint}
         content["seconds"] = {stage: round(value, 4) for stage, value in self.seconds}
@@ -351,7 +358,7 @@ def _skipped(content: Mapping[str, Any], name: str) -> Outcome | None:
         focal_px=content.get("focal_px"),
         focal_source=content.get("focal_source"),
         focal_rel_sigma=content.get("focal_rel_sigma"),
-        scale_trust=content.get("scale_trust"),
+        focal_trust=content.get("focal_trust", content.get(OLD_TRUST)),
         median_m=content.get("median_m"),
         model=content.get("model"),
         points=content.get("points"),

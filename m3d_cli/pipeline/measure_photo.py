@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from m3d_cli.atomic import write_bytes
 from m3d_cli.errors import M3dError, OutputError
 from m3d_cli.formats.previews import PreviewStyle, render_preview
-from m3d_cli.formats.sidecar import scale_trust
+from m3d_cli.formats.sidecar import focal_trust
 from m3d_cli.metrology.geometry.lens import Lens
 from m3d_cli.metrology.report.content import CameraNote, ModelNote, PhotoReport, encode_report, photo_report
 from m3d_cli.metrology.report.drawing import LONGEST, annotated, jpeg_of
@@ -211,7 +211,7 @@ def measured_outcome(
         focal_px=camera.focal,
         focal_source=str(camera.focal_source),
         focal_rel_sigma=camera.focal_rel_sigma,
-        scale_trust=scale_trust(camera),
+        focal_trust=focal_trust(camera),
         model=photo.finished.model.name,
         warnings=report.notes,
         at=time.time(),

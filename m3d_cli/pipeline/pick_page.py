@@ -16,7 +16,7 @@ from m3d_cli.metrology.pick.items import common_unit, page_items
 from m3d_cli.metrology.pick.server import PickService, error_content
 from m3d_cli.metrology.report.content import plain
 from m3d_cli.metrology.report.drawing import jpeg_of
-from m3d_cli.metrology.request import Refusal, Request, check_names, with_distinct_names
+from m3d_cli.metrology.request import ALLOWANCES, Refusal, Request, check_names, with_distinct_names
 from m3d_cli.metrology.spec.measurement_file import Sheet, SheetFile, sheet_of, validated
 from m3d_cli.metrology.spec.read import read_sheet
 from m3d_cli.metrology.spec.toml import encode_toml
@@ -68,8 +68,8 @@ class PickStart:
         references = dict.fromkeys(one for part in parts for one in part.references)
         surfaces = {one.on for part in parts for one in part.measurands} | {one.on for one in references}
         check_names([item for item in items if item.name in surfaces], "the flags and the measurement file")
-        is_allowed = any(part.allow_assumed_focal for part in parts)
-        return Request(with_distinct_names(tuple(items)), with_distinct_names(tuple(references)), is_allowed)
+        focal, errors = (any(getattr(part, name) for part in parts) for name in ALLOWANCES)
+        return Request(with_distinct_names(tuple(items)), with_distinct_names(tuple(references)), focal, errors)
 
 
 def sheet_path(job: MeasureJob) -> Path:
@@ -135,7 +135,7 @@ class PickSession:
             "height": camera.height,
             "camera": f"{camera.width} x {camera.height}, focal {camera.focal:.0f} px ({camera.focal_source})",
             "assumed": camera.is_assumed,
-            "allow_assumed_focal": request.allow_assumed_focal,
+            **{name: getattr(request, name) for name in ALLOWANCES},
             "unit": unit,
             "objects": list(OBJECTS),
             "items": page_items(request, unit),
@@ -192,10 +192,10 @@ class PickSession:
 
     def _file(self, content: Mapping[str, Any]) -> SheetFile:
         """A measurement file of one photo from what the page sent."""
-        known = {"unit", "allow_assumed_focal", "measure", "reference"}
+        known = {"unit", *ALLOWANCES, "measure", "reference"}
         if not content.keys() <= known:
             raise UsageError(f"{_PLACE}: {', '.join(sorted(content.keys() - known))} is unknown")
-        whole = {name: content[name] for name in ("unit", "allow_assumed_focal") if name in content}
+        whole = {name: content[name] for name in ("unit", *ALLOWANCES) if name in content}
         part = {name: content[name] for name in ("measure", "reference") if name in content}
         return validated({**whole, "photo": [{"match": str(self.job.photo.relative), **part}]}, _PLACE)
 

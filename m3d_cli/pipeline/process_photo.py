@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import LARGEST_STEP
-from m3d_cli.formats.sidecar import scale_trust
+from m3d_cli.formats.sidecar import focal_trust
 from m3d_cli.inference.photo import CanonicalPhoto, canonical_transform, to_canonical
 from m3d_cli.intrinsics.estimated import estimated_from_image
 from m3d_cli.models.spec import ModelSpec
@@ -79,7 +79,7 @@ class DepthWork:
             focal_px=camera.focal,
             focal_source=str(camera.focal_source),
             focal_rel_sigma=camera.focal_rel_sigma,
-            scale_trust=scale_trust(camera),
+            focal_trust=focal_trust(camera),
             median_m=products.record.median_m,
             model=finished.model.name,
             points=products.points,

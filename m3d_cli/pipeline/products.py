@@ -192,7 +192,7 @@ def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecor
 def _model_record(settings: Settings, transform: CanonicalTransform, made: Computed) -> ModelRecord:
     canonical = settings.model.canonical
     return ModelRecord(
-        name=settings.model.name,
+        name=settings.model.label,
         weights_sha256=settings.weights.sha256,
         licence=settings.model.licence,
         backend=made.backend,

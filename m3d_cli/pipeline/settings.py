@@ -108,7 +108,7 @@ class Settings:
         camera = dataclasses.replace(self.camera, require_focal=False, calibration=None, sidecar=None).digest
         parts = (
             __version__,
-            self.model.name,
+            self.model.label,
             self.model.canonical,
             self.weights.sha256,
             self.precision,

@@ -19,7 +19,7 @@ LATEST = 253_402_300_800.0
 MOST_COUNT = 2**63 - 1
 
 _STATUSES = frozenset(("started", "done", "error"))
-_TEXTS = ("focal_source", "scale_trust", "model")
+_TEXTS = ("focal_source", "focal_trust", "scale_trust", "model")
 _COUNTS = ("width", "height", "points")
 _NUMBERS = ("focal_px", "focal_rel_sigma", "median_m")
 

@@ -70,7 +70,7 @@ def time_photos(
                 outcomes.append(outcome)
                 advance()
             wall = time.monotonic() - ready
-    return _speed(outcomes, settings.model.name, device, available_cores(), ready - begin, wall)
+    return _speed(outcomes, settings.model.label, device, available_cores(), ready - begin, wall)
 
 
 def _speed(outcomes: Sequence[Outcome], model: str, device: str, cores: int, startup: float, wall: float) -> Speed:

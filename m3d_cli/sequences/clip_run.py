@@ -17,10 +17,11 @@ from m3d_cli.reporter import Reporter
 from m3d_cli.sequences.extract import Sampling, expected_frames, extract
 from m3d_cli.sequences.frames import SequenceFrame, open_frames
 from m3d_cli.sequences.open_sequence import Network, SequenceSource, readable_frames
-from m3d_cli.sequences.poses import frame_times, with_times
+from m3d_cli.sequences.poses import frame_keys, with_times
 from m3d_cli.sequences.temporal import TemporalFilter
 from m3d_cli.sequences.video import Steadiness, steady
 from m3d_cli.sequences.video_preview import write_preview
+from m3d_cli.trajectory import Keys
 
 # Frames per second of a preview where the frames have no times.
 SHOWN_RATE = 30.0
@@ -88,8 +89,8 @@ class ClipRun:
 
     def _preview(self, frames: tuple[SequenceFrame, ...], style: PreviewStyle, report: Reporter) -> None:
         timed = with_times(frames)
-        times = frame_times(timed)
-        seconds = times if timed[0].time is not None else times / SHOWN_RATE
+        times, keys = frame_keys(timed)
+        seconds = times if keys is Keys.TIMES else times / SHOWN_RATE
         with report.progress(len(frames)) as advance:
             write_preview(self.out / "preview.mp4", timed, seconds, style, advance)
 

@@ -60,12 +60,16 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class SequenceFrame:
-    """A frame that is still on disk; ``name`` is its path without ending, ``time`` in seconds where known."""
+    """A frame that is still on disk; ``name`` is its path without ending, ``time`` in seconds where known.
+
+    ``number`` is its place in the whole sequence, where frames before it may have been left out.
+    """
 
     name: str
     photo: Path | None
     read: Callable[[], View]
     time: float | None = None
+    number: int | None = None
 
     def view(self, longest: int) -> View:
         """Image and depth, the longer side at most ``longest`` pixels."""

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from m3d_cli.errors import UsageError
 from m3d_cli.sequences.frames import SequenceFrame
 from m3d_cli.sequences.pose_graph import Edge, optimised
-from m3d_cli.sequences.poses import frame_times
+from m3d_cli.sequences.poses import frame_keys
 from m3d_cli.sequences.rgbd_match import Match, Motion, RgbdView, information, matches, prepared
-from m3d_cli.trajectory import Trajectory, angles, inverse
+from m3d_cli.trajectory import Keys, Trajectory, angles, inverse
 
 # A loop is looked for among key frames at least this many back, this near and turned this little by the estimate.
 LOOP_GAP = 5
@@ -76,6 +76,15 @@ class Odometry:
         return max(self.segments, key=lambda segment: len(segment.trajectory))
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sequence:
+    """What the frames are called: their ``times`` (N,), what these are, and the names of their photos."""
+
+    times: NDArray[np.float64]
+    keys: Keys
+    names: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class _KeyFrame:
     """A key frame: its place in the sequence, its pose by the estimate so far, and most of its corners seen again."""
@@ -115,16 +124,17 @@ def track(frames: Sequence[SequenceFrame], options: OdometryOptions, advance: Ad
 
     Poses are world_from_camera, in the world of each segment's first frame.
     """
-    times, timed = frame_times(frames), all(frame.time is not None for frame in frames)
+    times, keys = frame_keys(frames)
+    whole = _Sequence(times, keys, tuple(frame.name for frame in frames))
     segments: list[Segment] = []
     growing: _Track | None = None
     for index, frame in enumerate(frames):
         view = prepared(frame.view(options.longest), options.max_depth)
         if growing is None or not _grow(growing, index, view, frames, options):
-            segments += _finished(growing, times, options, timed=timed)
+            segments += _finished(growing, whole, options)
             growing = _Track.begun(index, view)
         advance()
-    segments += _finished(growing, times, options, timed=timed)
+    segments += _finished(growing, whole, options)
     inside = {index for segment in segments for index in range(segment.first, segment.last + 1)}
     return Odometry(tuple(segments), tuple(index for index in range(len(frames)) if index not in inside))
 
@@ -198,9 +208,7 @@ def _loops(growing: _Track, view: RgbdView, frames: Sequence[SequenceFrame], opt
     return edges
 
 
-def _finished(
-    one: _Track | None, times: NDArray[np.float64], options: OdometryOptions, *, timed: bool
-) -> list[Segment]:
+def _finished(one: _Track | None, whole: _Sequence, options: OdometryOptions) -> list[Segment]:
     """The segment of a track that ended, its key frames brought to agree with its loops; a single frame is none."""
     if one is None or len(one.frames) < 2:
         return []
@@ -210,5 +218,6 @@ def _finished(
         keys = optimised(keys, one.edges, options.max_depth)
     poses = np.array([keys[key] @ motion for key, motion in one.frames])
     last = one.first + len(one.frames) - 1
-    trajectory = Trajectory(times[one.first : last + 1], poses, timed=timed)
+    inside = slice(one.first, last + 1)
+    trajectory = Trajectory(whole.times[inside], poses, whole.names[inside], whole.keys)
     return [Segment(one.first, last, trajectory, len(keys), loops)]

@@ -122,6 +122,8 @@ def open_posed(
 ) -> PosedFrames:
     """The frames of a sequence with the poses in a file, which is read first; raises PoseError."""
     trajectory = read_trajectory(poses)
+    for remark in trajectory.remarks:
+        report.warn(f"{poses}: {remark}")
     source = dataclasses.replace(source, camera=with_pose_intrinsics(source.camera, poses))
     return posed_frames(source.open(network, report), trajectory, tolerance, report)
 
@@ -139,12 +141,8 @@ def posed_frames(
 
 
 def readable_frames(frames: Sequence[SequenceFrame], report: Reporter) -> tuple[SequenceFrame, ...]:
-    """The frames without those that cannot be read; frames without times keep their numbers."""
-    places = _readable(frames, report)
-    kept = tuple(frames[place] for place in places)
-    if len(kept) == len(frames) or any(frame.time is not None for frame in frames):
-        return kept
-    return tuple(dataclasses.replace(frame, time=float(place)) for frame, place in zip(kept, places, strict=True))
+    """The frames without those that cannot be read; the others keep their numbers."""
+    return tuple(dataclasses.replace(frames[place], number=place) for place in _readable(frames, report))
 
 
 def _readable(frames: Sequence[SequenceFrame], report: Reporter) -> Sequence[int]:

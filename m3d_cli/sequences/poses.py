@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -11,12 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import PoseError
+from m3d_cli.formats.trajectory_tables import seconds
 from m3d_cli.photo_names import NameIndex
 from m3d_cli.sequences.frames import SequenceFrame
-from m3d_cli.trajectory import TIME_TOLERANCE, Trajectory
+from m3d_cli.trajectory import TIME_TOLERANCE, Keys, Trajectory
 
 # Lists of times beside the photos that are found by themselves: ours, and TUM's in the folder above.
 TIME_LISTS = ("times.txt", "../rgb.txt")
+# Digits of the nanoseconds since 1970 of any date from 1973 to 2286.
+NANOSECOND_DIGITS = (18, 19)
+# TUM separates by blanks, EuRoC by commas.
+_TIME_AND_NAME = re.compile(r"[\s,]+")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,11 +64,13 @@ def with_times(frames: Sequence[SequenceFrame], file: Path | None = None) -> tup
 
 def match(frames: Sequence[SequenceFrame], trajectory: Trajectory, tolerance: float = TIME_TOLERANCE) -> PosedFrames:
     """Each frame with its pose, frames without one left out; raises PoseError where they cannot belong together."""
+    can_meet_in_time = trajectory.timed and all(frame.time is not None for frame in frames)
     if trajectory.names is not None:
         index = NameIndex(trajectory.names)
         places = [_place(index, frame) for frame in frames]
-        return _matched(frames, trajectory, places, "by name")
-    if trajectory.timed and all(frame.time is not None for frame in frames):
+        if any(place is not None for place in places) or not can_meet_in_time:
+            return _matched(frames, trajectory, places, "by name")
+    if can_meet_in_time:
         times = np.array([frame.time for frame in frames], dtype=np.float64)
         return _matched(frames, trajectory, _by_time(times, trajectory, tolerance), f"by time, within {tolerance:g} s")
     if len(frames) != len(trajectory):
@@ -74,11 +82,12 @@ def match(frames: Sequence[SequenceFrame], trajectory: Trajectory, tolerance: fl
     return _matched(frames, trajectory, list(range(len(frames))), "by order")
 
 
-def frame_times(frames: Sequence[SequenceFrame]) -> NDArray[np.float64]:
-    """Seconds of every frame; their places in the sequence where no times are known."""
+def frame_keys(frames: Sequence[SequenceFrame]) -> tuple[NDArray[np.float64], Keys]:
+    """Seconds of every frame; their numbers in the sequence where not all times are known."""
     if any(frame.time is None for frame in frames):
-        return np.arange(len(frames), dtype=np.float64)
-    return np.array([frame.time for frame in frames], dtype=np.float64)
+        numbers = [place if frame.number is None else frame.number for place, frame in enumerate(frames)]
+        return np.array(numbers, dtype=np.float64), Keys.INDICES
+    return np.array([frame.time for frame in frames], dtype=np.float64), Keys.TIMES
 
 
 def _matched(
@@ -117,7 +126,7 @@ def _place(index: NameIndex, frame: SequenceFrame) -> int | None:
 
 
 def _hint(frames: Sequence[SequenceFrame], trajectory: Trajectory) -> str:
-    if trajectory.names is not None:
+    if trajectory.names is not None and not trajectory.timed:
         return f"poses are of names like {trajectory.names[0]}, frames like {frames[0].name}"
     span = f"poses from {trajectory.times[0]:.3f} to {trajectory.times[-1]:.3f} s"
     return f"{span}, frames from {frames[0].time:.3f} to {frames[-1].time:.3f} s; --tolerance widens the search"
@@ -132,8 +141,10 @@ def _found_list(frames: Sequence[SequenceFrame]) -> Path | None:
 
 def _listed(frames: Sequence[SequenceFrame], file: Path) -> tuple[SequenceFrame, ...]:
     try:
-        rows = [line.split(maxsplit=1) for line in file.read_text(encoding="utf-8").splitlines()]
-        pairs = [(float(row[0]), row[1].strip()) for row in rows if row and not row[0].startswith("#")]
+        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+        rows = [_TIME_AND_NAME.split(line, maxsplit=1) for line in lines if line and not line.startswith("#")]
+        times, _ = seconds(np.array([float(row[0]) for row in rows]))
+        pairs = [(float(time), row[1].strip()) for time, row in zip(times, rows, strict=True)]
     except (OSError, ValueError, IndexError) as error:
         raise PoseError(f"{file}: not a list of times and names ({error})", hint="lines are `time name`") from error
     index = NameIndex([name for _, name in pairs])
@@ -147,7 +158,9 @@ def _listed(frames: Sequence[SequenceFrame], file: Path) -> tuple[SequenceFrame,
 
 
 def _time_of(name: str) -> float | None:
-    """Seconds that a name like 1305031102.175304 tells; whole numbers are counts, not times."""
+    """Seconds that a name like 1305031102.175304 states; whole numbers are counts, but for EuRoC's nanoseconds."""
     last = name.rsplit("/", 1)[-1]
+    if len(last) in NANOSECOND_DIGITS and last.isdecimal():
+        return int(last) / 1e9
     whole, point, rest = last.partition(".")
     return float(last) if point and whole.isdecimal() and rest.isdecimal() else None

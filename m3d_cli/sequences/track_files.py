@@ -9,7 +9,7 @@ from pathlib import Path
 from m3d_cli.atomic import write_bytes
 from m3d_cli.formats.colmap import write_colmap_binary, write_colmap_text
 from m3d_cli.formats.surface import encode_surface
-from m3d_cli.formats.trajectories import encode_kitti, encode_tum
+from m3d_cli.formats.trajectory_tables import encode_kitti, encode_tum
 from m3d_cli.reporter import Reporter
 from m3d_cli.sequences.colmap_scale import metric_model, model_of
 from m3d_cli.sequences.frames import SequenceFrame
@@ -28,8 +28,7 @@ NOTED_DRIFT = 0.1
 
 def write_trajectory(trajectory: Trajectory, folder: Path, name: str = NAME) -> None:
     """``name.txt`` as TUM has it, and ``name.kitti.txt``."""
-    comments = () if trajectory.timed else ("times count the frames",)
-    write_bytes(folder / f"{name}.txt", encode_tum(trajectory, comments))
+    write_bytes(folder / f"{name}.txt", encode_tum(trajectory))
     write_bytes(folder / f"{name}.kitti.txt", encode_kitti(trajectory))
 
 

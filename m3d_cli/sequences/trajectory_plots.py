@@ -25,7 +25,7 @@ def encode_plot(estimate: Trajectory, truth: Trajectory, errors: NDArray[np.floa
     """A PNG: both ways in the plane of their largest extents, and the errors (N,) in metres below."""
     canvas = np.full((SIDE + TALL, SIDE, 3), PAPER, dtype=np.uint8)
     _draw_way(canvas[:SIDE], estimate, truth)
-    _draw_errors(canvas[SIDE:], truth.times - truth.times[0], errors)
+    _draw_errors(canvas[SIDE:], truth.times - truth.times[0], errors, "s" if truth.timed else "frames")
     _text(canvas, title, (MARGIN, 34))
     done, data = cv2.imencode(".png", np.ascontiguousarray(canvas[..., ::-1]))
     if not done:
@@ -45,13 +45,13 @@ def _draw_way(canvas: NDArray[np.uint8], estimate: Trajectory, truth: Trajectory
     _text(canvas, f"{names[0]} across, {names[1]} down; grey: truth", (MARGIN, SIDE - 24))
 
 
-def _draw_errors(canvas: NDArray[np.uint8], times: NDArray[np.float64], errors: NDArray[np.float64]) -> None:
+def _draw_errors(canvas: NDArray[np.uint8], times: NDArray[np.float64], errors: NDArray[np.float64], unit: str) -> None:
     top = max(float(errors.max()), 1e-9)
     across = MARGIN + (SIDE - 2 * MARGIN) * times / max(float(times[-1]), 1e-9)
     down = TALL - MARGIN - (TALL - 2 * MARGIN) * errors / top
     cv2.line(canvas, (MARGIN, TALL - MARGIN), (SIDE - MARGIN, TALL - MARGIN), INK, 1)
     _line(canvas, np.stack([across, down], axis=1), FOUND)
-    _text(canvas, f"error up to {top:.3g} m over {times[-1]:.3g} s", (MARGIN, TALL - 24))
+    _text(canvas, f"error up to {top:.3g} m over {times[-1]:.3g} {unit}", (MARGIN, TALL - 24))
 
 
 def _line(canvas: NDArray[np.uint8], places: NDArray[np.float64], colour: tuple[int, int, int]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -24,6 +23,7 @@ from m3d_cli.training.estimates import Trainee
 from m3d_cli.training.gather import TrainingData, digest_of
 from m3d_cli.training.light import degrade, relight
 from m3d_cli.training.objective import objective
+from m3d_cli.training.progress_table import append_row, drop_rows_after
 from m3d_cli.training.schedule import make_optimiser, rate_factor
 from m3d_cli.training.start import averaged_copy
 from m3d_cli.training.team import Team
@@ -37,6 +37,7 @@ RESIDENT_SHARE = 0.6
 YOUNG = 10
 
 LOG = "log.csv"
+VALIDATION = "validation.csv"
 CHECKPOINT = "checkpoint.pt"
 
 
@@ -74,6 +75,9 @@ def train(run: Run, model: nn.Module) -> nn.Module:
     state = RunState(model, averaged_copy(model), make_optimiser(model, config.optimiser))
     digest = digest_of(config)
     done = load_checkpoint(run.folder / CHECKPOINT, state, digest)
+    if team.leads:
+        for table in (LOG, VALIDATION):
+            drop_rows_after(run.folder / table, done)
     run = replace(run, data=replace(run.data, store=_resident(run.data.store, team.device)))
     trainee = team.joined(Trainee(model))
     started, troubled = time.monotonic(), 0
@@ -183,13 +187,3 @@ def follow(average: nn.Module, model: nn.Module, decay: float) -> None:
     # Counts and running means of batch norms are no weights to average.
     for kept, fresh in zip(average.buffers(), model.buffers(), strict=True):
         kept.copy_(fresh)
-
-
-def append_row(path: Path, row: Mapping[str, float]) -> None:
-    """Add ``row`` to a CSV table, with a header where it is new."""
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        if fresh:
-            writer.writerow(row)
-        writer.writerow(f"{value:.5f}" if isinstance(value, float) else value for value in row.values())

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from m3d_cli.models.own_weights import metadata_for
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.models.weights import save_weights
 from m3d_cli.training.checkpoint import RunState
@@ -36,7 +37,7 @@ def run_training(
     network = train(Run(config, spec, data, out, team, report, judge), initial_model(config))
     path = out / f"{config.model}.safetensors"
     if team.leads:
-        save_weights(network, path, compact=config.compact)
+        save_weights(network, path, compact=config.compact, metadata=metadata_for(config.model, spec.canonical))
     team.wait()
     return path
 

@@ -16,6 +16,8 @@ from m3d_cli.models.create import TEST_CONFIG
 from m3d_cli.models.envelope import unwrapped
 from m3d_cli.models.lite import Lite, LiteConfig
 from m3d_cli.models.metric3d import Metric3DConvNext, Metric3DVit, build_network
+from m3d_cli.models.own_weights import is_published
+from m3d_cli.models.registry import choose_weights
 from m3d_cli.models.spec import LITE, TEST_LITE, ModelSpec, model_spec
 from m3d_cli.models.weights import load_weights, read_tensors
 from m3d_cli.training.config import BlendSection, TrainConfig
@@ -33,6 +35,25 @@ def spec_of(config: TrainConfig) -> ModelSpec:
     return replace(
         spec, canonical=replace(spec.canonical, focal=wanted.focal, height=wanted.height, width=wanted.width)
     )
+
+
+def starting_point(config: TrainConfig, checkpoint: Path) -> str:
+    """What a run starts from, in words: its own checkpoint, whose weights, or random numbers."""
+    begun = f"random weights of {config.model}, seed {config.seed}"
+    if config.initial_encoder is not None:
+        begun = f"the encoder of {config.initial_encoder}, the rest random, seed {config.seed}"
+    if config.initial_weights is not None:
+        begun = _described(config.model, config.initial_weights)
+    if config.blend is not None:
+        share = config.blend.share
+        begun = f"{share:.0%} of {begun} and {1 - share:.0%} of {_described(config.model, config.blend.weights)}"
+    return f"continues from {checkpoint}, begun from {begun}" if checkpoint.exists() else f"starts from {begun}"
+
+
+def _described(model: str, file: Path) -> str:
+    chosen = choose_weights(model_spec(model), file)
+    whose = f"the published weights of {model}" if is_published(model, chosen.sha256) else "not published ones"
+    return f"{file} ({whose})"
 
 
 def initial_model(config: TrainConfig) -> nn.Module:

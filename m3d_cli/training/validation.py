@@ -18,6 +18,7 @@ from m3d_cli.datasets.rgbd import open_rgbd_tree
 from m3d_cli.errors import DatasetError
 from m3d_cli.evaluation.metrics import score
 from m3d_cli.formats.previews import PreviewStyle, render_preview
+from m3d_cli.models.own_weights import metadata_for
 from m3d_cli.models.spec import ModelSpec
 from m3d_cli.models.weights import save_weights
 from m3d_cli.training.augment import Batch, look, plain_view
@@ -26,7 +27,8 @@ from m3d_cli.training.config import AugmentSection, TrainConfig, ValidationSecti
 from m3d_cli.training.dataset import Frames, FrameStore, build_store
 from m3d_cli.training.estimates import Trainee
 from m3d_cli.training.gather import ENTRIES_PER_FRAME, digest_of, readable
-from m3d_cli.training.loop import append_row, normalised
+from m3d_cli.training.loop import VALIDATION, normalised
+from m3d_cli.training.progress_table import append_row
 
 logger = logging.getLogger(__name__)
 
@@ -49,12 +51,13 @@ class Judge:
         if step % self.every and step != self.config.optimiser.steps:
             return
         scores, panels = self._scored(state.average)
-        append_row(self.folder / "validation.csv", {"step": step, **scores})
+        append_row(self.folder / VALIDATION, {"step": step, **scores})
         (self.folder / "samples").mkdir(exist_ok=True)
         cv2.imwrite(str(self.folder / "samples" / f"{step:07d}.png"), np.vstack(panels)[..., ::-1])
         if scores["abs_rel"] < state.best:
             state.best = scores["abs_rel"]
-            save_weights(state.average, self.folder / f"{self.config.model}-best.safetensors")
+            best = self.folder / f"{self.config.model}-best.safetensors"
+            save_weights(state.average, best, metadata=metadata_for(self.config.model, self.spec.canonical))
 
     def _scored(self, network: nn.Module) -> tuple[dict[str, float], list[NDArray[np.uint8]]]:
         """AbsRel and d1, a mean of the sources' means, and the panels of the first images."""

@@ -79,7 +79,10 @@ def test_json_lines_say_what_became_of_each_photo(capsys, tmp_path):
     assert depth(*arguments) == 3
     good, broken, missing = lines(capsys)
     assert (good["path"], good["status"], good["outputs"]) == (str(PALACE), "done", ["palace.png", "palace.json"])
-    assert (good["focal_source"], good["scale_trust"]) == ("exif-35mm", "high")
+    assert (good["focal_source"], good["focal_trust"]) == ("exif-35mm", "high")
+    camera = json.loads((tmp_path / "out" / "palace.json").read_text())["camera"]
+    # The word is of the focal length alone; its old name, which promised a scale, stays for one release.
+    assert camera["focal_trust"] == camera["scale_trust"] == good["scale_trust"] == "high"
     assert set(good["seconds"]) == {"decode", "network", "upsample", "encode", "write"}
     assert (broken["status"], broken["error"]["code"]) == ("error", "BAD_PHOTO")
     assert missing["error"]["message"] == "none.jpg: there is no such file"

@@ -21,7 +21,8 @@ from m3d_cli.formats.colmap import (
     write_colmap_binary,
 )
 from m3d_cli.formats.depth_png import read_depth_png
-from m3d_cli.formats.trajectories import encode_tum, read_trajectory
+from m3d_cli.formats.trajectories import read_trajectory
+from m3d_cli.formats.trajectory_tables import encode_tum
 from m3d_cli.intrinsics.calibration.match import Intrinsics
 from m3d_cli.intrinsics.calibration.read import read_calibration
 from m3d_cli.open3d_import import load_open3d
@@ -60,6 +61,47 @@ def test_odometry_writes_what_evaluation_reads(save_walk, capsys: pytest.Capture
     assert cv2.imread(str(plot)).shape == (1220, 900, 3)
 
 
+def test_frame_numbers_are_never_paired_with_seconds(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, walk = save_walk(6, length=0.5)
+    assert main(["slam", "odometry", *frames_of(folder), "--max-depth", "8"]) == 0
+    written = str(folder / "out" / "trajectory.txt")
+    two_hertz = dataclasses.replace(walk, times=np.arange(len(walk)) / 2)
+    (folder / "truth.txt").write_bytes(encode_tum(two_hertz))
+    capsys.readouterr()
+    assert main(["slam", "eval", written, str(folder / "truth.txt"), "--json"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "frame numbers of photos like 0000 and times (0.000 to 2.500 s) do not pair up" in said.err
+    assert "--times FILE" in said.err
+
+    # Names of the photos bring the two together, as they do with every format that has names.
+    named = dataclasses.replace(two_hertz, names=tuple(f"photos/{index:04d}.png" for index in range(6)))
+    (folder / "named.txt").write_bytes(encode_tum(named))
+    assert main(["slam", "eval", written, str(folder / "named.txt"), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert scores["poses"] == 6
+    assert scores["ape"]["rmse"] < 0.01
+
+
+def test_a_truth_that_repeats_a_time_is_read_with_a_count(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, _ = save_walk(4, length=0.5)
+    lines = (folder / "poses.txt").read_text().splitlines()
+    (folder / "truth.txt").write_text("\n".join([*lines[:-1], lines[-2], lines[-1]]) + "\n")
+    assert main(["slam", "eval", str(folder / "poses.txt"), str(folder / "truth.txt"), "--json"]) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out)["poses"] == 4
+    assert "1 of 5 poses repeat the time before and are left out" in said.err
+
+
+def test_few_partners_are_warned_of(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, walk = save_walk(6, length=0.5)
+    skewed = dataclasses.replace(walk, times=walk.times[0] + (walk.times - walk.times[0]) * 1.3)
+    (folder / "skewed.txt").write_bytes(encode_tum(skewed))
+    call = ["slam", "eval", str(folder / "skewed.txt"), str(folder / "poses.txt"), "--align", "none"]
+    assert main([*call, "--tolerance", "0.005"]) == 0
+    assert "are both times of one clock?" in capsys.readouterr().err
+
+
 def test_lost_tracking_ends_with_a_code_and_a_file_a_segment(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
     folder, _ = save_walk(8, length=0.5)
     Image.fromarray(np.zeros((120, 160), np.uint16)).save(folder / "depth" / "0004.png")
@@ -67,7 +109,10 @@ def test_lost_tracking_ends_with_a_code_and_a_file_a_segment(save_walk, capsys: 
     told = capsys.readouterr()
     assert "2 segments, 1 of 8 frames in none" in told.err
     assert len(told.out.splitlines()) == 2
-    assert len(read_trajectory(folder / "out" / "trajectory-2.txt")) == 3
+    second = read_trajectory(folder / "out" / "trajectory-2.txt")
+    assert second.times.tolist() == [5, 6, 7]
+    assert second.names == ("0005", "0006", "0007")
+    assert not second.timed
 
 
 def test_a_trajectory_without_scale_gets_metres(save_walk, capsys: pytest.CaptureFixture[str]) -> None:
@@ -165,7 +210,7 @@ def test_frames_without_times_are_counted_over_the_damaged_ones(save_walk) -> No
     folder, _ = save_walk(6, length=0.4)
     given = [str(folder / "photos"), "--depth", str(folder / "depth"), "--intrinsics", str(folder / "camera.json")]
     assert main(["slam", "odometry", *given, "--out", str(folder / "whole")]) == 0
-    assert "times count the frames" in (folder / "whole" / "trajectory.txt").read_text()
+    assert "# keys: frame numbers" in (folder / "whole" / "trajectory.txt").read_text()
     (folder / "photos" / "0003.png").write_bytes(b"no image")
     assert main(["slam", "odometry", *given, "--out", str(folder / "out")]) == 3
     assert read_trajectory(folder / "out" / "trajectory.txt").times.tolist() == [0, 1, 2, 4, 5]

@@ -50,6 +50,7 @@ def test_training_writes_weights_that_eval_can_score(
     weights = Path(streams.out.strip())
     assert weights.name == "m3d-test-lite.safetensors"
     assert "step 3/3" in streams.err
+    assert "starts from random weights of m3d-test-lite, seed 0" in streams.err
     command = ["eval", "--data", str(data), "--model", "m3d-test-lite", "--weights", str(weights), "--device", "cpu"]
     assert main([*command, "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
@@ -57,6 +58,32 @@ def test_training_writes_weights_that_eval_can_score(
     assert 0 < scores["align"]["median"]["abs_rel"] <= 1
     assert main(command) == 0
     assert "mean of sources" in capsys.readouterr().out
+
+
+def test_depth_of_trained_weights_names_them_and_measure_refuses_them(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = tmp_path / "tiny.toml"
+    config.write_text(CONFIG.format(root=data.as_posix(), steps=1) + "[input]\nfocal = 120\nheight = 56\nwidth = 84\n")
+    assert main(["train", str(config), "--out", str(tmp_path / "run"), "--device", "cpu"]) == 0
+    weights = capsys.readouterr().out.strip()
+    photo = str(next((data / "desk" / "rgb").iterdir()))
+    given = [photo, "--weights", weights, "--focal", "70"]
+    assert main(["depth", *given, "--out", str(tmp_path / "out")]) == 0
+    assert f"m3d-test-lite with {weights}, whose errors were not measured" in capsys.readouterr().err
+    sidecar = json.loads(next((tmp_path / "out").glob("*.json")).read_text())["model"]
+    assert sidecar["name"] == "m3d-test-lite.safetensors (m3d-test-lite)"
+    assert sidecar["canonical_focal_px"] == 120
+    assert sidecar["errors_known"] is False
+    assert "scale_sigma" not in sidecar
+
+    line = ["--line", "10,10 70,40"]
+    assert main(["measure", *given, *line]) == 3
+    assert "nobody measured the errors" in capsys.readouterr().err
+    assert main(["measure", *given, *line, "--allow-unknown-errors"]) == 0
+    stored = ["measure", photo, "--depth", str(tmp_path / "out"), *line]
+    assert main(stored) == 3
+    assert main([*stored, "--ref", "10,10 70,10 = 1 m"]) == 0
 
 
 def test_a_config_that_is_not_there_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,6 @@ from m3d_cli.trajectory import (
     Similarity,
     Trajectory,
     angles,
-    associate,
     inverse,
     matrices,
     quaternions,
@@ -100,23 +99,3 @@ def test_rounded_rotations_become_exact() -> None:
 def test_times_that_do_not_ascend_are_refused(times: list[float]) -> None:
     with pytest.raises(PoseError, match="pose 3 is at 1"):
         Trajectory(np.array(times), np.tile(np.eye(4), (3, 1, 1)))
-
-
-def test_poses_pair_up_with_the_nearest_time_once() -> None:
-    truth = wander(30)
-    estimate = Trajectory(np.array([0.005, 0.104, 0.11, 5.0]), truth.poses[[0, 1, 1, 2]])
-    mine, theirs = associate(estimate, truth)
-    np.testing.assert_allclose(theirs.times, [0.0, 0.1])
-    np.testing.assert_allclose(mine.times, [0.005, 0.104])
-
-
-def test_times_that_do_not_match_are_told_with_both_spans() -> None:
-    walk = wander(3)
-    late = Trajectory(walk.times + 100, walk.poses)
-    with pytest.raises(PoseError, match=r"within 0\.02 s.*100\.000 to 100\.200 s against 0\.000 to 0\.200 s"):
-        associate(late, walk)
-
-
-def test_without_times_counts_must_agree() -> None:
-    with pytest.raises(PoseError, match="2 poses and 3"):
-        associate(Trajectory.counted(wander(2).poses), Trajectory.counted(wander(3).poses))

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from m3d_cli.errors import UsageError
 from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
 from m3d_cli.metrology.picks import MeasureError, Pick, Side
-from m3d_cli.metrology.request import Item, Request, check_names, measurand_or_refusal, with_distinct_names
+from m3d_cli.metrology.request import ALLOWANCES, Item, Request, check_names, measurand_or_refusal, with_distinct_names
 
 FLAGS: Mapping[str, Kind] = MappingProxyType({"line": Kind.DISTANCE} | {str(kind): kind for kind in Kind})
 
@@ -20,7 +20,12 @@ AUTOMATIC = ("auto", "")
 
 
 def request_of_flags(
-    flags: Iterable[tuple[str, str]], references: Sequence[str], unit: str, *, allow_assumed_focal: bool
+    flags: Iterable[tuple[str, str]],
+    references: Sequence[str],
+    unit: str,
+    *,
+    allow_assumed_focal: bool,
+    allow_unknown_errors: bool = False,
 ) -> Request:
     """The request of (flag, text) pairs in their order; raises UsageError."""
     counts: Counter[str] = Counter()
@@ -30,7 +35,12 @@ def request_of_flags(
         items.append(parse_flag(flag, text, counts[flag], unit))
     check_names(items, "the command line")
     known = [parse_reference(text, number) for number, text in enumerate(references, 1)]
-    return Request(tuple(items), with_distinct_names(known), allow_assumed_focal)
+    return Request(tuple(items), with_distinct_names(known), allow_assumed_focal, allow_unknown_errors)
+
+
+def allowances_in(options: object) -> dict[str, bool]:
+    """The options of a command line that say what may be unknown, as `request_of_flags` takes them."""
+    return {name: getattr(options, name) for name in ALLOWANCES}
 
 
 def parse_flag(flag: str, text: str, number: int, unit: str) -> Item:

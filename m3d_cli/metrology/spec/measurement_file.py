@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from m3d_cli.errors import UsageError
 from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
 from m3d_cli.metrology.picks import Pick
-from m3d_cli.metrology.request import Item, Request, check_names, measurand_or_refusal, with_distinct_names
+from m3d_cli.metrology.request import ALLOWANCES, Item, Request, check_names, measurand_or_refusal, with_distinct_names
 from m3d_cli.metrology.spec.flags import parse_length, parse_points, reference
 
 if sys.version_info >= (3, 11):
@@ -69,6 +69,7 @@ class SheetPhoto(_Strict):
     match: str = Field(min_length=1)
     unit: Literal["m", "cm", "mm", "ft", "in"] | None = None
     allow_assumed_focal: bool | None = None
+    allow_unknown_errors: bool | None = None
     size: tuple[int, int] | None = Field(
         None, description="Width and height of the image that the points were picked on."
     )
@@ -83,6 +84,7 @@ class SheetFile(_Strict):
 
     unit: Literal["m", "cm", "mm", "ft", "in"] = "m"
     allow_assumed_focal: bool = False
+    allow_unknown_errors: bool = False
     photo: list[SheetPhoto] = Field(default_factory=list)
 
 
@@ -191,11 +193,14 @@ def _request(photo: SheetPhoto, file: SheetFile, place: str, unit: str | None) -
     items = tuple(_item(one, where, usual) for one in photo.measure)
     check_names(items, where)
     references = [_reference(one, number, where) for number, one in enumerate(photo.reference, 1)]
-    is_allowed = file.allow_assumed_focal if photo.allow_assumed_focal is None else photo.allow_assumed_focal
+    focal, errors = (
+        whole if own is None else own
+        for own, whole in ((getattr(photo, name), getattr(file, name)) for name in ALLOWANCES)
+    )
     size = photo.size
     if size is not None and min(size) < 1:
         raise UsageError(f"{where}: an image of {size[0]} x {size[1]} pixels is impossible")
-    return Request(items, with_distinct_names(references), is_allowed, size)
+    return Request(items, with_distinct_names(references), focal, errors, size)
 
 
 def _item(one: SheetMeasure, where: str, usual: str) -> Item:

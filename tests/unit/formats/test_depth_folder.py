@@ -121,3 +121,13 @@ def test_impossible_sidecars_are_refused(written, tmp_path_factory, key, value):
         return
     with pytest.raises(OutputError):
         load_depth(folder / "palace.json")
+
+
+def test_sidecars_with_the_old_name_of_the_trust_are_read(written, tmp_path):
+    shutil.copytree(written, tmp_path / "d")
+    path = tmp_path / "d" / "palace.json"
+    sidecar = json.loads(path.read_text())
+    word = sidecar["camera"].pop("focal_trust")
+    assert sidecar["camera"]["scale_trust"] == word
+    path.write_text(json.dumps(sidecar))
+    assert load_depth(path).sidecar.camera.focal_trust == word

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import sys
+import types
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from m3d_cli.formats import png16
 from m3d_cli.formats.png16 import decode_png16, encode_png16, text_of
 
 
@@ -19,6 +21,14 @@ def pictures():
     yield np.zeros((1, 1), np.uint16)
     yield np.asfortranarray(rng.integers(0, 65536, (20, 30), dtype=np.uint16))
     yield rng.integers(0, 65536, (20, 30, 3), dtype=np.uint16)[::2, ::-1]
+
+
+@pytest.fixture(autouse=True)
+def fresh_packer():
+    """The choice between ISA-L and zlib is made anew, and forgotten again."""
+    png16._packer.cache_clear()
+    yield
+    png16._packer.cache_clear()
 
 
 @pytest.mark.parametrize("package", ["isal", "zlib"])
@@ -34,6 +44,16 @@ def test_other_decoders_read_the_same_values(package, monkeypatch):
             assert image.size == values.shape[1::-1]
             if values.ndim == 2:
                 np.testing.assert_array_equal(np.asarray(image, np.uint16), values)
+
+
+def test_a_library_that_fails_to_load_once_changes_no_later_file_of_the_run(monkeypatch, caplog):
+    values = np.arange(1200, dtype=np.uint16).reshape(30, 40)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "isal", types.ModuleType("isal"))  # without what is imported from it
+        patch.delitem(sys.modules, "isal.isal_zlib", raising=False)
+        first = encode_png16(values, {})
+    assert "ISA-L cannot be loaded" in caplog.text
+    assert encode_png16(values, {}) == first
 
 
 def test_a_smooth_surface_is_packed_well():

@@ -18,7 +18,7 @@ from m3d_cli.formats.sidecar import (
     Sidecar,
     depth_record,
     encode_sidecar,
-    scale_trust,
+    focal_trust,
 )
 
 
@@ -51,7 +51,7 @@ def test_a_map_of_nothing_has_no_statistics():
 
 @pytest.mark.parametrize(("sigma", "word"), [(0.005, "high"), (0.05, "high"), (0.1, "medium"), (0.25, "low")])
 def test_trust_follows_the_focal_length(sigma, word):
-    assert scale_trust(Camera.centred(4, 3, 5.0, FocalSource.ESTIMATED, sigma)) == word
+    assert focal_trust(Camera.centred(4, 3, 5.0, FocalSource.ESTIMATED, sigma)) == word
 
 
 def test_a_depth_map_must_fit_its_camera():

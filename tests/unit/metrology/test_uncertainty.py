@@ -212,6 +212,24 @@ def test_an_assumed_focal_is_refused_unless_allowed_or_made_up_for(world):
     assert solve(depth, Request((width,), (reference,)), NOISE, "photo.jpg").error is None
 
 
+def test_weights_that_nobody_measured_give_no_interval_unless_allowed_or_made_up_for(world):
+    scene = room(world)
+    depth, width = scene.map(scene.camera), requests(scene)["width"]
+    unknown = dataclasses.replace(DepthErrorModel.exact(), errors_known=False)
+    refused = solve(depth, Request((width,)), unknown, "photo.jpg")
+    assert "nobody measured the errors" in refused.error.message
+    assert "--allow-unknown-errors" in refused.error.hint
+    (allowed,) = solve(depth, Request((width,), allow_unknown_errors=True), unknown, "photo.jpg").results
+    assert "the interval is a guess" in allowed.warnings[0]
+    assert allowed.trust != "high"
+    reference = Reference("crate", (scene.pick(-0.25, 0.95, 2.6), scene.pick(0.35, 0.95, 2.6)), 0.6)
+    (scaled_one,) = solve(depth, Request((width,), (reference,)), unknown, "photo.jpg").results
+    assert scaled_one.warnings
+    assert (
+        solve(depth, Request((width,)), dataclasses.replace(unknown, errors_known=True), "p").results[0].trust == "high"
+    )
+
+
 def test_nearby_points_share_their_shape_error_and_distant_ones_do_not(world):
     scene = room(world)
     depth = scene.map(scene.camera)

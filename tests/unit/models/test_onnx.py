@@ -81,7 +81,7 @@ def test_depth_runs_on_a_file_without_being_told_its_network(exported, tmp_path)
     Image.fromarray(np.zeros((60, 90, 3), dtype=np.uint8)).save(photo)
     command = ["depth", photo, "--focal", "80", "--weights", exported, "--out", tmp_path / "out", "-q"]
     assert app.main(list(map(str, command))) == 0
-    assert json.loads((tmp_path / "out" / "a.json").read_text())["model"]["name"] == "m3d-test-lite"
+    assert json.loads((tmp_path / "out" / "a.json").read_text())["model"]["name"] == "tiny.onnx (m3d-test-lite)"
 
 
 def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):

@@ -14,8 +14,8 @@ from m3d_cli.errors import DatasetError, NoInputError, PoseError
 from m3d_cli.photos.discover import Selection, discover
 from m3d_cli.photos.load import CameraSources
 from m3d_cli.sequences.frames import SequenceFrame, View, layout_frames, open_frames
-from m3d_cli.sequences.poses import frame_times, match, with_times
-from m3d_cli.trajectory import Trajectory
+from m3d_cli.sequences.poses import frame_keys, match, with_times
+from m3d_cli.trajectory import Keys, Trajectory
 
 
 def frames_named(*names: str) -> tuple[SequenceFrame, ...]:
@@ -122,8 +122,23 @@ def test_counts_decide_where_nothing_else_does() -> None:
 
 
 def test_names_that_count_are_no_times() -> None:
-    assert frame_times(with_times(frames_named("7", "9"))).tolist() == [0, 1]
-    assert frame_times(with_times(frames_named("a/10.25", "a/10.5"))).tolist() == [10.25, 10.5]
+    times, keys = frame_keys(with_times(frames_named("7", "9")))
+    assert (times.tolist(), keys) == ([0, 1], Keys.INDICES)
+    times, keys = frame_keys(with_times(frames_named("a/10.25", "a/10.5")))
+    assert (times.tolist(), keys) == ([10.25, 10.5], Keys.TIMES)
+
+
+def test_nanoseconds_of_euroc_are_times_as_names_and_in_lists(tmp_path: Path) -> None:
+    frames = frames_named("1403636579763555584", "1403636579813555456")
+    assert with_times(frames)[0].time == pytest.approx(1403636579.763555584, abs=1e-6)
+    file = tmp_path / "data.csv"
+    file.write_text("#timestamp [ns],filename\n1403636579763555584,a.png\n1403636579813555456,b.png\n")
+    assert with_times(frames_named("a", "b"), file)[1].time == pytest.approx(1403636579.813555456, abs=1e-6)
+
+
+def test_names_without_a_match_leave_frames_to_their_times() -> None:
+    named = Trajectory(np.array([10.25, 10.5]), poses(2), ("other/a", "other/b"))
+    assert match(with_times(frames_named("a/10.25", "a/10.5")), named).rule == "by time, within 0.02 s"
 
 
 def test_a_list_of_times_must_name_every_frame(tmp_path: Path) -> None:

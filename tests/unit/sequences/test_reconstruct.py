@@ -10,6 +10,8 @@ import pytest
 from m3d_cli.camera import Camera
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import DatasetError, M3dError, UsageError
+from m3d_cli.formats.surface import Surface, encode_surface
+from m3d_cli.pointcloud import PointCloud
 from m3d_cli.sequences import fusion as fuse
 from m3d_cli.sequences.frames import SequenceFrame, View
 from m3d_cli.sequences.fusion import Fusion, FusionOptions
@@ -107,3 +109,30 @@ def test_too_fine_a_grid_is_refused_before_memory_is_full(room, monkeypatch: pyt
 def test_impossible_options_are_refused() -> None:
     with pytest.raises(UsageError, match="--max-depth"):
         FusionOptions(max_depth=-1)
+
+
+def test_a_surface_does_not_depend_on_the_order_in_which_threads_made_it(room) -> None:
+    surface = reconstruct(posed(room, np.ones(3)), OPTIONS, 640, refine=False).surface
+    rng = np.random.default_rng(0)
+    corners, place = surface.corners, rng.permutation(len(surface.corners))
+    mixed = np.argsort(place)[surface.triangles].astype(np.int32)
+    mixed = np.roll(mixed[rng.permutation(len(mixed))], 1, axis=1)
+    assert corners.colours is not None
+    assert corners.normals is not None
+    cloud = PointCloud(corners.points[place], corners.colours[place], corners.normals[place])
+    again = fuse.in_order(Surface(cloud, mixed))
+    assert encode_surface(again) == encode_surface(surface)
+
+
+def test_equal_corners_become_one_and_triangles_of_no_area_go() -> None:
+    points = np.array([[1, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0]], np.float32)
+    normals = np.full((4, 3), np.nan, np.float32)
+    found = fuse.in_order(Surface(PointCloud(points, None, normals), np.array([[3, 2, 1], [0, 3, 2]], np.int32)))
+    assert found.corners.points.tolist() == [[0, 0, 0], [0, 1, 0], [1, 0, 0]]
+    assert found.triangles.tolist() == [[0, 2, 1]]
+
+
+def test_reconstructing_twice_gives_the_same_bytes(room) -> None:
+    seen = posed(room, np.linspace(0.97, 1.03, 5))
+    first, second = (reconstruct(seen, OPTIONS, 640, refine=True).surface for _ in range(2))
+    assert encode_surface(first) == encode_surface(second)

@@ -108,6 +108,9 @@ def test_a_resumed_run_ends_in_the_same_bytes(
             run_training(config, tmp_path / "parts", CPU, 1, lambda progress: None)
     parts = run_training(config, tmp_path / "parts", CPU, 1, lambda progress: None)
     assert parts.read_bytes() == whole.read_bytes()
+    # The steps between the last checkpoint and the stop were done twice, and are logged once.
+    steps = [line.split(",")[0] for line in (tmp_path / "parts" / "log.csv").read_text().splitlines()]
+    assert steps == [line.split(",")[0] for line in (tmp_path / "whole" / "log.csv").read_text().splitlines()]
 
 
 def test_frames_of_split_val_are_never_read(config: TrainConfig, tmp_path: Path) -> None:

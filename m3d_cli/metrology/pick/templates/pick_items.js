@@ -25,5 +25,6 @@ function isKnown(item) { return item.kind === "reference" && Boolean(item.object
 function request() {
   const measure = items.filter((each) => each.kind !== "reference").map(asMeasure);
   const reference = items.filter(isKnown).map(asReference);
-  return {unit, allow_assumed_focal: $("allow").checked, measure, reference};
+  const allowed = {allow_assumed_focal: $("allow").checked, allow_unknown_errors: Boolean(info && info.allow_unknown_errors)};
+  return {unit, ...allowed, measure, reference};
 }
