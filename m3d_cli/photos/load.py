@@ -20,6 +20,7 @@ from m3d_cli.intrinsics.sensors import SensorTable, read_sensor_table
 from m3d_cli.photo import Photo
 from m3d_cli.photos.decode import decode, read_info
 from m3d_cli.photos.header import PictureInfo, opened
+from m3d_cli.photos.projection import ProjectionChoice
 
 # Shares of a side cut off beyond this are reported; an ordinary lens costs a few per cent.
 NOTED_LOSS = 0.10
@@ -31,7 +32,8 @@ UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to t
 class CameraSources:
     """Everything the user may say about cameras; plain values, so it travels to worker processes.
 
-    ``from_image`` asks the image for its focal length whatever EXIF says.
+    ``from_image`` asks the image for its focal length whatever EXIF says; ``projection`` is that of photos that are
+    not flat, None for flat ones.
     """
 
     user: UserFocal = field(default_factory=UserFocal)
@@ -40,6 +42,7 @@ class CameraSources:
     sensors: SensorTable = field(default_factory=SensorTable)
     require_focal: bool = False
     from_image: bool = False
+    projection: ProjectionChoice | None = None
 
     def __post_init__(self) -> None:
         if self.from_image and (self.user.is_given or self.calibration is not None):
@@ -57,6 +60,7 @@ class CameraSources:
         sensor_db: Path | None = None,
         require_focal: bool = False,
         from_image: bool = False,
+        projection: ProjectionChoice | None = None,
     ) -> CameraSources:
         """Options with the files read; raises `CalibrationError` for a bad one."""
         return cls(
@@ -66,6 +70,7 @@ class CameraSources:
             sensors=SensorTable(read_sensor_table(sensor_db), origin=sensor_db.name) if sensor_db else SensorTable(),
             require_focal=require_focal,
             from_image=from_image,
+            projection=projection,
         )
 
     @property
