@@ -123,9 +123,10 @@ def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str
     rivals = [other for other in found[1:] if _differ(first, other)]
     if not rivals:
         return first, ()
-    if first.source is _PLANE and first.focal > rivals[0].focal:
-        # Cameras leave the resolution of the whole sensor in images recorded smaller.
-        note = "the focal plane resolution belongs to a larger image; the sensor size is used"
+    if first.source is _PLANE:
+        # Cameras leave the resolution of the whole sensor in images recorded smaller, editors that of another size.
+        what = "belongs to a larger image" if first.focal > rivals[0].focal else "contradicts the size of the sensor"
+        note = f"the focal plane resolution {what}; the sensor size is used"
         return rivals[0].widened(UNCONFIRMED_PLANE_SIGMA), (note,)
     listed = ", ".join(f"{one.source}={one.focal:.0f} px" for one in found)
     warning = f"EXIF focal sources disagree: {listed}"
