@@ -38,6 +38,7 @@ ZOOM_TOLERANCE = 0.12
 # Makers known to count the digital zoom in the 35 mm equivalent (an iPhone of 29 mm writes 57 mm at zoom 1.97).
 ZOOM_INCLUDED_MAKES = frozenset(("apple",))
 FISHEYE_SIGMA = 0.25
+PANORAMA_SIGMA = 0.5
 
 
 @dataclass(slots=True)
@@ -89,6 +90,18 @@ def exif_candidates(
     if kept and frame.is_cropped:
         facts.warnings.append(
             "the image was cropped after it was taken: its focal length and principal point are less certain"
+        )
+    if kept and exif.crop is not None:
+        facts.warnings.append("the image was cropped in an editor, as its XMP says: the crop is taken into account")
+    elif kept and frame.is_strip:
+        facts.warnings.append("an image this wide is a panorama or a strip: its focal length is uncertain")
+    elif kept and frame.added_sigma:
+        facts.warnings.append("no sensor is that wide: taken as cut in the camera from the whole width of a 4:3 sensor")
+    if exif.projection:
+        kept = tuple(one.widened(PANORAMA_SIGMA) for one in kept)
+        facts.warnings.append(
+            f"the photo is a panorama ({exif.projection}), no flat image: the focal length of its lens is not that of "
+            "the image, and lengths are wrong"
         )
     return kept, tuple(facts.warnings)
 
