@@ -28,8 +28,11 @@ MEGABYTE = 1 << 20
 
 # Bounds of side files, each of which is read within about 2 s and 300 MB.
 SIDE_FILE_BYTES = 32 * MEGABYTE
+# Tables of numbers (trajectories) take some 15 times their size while they are read.
+# Trajectories of hours at 200 poses per second are larger than any other side file.
+TABLE_BYTES = 48 * MEGABYTE
 YAML_BYTES = 2 * MEGABYTE
-TOML_BYTES = MEGABYTE
+TOML_BYTES = 2 * MEGABYTE
 MOST_VALUES = 1_000_000
 MOST_XML_VALUES = 300_000
 # PyYAML without libyaml reads some 5,000 values per second.
@@ -104,7 +107,9 @@ def parse_json(data: bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """A TOML document whose dotted keys have at most `MOST_KEY_PARTS` parts."""
+    """A TOML document of at most `TOML_BYTES` whose dotted keys have at most `MOST_KEY_PARTS` parts."""
+    if len(text) > TOML_BYTES:
+        raise ValueError(f"it is larger than {TOML_BYTES / MEGABYTE:g} MB")
     if _LONG_KEY.search(text):
         raise ValueError(f"a key has more than {MOST_KEY_PARTS} parts")
     return tomllib.loads(text)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from m3d_cli.camera import FIELDS_OF_VIEW, Camera, FocalCandidate, FocalSource
 from m3d_cli.errors import UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
-from m3d_cli.intrinsics.exif_focal import exif_candidates
+from m3d_cli.intrinsics.exif_focal import PANORAMA_SIGMA, exif_candidates
 from m3d_cli.intrinsics.original_size import Frame
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, Sensor
 
@@ -22,6 +22,10 @@ from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, Sensor
 ASSUMED_FOCAL_RATIO = 0.72
 # Cameras in use span 55 to 80 degrees.
 ASSUMED_SIGMA = 0.25
+
+ASSUMED_WARNING = (
+    "focal length unknown, 69.4 degrees assumed: lengths may be off by 25 % (pass --focal or --focal-35mm)"
+)
 
 _PLANE = FocalSource.EXIF_FOCAL_PLANE
 
@@ -95,9 +99,11 @@ def recover_focal(facts: FocalFacts) -> Camera:
 
     Raises `CalibrationError` where the user or a calibration gives a focal length that no camera has.
     """
+    exif = facts.exif
+    frame = Frame.of(facts.width, facts.height, exif.width, exif.height, is_turned=facts.is_turned, crop=exif.crop)
     found, warnings = exif_candidates(
-        Frame.of(facts.width, facts.height, facts.exif.width, facts.exif.height, is_turned=facts.is_turned),
-        facts.exif,
+        frame,
+        exif,
         facts.sensor,
         is_turned=facts.is_turned,
         sensor_width=facts.user.sensor_width,
@@ -110,7 +116,8 @@ def recover_focal(facts: FocalFacts) -> Camera:
     if not found:
         return _assumed(facts, notes)
     chosen, disagreement = choose(found)
-    return _estimate(facts, chosen, found, (*notes, *disagreement))
+    estimate = _estimate(facts, chosen, found, (*notes, *disagreement))
+    return dataclasses.replace(estimate, cx=frame.centre[0] * facts.width, cy=frame.centre[1] * facts.height)
 
 
 def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str, ...]]:
@@ -123,9 +130,10 @@ def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str
     rivals = [other for other in found[1:] if _differ(first, other)]
     if not rivals:
         return first, ()
-    if first.source is _PLANE and first.focal > rivals[0].focal:
-        # Cameras leave the resolution of the whole sensor in images recorded smaller.
-        note = "the focal plane resolution belongs to a larger image; the sensor size is used"
+    if first.source is _PLANE:
+        # Cameras leave the resolution of the whole sensor in images recorded smaller, editors that of another size.
+        what = "belongs to a larger image" if first.focal > rivals[0].focal else "contradicts the size of the sensor"
+        note = f"the focal plane resolution {what}; the sensor size is used"
         return rivals[0].widened(UNCONFIRMED_PLANE_SIGMA), (note,)
     listed = ", ".join(f"{one.source}={one.focal:.0f} px" for one in found)
     warning = f"EXIF focal sources disagree: {listed}"
@@ -164,8 +172,9 @@ def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> Camera:
     focal = ASSUMED_FOCAL_RATIO * max(facts.width, facts.height)
     note = "69.4 degrees over the long side"
     chosen = FocalCandidate(focal, focal, FocalSource.ASSUMED, ASSUMED_SIGMA, note)
-    warning = "focal length unknown, 69.4 degrees assumed: lengths may be off by 25 % (pass --focal or --focal-35mm)"
-    return _estimate(facts, chosen, (), (*warnings, warning))
+    if facts.exif.projection:
+        chosen = chosen.widened(PANORAMA_SIGMA)
+    return _estimate(facts, chosen, (), (*warnings, ASSUMED_WARNING))
 
 
 def _from_user(facts: FocalFacts) -> Camera:

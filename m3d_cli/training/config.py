@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from m3d_cli.bounded_files import TOML_BYTES, parse_toml, read_text, reading
 from m3d_cli.datasets.layouts import LAYOUTS
 from m3d_cli.errors import UsageError
 from m3d_cli.synthesis.generate import SCENES
 from m3d_cli.synthesis.scenes.shapes import FIELD_OF_VIEW, SHAPE_SCENES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 # Degrees across an image.
 Angle = Annotated[float, Field(gt=0, lt=180)]
@@ -275,12 +269,8 @@ class TrainConfig(_Section):
 
 def read_config(path: Path) -> TrainConfig:
     """Config of a TOML file; relative paths inside it count from the working directory."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the training config ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    with reading(path, "the training config", UsageError):
+        content = parse_toml(read_text(path, TOML_BYTES))
     try:
         return TrainConfig.model_validate(content)
     except ValidationError as error:

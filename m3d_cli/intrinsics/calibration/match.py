@@ -100,7 +100,10 @@ def fit_to_photo(
     camera, notes = _calibrated_camera(intrinsics, width, height, name)
     turn = _turn(camera, width, height, orientation, is_stored=intrinsics.is_stored)
     if turn != 1:
-        camera = turned(camera, turn)
+        try:
+            camera = turned(camera, turn)
+        except CalibrationError as error:
+            raise CalibrationError(f"{name}: {error.message}", hint=error.hint) from error
         notes = (*notes, f"calibration turned like the photo (orientation {turn})")
     elif orientation in (2, 3, 4) and _is_off_centre(camera):
         notes = (*notes, f"calibration taken as that of the upright image (the photo has orientation {orientation})")

@@ -171,11 +171,11 @@ def test_a_shape_that_cameras_cut_from_their_sensor_widens_sigma(size):
 
 
 def test_a_unit_that_was_confused_is_exchanged():
-    exif = dataclasses.replace(COMPACT, plane_unit=3)
+    exif = dataclasses.replace(COMPACT, make="", plane_unit=3)
     found = recovered(2272, 1704, dataclasses.replace(exif, plane_x=438.5, plane_y=438.5))
     # 2840 px diagonal / 438.5 per cm = 64.8 mm does not exist; per inch would be larger still: nothing is used.
     assert found.is_assumed
-    per_inch_as_cm = dataclasses.replace(COMPACT, plane_x=30000, plane_y=30000, plane_unit=3)
+    per_inch_as_cm = dataclasses.replace(exif, plane_x=30000, plane_y=30000, plane_unit=3)
     # 2840 / 30000 * 10 = 0.95 mm does not exist, 2840 / 30000 * 25.4 = 2.4 mm does.
     swapped = recovered(2272, 1704, per_inch_as_cm)
     assert swapped.focal == pytest.approx(21.3125 * 30000 / 25.4)
