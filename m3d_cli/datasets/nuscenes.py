@@ -7,7 +7,6 @@ Depth is in 1/200 m, as Metric3D exports it; a file ``depth_scale.txt`` beside i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 from m3d_cli.datasets.depth_files import RULES, DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
+from m3d_cli.formats.bounded import MOST_LISTED_VALUES, read_json, reading
 
 _HINT = "needs samples/CAMERA/*.jpg, depth/CAMERA/*.png and v1.0-*/{sample_data,calibrated_sensor}.json"
 
@@ -54,10 +54,8 @@ def read_pinholes(folder: Path) -> dict[str, Pinhole]:
 
 
 def _table(path: Path) -> Sequence[Mapping[str, Any]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not a table of nuScenes ({error})", hint=_HINT) from error
+    with reading(path, DatasetError, "not a table of nuScenes", _HINT):
+        rows = read_json(path, MOST_LISTED_VALUES)
     if not isinstance(rows, list):
         raise DatasetError(f"{path}: not a table of nuScenes", hint=_HINT)
     return rows

@@ -21,9 +21,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET, Camera, FocalSource
+from m3d_cli.datasets.depth_files import read_image
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import NORMAL_AXES, DepthMap, coded_normals, decoded_normals
 from m3d_cli.errors import CalibrationError, DatasetError
+from m3d_cli.formats.bounded import MOST_LISTED_VALUES, read_json, reading
 from m3d_cli.photo import Photo
 
 MILLIMETRES = 1000.0  # PNG units a metre: reaches 65.5 m
@@ -186,12 +188,10 @@ def _remove_unfinished(part: Path) -> None:
 
 
 def _read_meta(path: Path) -> Mapping[str, Any]:
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path} is missing", hint=_HINT) from error
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})", hint=_HINT) from error
+    if not path.exists():
+        raise DatasetError(f"{path} is missing", hint=_HINT)
+    with reading(path, DatasetError, "not readable as JSON", _HINT):
+        meta = read_json(path, MOST_LISTED_VALUES)
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list):
         raise DatasetError(f"{path}: needs an object with a list 'frames'", hint=_HINT)
     return meta
@@ -223,14 +223,7 @@ def _frame(entry: Mapping[str, Any], meta: Mapping[str, Any], split: str, source
 
 
 def _read_image(path: Path, flags: int) -> NDArray[Any]:
-    try:
-        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read", hint="restore the file or drop its entry in meta.json") from error
-    image = cv2.imdecode(data, flags) if data.size else None
-    if image is None:
-        raise DatasetError(f"{path}: not an image", hint="restore the file or drop its entry in meta.json")
-    return np.asarray(image)
+    return read_image(path, flags, "restore the file or drop its entry in meta.json")
 
 
 def _expect_size(path: Path, image: NDArray[Any], camera: Camera) -> None:

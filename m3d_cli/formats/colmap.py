@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.atomic import write_bytes
 from m3d_cli.errors import PoseError
+from m3d_cli.formats.bounded import reading
 from m3d_cli.photo_names import natural_key
 from m3d_cli.trajectory import matrices, quaternions
 
@@ -117,12 +118,10 @@ def read_colmap_model(path: Path) -> ColmapModel:
 
 def _part(read: Callable[[Path], Part], file: Path) -> Part:
     """A part of the model; errors name its file."""
-    try:
+    if not file.exists():
+        raise PoseError(f"{file} is missing", hint=_HINT)
+    with reading(file, PoseError, "damaged", _HINT):
         return read(file)
-    except FileNotFoundError as error:
-        raise PoseError(f"{file} is missing", hint=_HINT) from error
-    except (OSError, ValueError, IndexError, struct.error) as error:
-        raise PoseError(f"{file}: damaged ({error})", hint=_HINT) from error
 
 
 def _pose(numbers: tuple[float, ...] | list[float]) -> NDArray[np.float64]:

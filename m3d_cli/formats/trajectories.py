@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import PoseError
+from m3d_cli.formats.bounded import read_json, reading
 from m3d_cli.formats.colmap import is_colmap, read_colmap_model
 from m3d_cli.formats.trajectory_tables import (
     KITTI_COLUMNS,
@@ -43,13 +44,12 @@ _FORMATS = (
 def read_trajectory(path: Path) -> Trajectory:
     """The poses in a file or folder, its format found by looking; raises PoseError naming it."""
     try:
-        return _reader(path)(path)
+        with reading(path, PoseError, "poses cannot be read", f"known are {_FORMATS}"):
+            return _reader(path)(path)
     except PoseError as error:
         if str(path) in error.message:
             raise
         raise PoseError(f"{path}: {error.message}", hint=error.hint) from error
-    except (OSError, ValueError, KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
-        raise PoseError(f"{path}: poses cannot be read ({error})", hint=f"known are {_FORMATS}") from error
 
 
 def read_tabular(path: Path) -> Trajectory:
@@ -68,7 +68,7 @@ def read_tabular(path: Path) -> Trajectory:
 
 def read_transforms(path: Path) -> Trajectory:
     """nerfstudio's transforms.json: ``transform_matrix`` of every frame, in OpenGL's camera axes."""
-    frames = json.loads(path.read_text(encoding="utf-8-sig"))["frames"]
+    frames = read_json(path)["frames"]
     frames = sorted(frames, key=lambda frame: natural_key(str(frame["file_path"])))
     poses = np.array([_four_rows(frame["transform_matrix"]) for frame in frames]).reshape(-1, 4, 4) @ OPENGL_CAMERA
     names = [str(frame["file_path"]).removeprefix("./") for frame in frames]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import sys
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,14 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from m3d_cli.datasets.layouts import LAYOUTS
 from m3d_cli.errors import UsageError
+from m3d_cli.formats.bounded import parse_toml, read_text, reading
 from m3d_cli.synthesis.generate import SCENES
 from m3d_cli.synthesis.scenes.shapes import FIELD_OF_VIEW, SHAPE_SCENES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 
 # Degrees across an image.
 Angle = Annotated[float, Field(gt=0, lt=180)]
@@ -275,16 +269,14 @@ class TrainConfig(_Section):
 
 def read_config(path: Path) -> TrainConfig:
     """Config of a TOML file; relative paths inside it count from the working directory."""
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"{path}: cannot read the training config ({error.strerror})") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not valid TOML: {error}") from error
+    with reading(path, UsageError, "not valid TOML"):
+        content = parse_toml(read_text(path))
     try:
         return TrainConfig.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deep") from error
 
 
 def _explain(error: ValidationError) -> str:

@@ -6,7 +6,6 @@ import csv
 import difflib
 import fnmatch
 import io
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -16,15 +15,11 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from m3d_cli.errors import UsageError
+from m3d_cli.formats import bounded
 from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
 from m3d_cli.metrology.picks import Pick
 from m3d_cli.metrology.request import ALLOWANCES, Item, Request, check_names, measurand_or_refusal, with_distinct_names
 from m3d_cli.metrology.spec.flags import parse_length, parse_points, reference
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 # Larger files hold something else.
 MOST_BYTES = 50_000_000
@@ -133,8 +128,8 @@ def schema() -> dict[str, Any]:
 def parse_toml(text: str, place: str, unit: str | None = None) -> Sheet:
     """The sheet in TOML ``text``; raises UsageError naming the key and the nearest valid one."""
     try:
-        content = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        content = bounded.parse_toml(text)
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{place}: not TOML ({error})") from error
     return sheet_of(validated(content, place), place, unit)
 
