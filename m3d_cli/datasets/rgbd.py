@@ -112,18 +112,19 @@ def open_rgbd(folder: Path) -> RgbdFolder:
     path = folder / "meta.json"
     meta = _read_meta(path)
     try:
-        source, split = str(meta.get("source", folder.name)), str(meta["split"])
-        return RgbdFolder(
-            root=folder,
-            source=source,
-            split=split,
-            licence=str(meta.get("licence", "none stated")),
-            sparse=str(meta.get("depth_type", "dense")) == "sparse",
-            sky_value=int(meta["sky_value"]) if "sky_value" in meta else None,
-            frames=tuple(_frame(entry, meta, split, source) for entry in meta["frames"]),
-        )
-    except (KeyError, TypeError, ValueError, CalibrationError) as error:
-        raise DatasetError(f"{path}: {error!r} is missing or wrong", hint=_HINT) from error
+        with reading(path, DatasetError, "an entry is missing or wrong", _HINT):
+            source, split = str(meta.get("source", folder.name)), str(meta["split"])
+            return RgbdFolder(
+                root=folder,
+                source=source,
+                split=split,
+                licence=str(meta.get("licence", "none stated")),
+                sparse=str(meta.get("depth_type", "dense")) == "sparse",
+                sky_value=int(meta["sky_value"]) if "sky_value" in meta else None,
+                frames=tuple(_frame(entry, meta, split, source) for entry in meta["frames"]),
+            )
+    except CalibrationError as error:
+        raise DatasetError(f"{path}: {error.message}", hint=_HINT) from error
 
 
 def open_rgbd_tree(root: Path) -> tuple[RgbdFolder, ...]:

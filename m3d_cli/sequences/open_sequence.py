@@ -95,7 +95,7 @@ class SequenceSource:
             camera=self.camera,
         )
         plan = RunPlan.of(photos, str(out), settings, network.workers, same_camera=self.same_camera)
-        tally = Tally(len(photos))
+        tally = Tally(len(photos), plan.waits_for)
         with plan.started(tally.add) as outcomes:
             for _ in tally.follow(outcomes, report):
                 pass

@@ -205,3 +205,10 @@ def test_what_is_no_video_is_refused_by_name(tmp_path, data):
     path.write_bytes(data)
     with pytest.raises(M3dError, match=r"a\.mp4"):
         list(Clip(path).frames())
+
+
+@pytest.mark.parametrize("entry", ['"x"', "[]", '{"id": 1}', '{"id": 1, "w": 7, "h": 6, "fx": 1' + "0" * 400 + "}"])
+def test_entries_of_an_rgbd_folder_that_are_no_frames_are_refused_by_name(tmp_path, entry):
+    (tmp_path / "meta.json").write_text(f'{{"split": "train", "depth_scale": 1000, "frames": [{entry}]}}')
+    with pytest.raises(DatasetError, match=r"meta\.json"):
+        open_rgbd(tmp_path)
