@@ -7,7 +7,6 @@ import time
 from dataclasses import dataclass, replace
 
 from m3d_cli.camera import Camera
-from m3d_cli.depthmap import LARGEST_STEP
 from m3d_cli.formats.sidecar import focal_trust
 from m3d_cli.inference.photo import CanonicalPhoto, canonical_transform, to_canonical
 from m3d_cli.intrinsics.estimated import estimated_from_image
@@ -18,7 +17,7 @@ from m3d_cli.photos.undistort import undistorted_camera
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS
 from m3d_cli.pipeline.existing_depth import read_back
 from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
-from m3d_cli.pipeline.products import Finished, Products, cloud_maker, depth_png, write_products
+from m3d_cli.pipeline.products import Finished, Products, clipped_note, cloud_maker, depth_png, write_products
 from m3d_cli.pipeline.resume import Shared, Task, at_hand, camera_of
 from m3d_cli.pipeline.run_context import Ledger, check_stop
 from m3d_cli.pipeline.settings import Settings
@@ -85,7 +84,6 @@ class DepthWork:
             points=products.points,
             warnings=(
                 *camera.warnings,
-                *_clipped(products.record.clipped_pixels, self.settings),
                 *_emptied(products.points),
             ),
             at=time.time(),
@@ -130,7 +128,7 @@ def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
         pieces = clouds.encode(kind)
         return LoneFile(pieces, (*warnings, *_emptied(clouds.points)))
     data, clipped = depth_png(finished, settings)
-    return LoneFile((data,), (*warnings, *_clipped(clipped, settings)))
+    return LoneFile((data,), (*warnings, *clipped_note(clipped, settings)))
 
 
 def computed(photo: PhotoFile, shared: Shared | None, settings: Settings, engine: SharedEngine) -> Finished:
@@ -150,13 +148,6 @@ def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
     # Undistorting enlarges the middle of the image.
     zoom = max(1.0, straight.focal / min(camera.fx, camera.fy))
     return round(transform.inner_width * zoom), round(transform.inner_height * zoom)
-
-
-def _clipped(pixels: int, settings: Settings) -> tuple[str, ...]:
-    if not pixels:
-        return ()
-    limit = LARGEST_STEP / settings.png_scale
-    return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
 
 
 def _emptied(points: int | None) -> tuple[str, ...]:

@@ -185,8 +185,16 @@ def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecor
         model=finished.model,
         depth=depth,
         outputs=tuple(_output_record(job, kind, settings) for kind in settings.formats),
-        notes=finished.notes,
+        notes=(*finished.notes, *clipped_note(depth.clipped_pixels, settings)),
     )
+
+
+def clipped_note(pixels: int, settings: Settings) -> tuple[str, ...]:
+    """What a sidecar says of pixels that are too far for the PNG; sky is, outdoors, so it is no warning."""
+    if not pixels:
+        return ()
+    limit = LARGEST_STEP / settings.png_scale
+    return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
 
 
 def _model_record(settings: Settings, transform: CanonicalTransform, made: Computed) -> ModelRecord:
