@@ -29,11 +29,13 @@ MEGABYTE = 1 << 20
 # Bounds of side files, each of which is read within about 2 s and 300 MB.
 SIDE_FILE_BYTES = 32 * MEGABYTE
 # Tables of numbers (trajectories) take some 15 times their size while they are read.
-# Trajectories of hours at 200 poses per second are larger than any other side file.
-TABLE_BYTES = 48 * MEGABYTE
+TABLE_BYTES = 24 * MEGABYTE
 YAML_BYTES = 2 * MEGABYTE
 TOML_BYTES = 2 * MEGABYTE
 MOST_VALUES = 1_000_000
+# Data sets list every frame; about 60 bytes of memory per value.
+LIST_BYTES = 192 * MEGABYTE
+MOST_LISTED_VALUES = 40_000_000
 MOST_XML_VALUES = 300_000
 # PyYAML without libyaml reads some 5,000 values per second.
 MOST_YAML_VALUES = 20_000
@@ -92,10 +94,15 @@ def read_text(path: Path, limit: int = SIDE_FILE_BYTES) -> str:
     return read_bytes(path, limit).decode("utf-8-sig")
 
 
-def parse_json(data: bytes) -> Any:
-    """A JSON document (UTF-8) of at most `MOST_VALUES` values in `DEEPEST` levels."""
+def read_json(path: Path, most_values: int = MOST_VALUES, limit: int = SIDE_FILE_BYTES) -> Any:
+    """The JSON document in a file of at most ``limit`` bytes, as `parse_json`."""
+    return parse_json(read_bytes(path, limit), most_values)
+
+
+def parse_json(data: bytes, most_values: int = MOST_VALUES) -> Any:
+    """A JSON document (UTF-8) of at most ``most_values`` values in `DEEPEST` levels."""
     # Brackets and commas inside of texts are counted too: the count is an upper bound.
-    _check_count(data.count(b",") + data.count(b"[") + data.count(b"{"), MOST_VALUES)
+    _check_count(data.count(b",") + data.count(b"[") + data.count(b"{"), most_values)
     document = json.loads(data.decode("utf-8-sig"))
     level = [document]
     for _ in range(DEEPEST + 1):

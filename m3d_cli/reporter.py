@@ -29,8 +29,8 @@ class Reporter(Protocol):
     def error(self, text: str) -> None:
         """A failure that does not end the work."""
 
-    def progress(self, total: int) -> AbstractContextManager[Advance]:
-        """A function to call after each of ``total`` items."""
+    def progress(self, total: int, waits_for: str = "") -> AbstractContextManager[Advance]:
+        """A function to call after each of ``total`` items; until the first, what it ``waits_for`` is shown."""
 
 
 class Silent:
@@ -42,7 +42,7 @@ class Silent:
     detail = warn = error = say
 
     @contextmanager
-    def progress(self, total: int) -> Iterator[Advance]:
+    def progress(self, total: int, waits_for: str = "") -> Iterator[Advance]:
         """No bar."""
         yield _ignore
 

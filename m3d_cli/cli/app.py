@@ -36,6 +36,7 @@ from m3d_cli.cli import (
 from m3d_cli.cli.console import Messages
 from m3d_cli.cli.streams import leave_closed_pipe, prepare_streams, write_line
 from m3d_cli.errors import M3dError
+from m3d_cli.photos.file_list import current_folder
 from m3d_cli.version import __version__
 
 INTERRUPTED_EXIT = 130
@@ -105,6 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     prepare_streams()
     _silence_libraries()
     try:
+        current_folder()
         app(args=arguments, prog_name="m3d")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
@@ -117,8 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         leave_closed_pipe()
     except Exception as error:  # noqa: BLE001 - the last line of defence turns a crash into one readable line
-        text = f"UNEXPECTED: {type(error).__name__}: {error}"
-        Messages().error(f"{text}. hint: run again with -v and report the traceback")
+        Messages().error(f"UNEXPECTED: {type(error).__name__}: {error}. hint: run with -v and report the traceback")
         _show_traceback(arguments)
         return 1
     return 0

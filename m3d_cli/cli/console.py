@@ -56,6 +56,6 @@ class Messages:
         """A failure; printed when quiet, too."""
         write_message(f"error: {text}", "red")
 
-    def progress(self, total: int) -> AbstractContextManager[Advance]:
-        """A function to call after each of ``total`` photos."""
-        return progress(total, quiet=self.quiet)
+    def progress(self, total: int, waits_for: str = "") -> AbstractContextManager[Advance]:
+        """A function to call after each of ``total`` photos, the first of which waits for something."""
+        return progress(total, waits_for, quiet=self.quiet)

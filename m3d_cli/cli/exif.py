@@ -1,5 +1,4 @@
-"""``m3d exif``: the focal length of each photo, its origin and its uncertainty. Reads headers only, unless the images
-are to be looked at as well."""
+"""``m3d exif``: the focal length of each photo, its origin and its uncertainty, from headers or also from the image."""
 
 from __future__ import annotations
 

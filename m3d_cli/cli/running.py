@@ -84,7 +84,7 @@ def run_into_folder(
     """Process every photo that is not done yet and report it; the exit code of the run."""
     from m3d_cli.pipeline.tally import Tally
 
-    tally = Tally(len(plan.jobs))
+    tally = Tally(len(plan.jobs), plan.waits_for)
     try:
         with plan.started(tally.add) as outcomes:
             for outcome in tally.follow(outcomes, messages, most_failures):

@@ -7,12 +7,12 @@ absolute. Where no scale is stated, the rule of the data set named by a folder o
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from m3d_cli.bounded_files import LIST_BYTES, MOST_LISTED_VALUES, read_json, reading
 from m3d_cli.datasets.depth_files import RULES, DepthRule, read_normals
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files
 from m3d_cli.errors import DatasetError
@@ -32,11 +32,8 @@ def find_annotations(root: Path) -> tuple[Frame, ...]:
 
 
 def _read(file: Path) -> list[Frame]:
-    try:
-        entries = json.loads(file.read_text(encoding="utf-8"))["files"]
-        return [_frame(file, entry) for entry in entries]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{file}: not an annotation file ({error!r})", hint=_HINT) from error
+    with reading(file, "the annotation file", DatasetError, _HINT):
+        return [_frame(file, entry) for entry in read_json(file, MOST_LISTED_VALUES, LIST_BYTES)["files"]]
 
 
 def _frame(file: Path, entry: Mapping[str, Any]) -> Frame:

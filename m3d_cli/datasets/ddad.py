@@ -7,7 +7,6 @@ Intrinsics are in OpenCV's pixel convention.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import LIST_BYTES, MOST_LISTED_VALUES, read_json, reading
 from m3d_cli.camera import Camera
 from m3d_cli.datasets.depth_files import read_numpy
 from m3d_cli.datasets.frame import Frame, Pinhole, read_picture, stem_below
@@ -35,16 +35,14 @@ def find_ddad(root: Path) -> tuple[Frame, ...]:
 
 
 def _scene(root: Path, file: Path, splits: Mapping[str, str]) -> Iterator[Frame]:
-    try:
-        scene = json.loads(file.read_text(encoding="utf-8"))
+    with reading(file, "the scene of DDAD", DatasetError, _HINT):
+        scene = read_json(file, MOST_LISTED_VALUES, LIST_BYTES)
         data = {datum["key"]: datum for datum in scene["data"]}
         split = splits.get(f"{file.parent.name}/{file.name}", "")
         for sample in scene["samples"]:
             calibration = _calibration(file.parent / "calibration" / f"{sample['calibration_key']}.json")
             picked = [data[key] for key in sample["datum_keys"]]
             yield from _sample(root, file.parent, picked, calibration, split)
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{file}: not a scene of DDAD ({error!r})", hint=_HINT) from error
 
 
 def _sample(
@@ -86,7 +84,7 @@ def _pose(pose: Mapping[str, Any]) -> NDArray[np.float64]:
 
 
 def _calibration(file: Path) -> dict[str, Pinhole]:
-    content = json.loads(file.read_text(encoding="utf-8"))
+    content = read_json(file, MOST_LISTED_VALUES, LIST_BYTES)
     pairs = zip(content["names"], content["intrinsics"], strict=True)
     # Sensors that are no cameras have a focal length of 0.
     return {
@@ -99,9 +97,7 @@ def read_splits(root: Path) -> dict[str, str]:
     files = sorted(root.rglob("ddad.json"))
     if not files:
         return {}
-    try:
-        content = json.loads(files[0].read_text(encoding="utf-8"))["scene_splits"]
+    with reading(files[0], "the list of DDAD's scenes", DatasetError, _HINT):
+        content = read_json(files[0], MOST_LISTED_VALUES, LIST_BYTES)["scene_splits"]
         pairs = [(SPLITS.get(str(key), ""), name) for key, entry in content.items() for name in entry["filenames"]]
-    except (OSError, KeyError, TypeError, ValueError) as error:
-        raise DatasetError(f"{files[0]}: not the list of DDAD's scenes ({error!r})", hint=_HINT) from error
     return {"/".join(Path(name).parts[-2:]): split for split, name in pairs}

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import zlib
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import DatasetError
 from m3d_cli.extras import install_hint
+from m3d_cli.formats.array_bounds import check_image, check_numbers
+from m3d_cli.formats.npy import read_any
 
 _RESTORE = "restore the file or leave the frame out"
-# What numpy raises for a file that is cut short or damaged.
-_DAMAGED = (OSError, ValueError, EOFError, KeyError, IndexError, BadZipFile, zlib.error)
 _HDF5_ENDINGS = (".hdf5", ".h5", ".mat")
 
 
@@ -107,7 +107,7 @@ def read_raw(path: Path) -> NDArray[Any]:
     elif suffix in _HDF5_ENDINGS:
         values = read_hdf5(path, "dataset")
     else:
-        values = _read_image(path)
+        values = read_image(path, cv2.IMREAD_UNCHANGED)
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[..., 0]
     if values.ndim != 2 or values.dtype.kind not in "biuf":
@@ -132,11 +132,10 @@ def read_normals(path: Path) -> NDArray[np.float32]:
 def read_hdf5(path: Path, key: str, index: int | None = None) -> NDArray[Any]:
     """The array ``key`` of an HDF5 file (a MATLAB 7.3 file is one), or its row ``index``."""
     h5py = load_h5py(path)
-    try:
-        with h5py.File(path, "r") as file:
-            return np.asarray(file[key][...] if index is None else file[key][index])
-    except (OSError, KeyError, ValueError) as error:
-        raise DatasetError(f"{path}: cannot read {key!r} as HDF5 ({error})", hint=_RESTORE) from error
+    with reading(path, f"{key!r} of the HDF5 file", DatasetError, _RESTORE), h5py.File(path, "r") as file:
+        found = file[key]
+        check_numbers(math.prod(found.shape if index is None else found.shape[1:]), found.id.get_storage_size())
+        return np.asarray(found[...] if index is None else found[index])
 
 
 def load_h5py(path: Path) -> Any:  # h5py is untyped
@@ -150,23 +149,16 @@ def load_h5py(path: Path) -> Any:  # h5py is untyped
 
 def read_numpy(path: Path, key: str = "depth") -> NDArray[Any]:
     """The array of an npy file; of an npz, the one called ``key``, else the first."""
-    try:
-        # numpy leaves a damaged archive open when it opens the file itself.
-        with path.open("rb") as file:
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return loaded
-            return np.asarray(loaded[key if key in loaded else loaded.files[0]])
-    except _DAMAGED as error:
-        raise DatasetError(f"{path}: not a readable numpy file ({error})", hint=_RESTORE) from error
+    with reading(path, "the numpy file", DatasetError, _RESTORE):
+        return read_any(path, key)
 
 
-def _read_image(path: Path) -> NDArray[Any]:
-    try:
-        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})", hint=_RESTORE) from error
-    image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+def read_image(path: Path, flags: int, hint: str = _RESTORE) -> NDArray[Any]:
+    """An image as OpenCV reads it with ``flags``; raises DatasetError, also for one larger than its file can be."""
+    with reading(path, "the image", DatasetError, hint):
+        data = path.read_bytes()
+        check_image(data)
+        image = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), flags) if data else None
     if image is None:
-        raise DatasetError(f"{path}: not an image", hint=_RESTORE)
+        raise DatasetError(f"{path}: not an image", hint=hint)
     return np.asarray(image)

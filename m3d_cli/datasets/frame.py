@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET, Camera, FocalSource
-from m3d_cli.datasets.depth_files import DepthRule
+from m3d_cli.datasets.depth_files import DepthRule, read_image
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import CalibrationError, DatasetError
@@ -160,14 +160,8 @@ def same_shape(size: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
     """8-bit RGB (H, W, 3) as stored, its EXIF orientation left alone: depth and intrinsics belong to these pixels."""
-    try:
-        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise DatasetError(f"{path}: the image cannot be read ({error.strerror})", hint="restore the file") from error
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION) if data.size else None
-    if image is None:
-        raise DatasetError(f"{path}: not an image", hint="restore the file")
-    return np.asarray(image, dtype=np.uint8)
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return np.asarray(read_image(path, flags, "restore the file"), dtype=np.uint8)
 
 
 def stem_below(root: Path, path: Path) -> str:

@@ -7,11 +7,11 @@ Depth is in 1/200 m, as Metric3D exports it; a file ``depth_scale.txt`` beside i
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from m3d_cli.bounded_files import LIST_BYTES, MOST_LISTED_VALUES, read_json, reading
 from m3d_cli.datasets.depth_files import RULES, DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
@@ -54,10 +54,8 @@ def read_pinholes(folder: Path) -> dict[str, Pinhole]:
 
 
 def _table(path: Path) -> Sequence[Mapping[str, Any]]:
-    try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not a table of nuScenes ({error})", hint=_HINT) from error
+    with reading(path, "the table of nuScenes", DatasetError, _HINT):
+        rows = read_json(path, MOST_LISTED_VALUES, LIST_BYTES)
     if not isinstance(rows, list):
         raise DatasetError(f"{path}: not a table of nuScenes", hint=_HINT)
     return rows

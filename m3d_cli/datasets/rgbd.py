@@ -20,7 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.atomic import part_of
+from m3d_cli.bounded_files import LIST_BYTES, MOST_LISTED_VALUES, read_json, reading
 from m3d_cli.camera import OPENCV_OFFSET, Camera, FocalSource
+from m3d_cli.datasets.depth_files import read_image
 from m3d_cli.datasets.sample import Sample
 from m3d_cli.depthmap import NORMAL_AXES, DepthMap, coded_normals, decoded_normals
 from m3d_cli.errors import CalibrationError, DatasetError
@@ -105,18 +107,19 @@ def open_rgbd(folder: Path) -> RgbdFolder:
     path = folder / "meta.json"
     meta = _read_meta(path)
     try:
-        source, split = str(meta.get("source", folder.name)), str(meta["split"])
-        return RgbdFolder(
-            root=folder,
-            source=source,
-            split=split,
-            licence=str(meta.get("licence", "none stated")),
-            sparse=str(meta.get("depth_type", "dense")) == "sparse",
-            sky_value=int(meta["sky_value"]) if "sky_value" in meta else None,
-            frames=tuple(_frame(entry, meta, split, source) for entry in meta["frames"]),
-        )
-    except (KeyError, TypeError, ValueError, CalibrationError) as error:
-        raise DatasetError(f"{path}: {error!r} is missing or wrong", hint=_HINT) from error
+        with reading(path, "an entry", DatasetError, _HINT):
+            source, split = str(meta.get("source", folder.name)), str(meta["split"])
+            return RgbdFolder(
+                root=folder,
+                source=source,
+                split=split,
+                licence=str(meta.get("licence", "none stated")),
+                sparse=str(meta.get("depth_type", "dense")) == "sparse",
+                sky_value=int(meta["sky_value"]) if "sky_value" in meta else None,
+                frames=tuple(_frame(entry, meta, split, source) for entry in meta["frames"]),
+            )
+    except CalibrationError as error:
+        raise DatasetError(f"{path}: {error.message}", hint=_HINT) from error
 
 
 def open_rgbd_tree(root: Path) -> tuple[RgbdFolder, ...]:
@@ -181,12 +184,10 @@ def _remove_unfinished(part: Path) -> None:
 
 
 def _read_meta(path: Path) -> Mapping[str, Any]:
-    try:
-        meta = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise DatasetError(f"{path} is missing", hint=_HINT) from error
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not readable as JSON ({error})", hint=_HINT) from error
+    if not path.exists():
+        raise DatasetError(f"{path} is missing", hint=_HINT)
+    with reading(path, "the list of frames", DatasetError, _HINT):
+        meta = read_json(path, MOST_LISTED_VALUES, LIST_BYTES)
     if not isinstance(meta, dict) or not isinstance(meta.get("frames"), list):
         raise DatasetError(f"{path}: needs an object with a list 'frames'", hint=_HINT)
     return meta
@@ -218,14 +219,7 @@ def _frame(entry: Mapping[str, Any], meta: Mapping[str, Any], split: str, source
 
 
 def _read_image(path: Path, flags: int) -> NDArray[Any]:
-    try:
-        data = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read", hint="restore the file or drop its entry in meta.json") from error
-    image = cv2.imdecode(data, flags) if data.size else None
-    if image is None:
-        raise DatasetError(f"{path}: not an image", hint="restore the file or drop its entry in meta.json")
-    return np.asarray(image)
+    return read_image(path, flags, "restore the file or drop its entry in meta.json")
 
 
 def _expect_size(path: Path, image: NDArray[Any], camera: Camera) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from m3d_cli.bounded_files import LIST_BYTES, read_text, reading
 from m3d_cli.datasets.selection import Selection
 from m3d_cli.errors import DatasetError
 from m3d_cli.evaluation.alignment import Alignment
@@ -131,12 +132,8 @@ def image_line(run: Run, image: ImageScores) -> str:
 def read_image_lines(path: Path) -> list[dict[str, Any]]:
     """The rows of a per-image file, or of ``scores.jsonl`` in a folder; raises DatasetError for anything else."""
     file = path / "scores.jsonl" if path.is_dir() else path
-    try:
-        rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except (OSError, ValueError) as error:
-        raise DatasetError(
-            f"{file}: no scores of images ({error})", hint="m3d eval ... --out DIR writes them"
-        ) from error
+    with reading(file, "the scores of images", DatasetError, "m3d eval ... --out DIR writes them"):
+        rows = [json.loads(line) for line in read_text(file, LIST_BYTES).splitlines() if line.strip()]
     if not rows or not all(isinstance(row, dict) and {"name", "align"} <= row.keys() for row in rows):
         raise DatasetError(f"{file}: no scores of images", hint="m3d eval ... --out DIR writes scores.jsonl")
     return rows

@@ -121,7 +121,7 @@ def read_colmap_model(path: Path) -> ColmapModel:
 
 def _part(read: Callable[[Path], Part], file: Path) -> Part:
     """A part of the model; errors name its file."""
-    if not file.is_file():
+    if not file.exists():
         raise PoseError(f"{file} is missing", hint=_HINT)
     with reading(file, "the COLMAP model", PoseError, _HINT):
         return read(file)

@@ -81,7 +81,8 @@ def read_depth_png(path: Path, scale: float | None = None) -> DepthPng:
     factor = _scale(path, text_of(data, str(path)).get(SCALE_KEY)) if scale is None else scale
     if not (math.isfinite(factor) and factor > 0):
         raise OutputError(f"{path}: its depth scale is not a positive number: {factor}")
-    depth = values.astype(np.float32) / np.float32(factor)
+    depth = values.astype(np.float32)
+    depth /= np.float32(factor)
     depth[values == UNKNOWN] = np.nan
     return DepthPng(depth, factor)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import OutputError
+from m3d_cli.formats.array_bounds import check_numbers
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,11 @@ def decode_png16(data: bytes, name: str) -> NDArray[np.uint16]:
     kinds = [kind for kind, _ in _chunks(data, name)]
     if kinds[:1] != [b"IHDR"] or kinds[-1:] != [b"IEND"]:
         raise OutputError(f"{name}: the PNG is cut short")
+    try:
+        width, height = struct.unpack_from(">II", data, len(SIGNATURE) + _FRAME)
+        check_numbers(width * height, len(data))
+    except (struct.error, ValueError) as error:
+        raise OutputError(f"{name}: the PNG is damaged ({error})") from error
     try:
         values = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error as error:

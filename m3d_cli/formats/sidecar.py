@@ -152,6 +152,7 @@ class SphericalSidecar:
     model: ModelRecord
     depth: DepthRecord
     outputs: tuple[OutputRecord, ...]
+    notes: tuple[str, ...] = ()
 
 
 def focal_trust(camera: Camera) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from m3d_cli.bounded_files import TABLE_BYTES, parse_json, read_bytes, read_text, reading
+from m3d_cli.bounded_files import TABLE_BYTES, read_json, read_text, reading
 from m3d_cli.camera import Camera
 from m3d_cli.errors import PoseError
 from m3d_cli.formats.colmap import is_colmap, read_colmap_model
@@ -63,7 +63,7 @@ def read_tabular(path: Path) -> Trajectory:
 
 def read_transforms(path: Path) -> Trajectory:
     """nerfstudio's transforms.json: ``transform_matrix`` of every frame, in OpenGL's camera axes."""
-    frames = parse_json(read_bytes(path))["frames"]
+    frames = read_json(path)["frames"]
     frames = sorted(frames, key=lambda frame: natural_key(str(frame["file_path"])))
     poses = np.array([_four_rows(frame["transform_matrix"]) for frame in frames]).reshape(-1, 4, 4) @ OPENGL_CAMERA
     names = [str(frame["file_path"]).removeprefix("./") for frame in frames]

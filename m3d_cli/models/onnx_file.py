@@ -24,6 +24,8 @@ OUTPUTS = ("depth", "confidence", "normals", "normal_kappa")
 METADATA_FIELD = 14
 # Ours have some hundred bytes.
 MOST_METADATA_BYTES = 1_000_000
+# Outermost fields of a file, and those of an entry; real ones have dozens.
+MOST_FIELDS = 10_000
 
 # Metadata of the file.
 MODEL_KEY = "m3d:model"
@@ -55,14 +57,17 @@ def metadata_of(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             entries = [dict(_fields(io.BytesIO(data))) for _, data in _fields(file, {METADATA_FIELD})]
         return {entry[1].decode(): entry[2].decode() for entry in entries if {1, 2} <= entry.keys()}
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return {}  # what is wrong with it is reported when it is opened
 
 
 def _fields(file: BinaryIO, wanted: Container[int] = (1, 2)) -> Iterator[tuple[int, bytes]]:
     """Number and bytes of the ``wanted`` fields of a protocol buffer; raises ValueError for what is none."""
-    read = 0
+    read = seen = 0
     while (tag := _varint(file)) is not None:
+        seen += 1
+        if seen > MOST_FIELDS:
+            raise ValueError(f"more than {MOST_FIELDS} fields")
         number, wire = tag >> 3, tag & 7
         if wire == 0:
             _varint(file)

@@ -6,10 +6,12 @@ a cut. The part file is ours, under one name, so that a download broken off by a
 
 from __future__ import annotations
 
+import io
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from m3d_cli.atomic import part_of
 from m3d_cli.errors import M3dError, WeightsError
@@ -22,6 +24,8 @@ from m3d_cli.version import __version__
 MEGABYTE = 1e6
 # A connection that breaks after it brought something is tried again; one that brings nothing ends the pull.
 PAUSE_SECONDS = 1.0
+# What a file whose size is known roughly may have more than that.
+ROUNDED = 1.5
 
 
 def pull(model: str, say: Callable[[str], None], *, force: bool = False) -> Installed:
@@ -107,7 +111,7 @@ def _request(file: PublishedFile, part: Path) -> None:
     headers = build_hf_headers(library_name="m3d", library_version=__version__)
     # A compressed answer could not be continued in the middle.
     headers["Accept-Encoding"] = "identity"
-    with part.open("ab") as stream:
+    with io.BufferedWriter(_Capped(part, _most_bytes(file))) as stream:
         http_get(
             url,
             stream,
@@ -116,6 +120,29 @@ def _request(file: PublishedFile, part: Path) -> None:
             expected_size=size,
             displayed_filename=file.file,
         )
+
+
+class _Capped(io.FileIO):
+    """The end of a part file, which takes no more than ``most`` bytes in all: a mirror may send for ever."""
+
+    def __init__(self, part: Path, most: int) -> None:
+        super().__init__(part, "ab")
+        self._part, self._most = part, most
+
+    def write(self, data: Any, /) -> int:
+        """Write; throws the part away and raises WeightsError beyond the limit."""
+        if self.tell() + len(data) > self._most:
+            self.truncate(0)
+            raise WeightsError(
+                f"{self._part.name}: the hub sends more than the {self._most / MEGABYTE:.0f} MB of the published file; "
+                "it was thrown away",
+                hint="check HF_ENDPOINT: this is not the published file",
+            )
+        return super().write(data)
+
+
+def _most_bytes(file: PublishedFile) -> int:
+    return file.size if file.is_size_exact else int(file.size * ROUNDED)
 
 
 def _expected_size(file: PublishedFile, size: int | None, etag: str | None) -> int | None:

@@ -1,6 +1,6 @@
 """Any pixel layout Pillow knows to 8-bit sRGB.
 
-Transparency is laid over white, as a viewer shows it. 16-bit gray is divided by 257, so that 65535 becomes 255. An
+Transparency is laid over white, as a viewer shows it. 16-bit grey is brought to 8 bits by `grey16`. An
 embedded colour profile is applied unless it is sRGB already; a profile that cannot be used is left out with a note.
 """
 
@@ -15,20 +15,26 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from m3d_cli.errors import PhotoError
+from m3d_cli.photos.grey16 import declared_range, grey_bytes
 
 logger = logging.getLogger(__name__)
 
-# 65535 / 255: the step of 8-bit values on a 16-bit scale.
-WORD_TO_BYTE = 257.0
 WHITE = (255, 255, 255)
 
 _PROFILE_MODES = ("RGB", "L", "CMYK", "LAB")
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """8-bit sRGB of a loaded image; raises `PhotoError` for values with no agreed brightness."""
-    if image.mode == "F" or image.mode.startswith("I"):
-        return Image.fromarray(_gray_bytes(image)).convert("RGB")
+def to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    """8-bit sRGB of a loaded image, and warnings; raises `PhotoError` for values with no agreed brightness."""
+    if image.mode == "F":
+        return Image.fromarray(_float_bytes(np.asarray(image))).convert("RGB"), ()
+    if image.mode.startswith("I"):
+        grey, warning = _grey(image)
+        return Image.fromarray(grey).convert("RGB"), (warning,) if warning else ()
+    return _coloured(image), ()
+
+
+def _coloured(image: Image.Image) -> Image.Image:
     if _is_transparent(image):
         return _over_white(image)
     profile = image.info.get("icc_profile")
@@ -60,17 +66,14 @@ def _over_white(image: Image.Image) -> Image.Image:
     return canvas
 
 
-def _gray_bytes(image: Image.Image) -> NDArray[np.uint8]:
+def _grey(image: Image.Image) -> tuple[NDArray[np.uint8], str]:
     values = np.asarray(image)
-    if image.mode == "F":
-        return _float_bytes(values)
     low, high = int(values.min()), int(values.max())
     if low < 0 or high > 65535:
         raise PhotoError(
             f"gray values from {low} to {high} do not fit 16 bits", hint="save the image with 8 or 16 bits"
         )
-    scaled: NDArray[np.uint8] = np.rint(values.astype(np.float32) / WORD_TO_BYTE).astype(np.uint8)
-    return scaled
+    return grey_bytes(values, declared_range(image))
 
 
 def _float_bytes(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -31,11 +31,12 @@ _UPRIGHT = {
 class Decoded:
     """Upright sRGB pixels, uint8 (H, W, 3), and the facts of the file; the pixels may be a reduced copy.
 
-    ``info.width`` and ``info.height`` always are of the full image.
+    ``info.width`` and ``info.height`` always are of the full image. ``warnings`` say what was done to its values.
     """
 
     image: NDArray[np.uint8]
     info: PictureInfo
+    warnings: tuple[str, ...] = ()
 
 
 def read_info(path: Path) -> PictureInfo:
@@ -57,7 +58,8 @@ def decode(path: Path, at_least: tuple[int, int] | None = None) -> Decoded:
     with opened(path) as (image, info):
         if at_least is not None and info.format is ImageFormat.JPEG:
             _reduce(image, info, at_least)
-        return Decoded(_pixels(path, image, info), info)
+        pixels, warnings = _pixels(path, image, info)
+        return Decoded(pixels, info, warnings)
 
 
 def _reduce(image: ImageFile.ImageFile, info: PictureInfo, at_least: tuple[int, int]) -> None:
@@ -66,13 +68,13 @@ def _reduce(image: ImageFile.ImageFile, info: PictureInfo, at_least: tuple[int, 
     image.draft(None, (max(1, width), max(1, height)))
 
 
-def _pixels(path: Path, image: ImageFile.ImageFile, info: PictureInfo) -> NDArray[np.uint8]:
+def _pixels(path: Path, image: ImageFile.ImageFile, info: PictureInfo) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
     image.load()
     try:
-        rgb = to_rgb(image)
+        rgb, warnings = to_rgb(image)
     except PhotoError as error:
         raise PhotoError(f"{path}: {error.message}", hint=error.hint) from error
     if not info.rotated_by_decoder and info.orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[info.orientation])
     with photo_errors(path):
-        return np.array(rgb, dtype=np.uint8)
+        return np.array(rgb, dtype=np.uint8), warnings

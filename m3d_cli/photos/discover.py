@@ -11,7 +11,6 @@ import glob
 import os
 import re
 import stat
-import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path, PurePosixPath
 
 from m3d_cli.errors import NoInputError, UsageError
 from m3d_cli.photo_names import natural_key
+from m3d_cli.photos.file_list import current_folder, read_list
 from m3d_cli.photos.remote import RemoteFile, find_remote, is_url
 from m3d_cli.photos.sniff import (
     HEAD_BYTES,
@@ -35,6 +35,7 @@ EXCLUDED = "excluded"
 DUPLICATE = "duplicate"
 HIDDEN = "hidden"
 UNREADABLE = "unreadable"
+SPECIAL = "pipe, socket or device"
 RAW_UNSUPPORTED = "camera RAW without the package rawpy"
 SUBFOLDER = "subfolder (--recursive reads it)"
 OUTPUT_FOLDER = "output folder"
@@ -105,16 +106,6 @@ def discover(
     return _Search(selection or Selection()).run(inputs, listed)
 
 
-def read_list(source: str | Path, *, null_separated: bool = False) -> list[str]:
-    """Paths in a file, or on standard input for ``-``; one per line, or separated by NUL bytes."""
-    try:
-        data = sys.stdin.buffer.read() if str(source) == "-" else Path(source).read_bytes()
-    except OSError as error:
-        raise UsageError(f"{source}: the list of files cannot be read: {error.strerror}") from error
-    parts = data.split(b"\0") if null_separated else [line.rstrip(b"\r") for line in data.split(b"\n")]
-    return [os.fsdecode(part) for part in parts if part]
-
-
 def find_photos(
     paths: Sequence[str],
     selection: Selection,
@@ -165,8 +156,8 @@ class _Search:
         for url in filter(is_url, listed):
             yield from self._remote(url)
         listed = [text for text in listed if not is_url(text)]
-        cwd = os.path.realpath(".")
-        absolute = [os.path.abspath(text) for text in listed]  # noqa: PTH100 - keeps links as the user wrote them
+        cwd = current_folder() if listed else ""
+        absolute = [os.path.normpath(os.path.join(cwd, text)) for text in listed]  # noqa: PTH118 - hot loop
         base = _common_folder([path for path in absolute if not _is_inside(path, cwd)])
         skipped = self._skipped_below(_common_folder(absolute))
         for text, path in zip(listed, absolute, strict=True):
@@ -217,6 +208,9 @@ class _Search:
             if self._is_output(match, skipped):
                 self.ignored[OUTPUT_FOLDER] += 1
                 continue
+            if os.path.exists(match) and not os.path.isfile(match):  # noqa: PTH110, PTH113
+                self.ignored[SPECIAL] += 1
+                continue
             yield from self._found(match, os.path.relpath(match, prefix))
 
     def _skipped_below(self, folder: str) -> tuple[str, ...]:
@@ -265,7 +259,12 @@ class _Search:
             if entry.name.startswith(".") and not self.selection.hidden:
                 self.ignored[HIDDEN] += 1
                 continue
-            (folders if entry.is_dir() else files).append((entry.path, f"{relative}{entry.name}"))
+            if entry.is_dir():
+                folders.append((entry.path, f"{relative}{entry.name}"))
+            elif entry.is_file() or not os.path.exists(entry.path):  # noqa: PTH110 - hot loop
+                files.append((entry.path, f"{relative}{entry.name}"))
+            else:
+                self.ignored[SPECIAL] += 1
         return files, [(path, f"{name}/") for path, name in folders]
 
     def _found(self, path: str, relative: str) -> Iterator[PhotoFile]:

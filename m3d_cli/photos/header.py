@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ from PIL import Image, ImageFile
 from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.extras import install_hint
 from m3d_cli.intrinsics.exif import header_exif
+from m3d_cli.photos.grey16 import note_significant_bits
+from m3d_cli.photos.png_text import without_long_text
 from m3d_cli.photos.sniff import HEAD_BYTES, ImageFormat, can_read_raw, has_raw_name, sniff
 
 logger = logging.getLogger(__name__)
@@ -73,8 +76,12 @@ class PictureInfo:
 
 def identify(path: Path) -> ImageFormat:
     """Format of ``path`` by content (camera RAW also by name); raises `PhotoError`."""
-    with photo_errors(path), path.open("rb") as file:
-        head = file.read(HEAD_BYTES)
+    with photo_errors(path):
+        # Opening a pipe would wait for a writer for ever.
+        if not (stat.S_ISREG(path.stat().st_mode) or path.is_dir()):
+            raise PhotoError(f"{path}: not a regular file")
+        with path.open("rb") as file:
+            head = file.read(HEAD_BYTES)
     found = sniff(head)
     if head and has_raw_name(path):
         found = ImageFormat.RAW
@@ -114,7 +121,12 @@ def _open_as(found: ImageFormat, file: IO[bytes], path: Path) -> ImageFile.Image
         Image.init()
     if found.value not in Image.OPEN:
         raise PhotoError(f"{path}: this Pillow ({PIL.__version__}) was built without {found}", hint="update pillow")
-    return Image.OPEN[found.value][0](file, str(path))
+    if found is ImageFormat.PNG:
+        file = without_long_text(file)
+    image = Image.OPEN[found.value][0](file, str(path))
+    if found is ImageFormat.PNG:
+        note_significant_bits(image, file)
+    return image
 
 
 def _info(image: ImageFile.ImageFile, found: ImageFormat) -> PictureInfo:

@@ -148,6 +148,7 @@ def load(
 
     camera = camera or read_camera(path, options, relative)
     decoded = decode(path, at_least)
+    camera = camera.with_warnings(*decoded.warnings)
     if camera.distortion is None:
         return LoadedPhoto(path, decoded.image, camera, camera)
     image = undistort(decoded.image, camera)

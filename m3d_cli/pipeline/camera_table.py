@@ -10,6 +10,7 @@ from m3d_cli.camera import Camera, FocalCandidate
 from m3d_cli.photo_names import one_line
 from m3d_cli.photos.discover import Listing
 from m3d_cli.pipeline.camera_rows import CameraRow
+from m3d_cli.pipeline.narrow_table import fitted, terminal_columns
 from m3d_cli.pipeline.tally import exit_code_of
 from m3d_cli.reporter import Reporter
 
@@ -19,6 +20,10 @@ COLUMNS = (("size", 11), ("camera", 28), ("focal_px", 9), ("source", 16), ("sigm
 
 
 def table_line(path: str, width: int, cells: list[str], last: str) -> str:
+    columns = terminal_columns()
+    if columns is not None:
+        sized = [(cell, size) for cell, (_, size) in zip(cells, COLUMNS, strict=True)]
+        return fitted(path, sized, last, width, columns)
     padded = [cell.ljust(size) for cell, (_, size) in zip(cells, COLUMNS, strict=True)]
     return "  ".join([path.ljust(width), *padded, last]).rstrip()
 

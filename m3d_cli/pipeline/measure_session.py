@@ -33,7 +33,7 @@ def measure_as_text(plan: MeasurePlan, kind: str, reporter: Reporter, *, is_list
 
 def measure_into_folder(plan: MeasurePlan, out: Path, formats: tuple[str, ...], reporter: Reporter) -> int:
     """Measure every photo that is not done yet and write the reports of the whole folder; the exit code."""
-    with reporter.progress(len(plan.photos)) as advance:
+    with reporter.progress(len(plan.photos), plan.settings.waits_for) as advance:
 
         def note(outcome: Outcome) -> None:
             advance(worked=str(outcome.status) != "skipped")

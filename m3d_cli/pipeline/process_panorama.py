@@ -30,7 +30,7 @@ from m3d_cli.photos.projection import load_spherical
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, axes_note, encode_points, styled
 from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
 from m3d_cli.pipeline.plan import Job, OutputFormat
-from m3d_cli.pipeline.products import Products, clipping_note, empty_note, model_record
+from m3d_cli.pipeline.products import Products, clipped_note, empty_note, model_record
 from m3d_cli.pipeline.resume import Task, at_hand
 from m3d_cli.pipeline.run_context import Ledger, check_stop
 from m3d_cli.pipeline.settings import Settings
@@ -101,7 +101,6 @@ class PanoramaWork:
 
     def _done(self, task: Task, panorama: Panorama, products: Products, stages: Stages) -> Outcome:
         sizes, times = sizes_and_times(task.job.outputs)
-        notes = (*clipping_note(products.record.clipped_pixels, self.settings), *empty_note(products.points))
         return Outcome(
             path=task.job.photo.name,
             status=Status.DONE,
@@ -115,7 +114,7 @@ class PanoramaWork:
             median_m=products.record.median_m,
             model=panorama.model.name,
             points=products.points,
-            warnings=(*panorama.warnings, *notes),
+            warnings=(*panorama.warnings, *empty_note(products.points)),
             at=time.time(),
             seconds=stages.seconds,
         )
@@ -202,6 +201,7 @@ def _written(job: Job, settings: Settings, panorama: Panorama, stages: Stages) -
         model=panorama.model,
         depth=record,
         outputs=tuple(_output_record(job, kind, settings) for kind in settings.formats),
+        notes=clipped_note(clipped, settings),
     )
     digests.append(write_bytes(job.sidecar, encode_sidecar(sidecar)))
     return Products(record, None if cloud is None else len(cloud), tuple(digests))

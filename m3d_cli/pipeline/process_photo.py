@@ -22,7 +22,7 @@ from m3d_cli.pipeline.process_panorama import PanoramaWork, about, computed_pano
 from m3d_cli.pipeline.products import (
     Finished,
     Products,
-    clipping_note,
+    clipped_note,
     cloud_maker,
     depth_png,
     empty_note,
@@ -94,7 +94,6 @@ class DepthWork:
             points=products.points,
             warnings=(
                 *camera.warnings,
-                *clipping_note(products.record.clipped_pixels, self.settings),
                 *empty_note(products.points),
             ),
             at=time.time(),
@@ -149,7 +148,7 @@ def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
         pieces = clouds.encode(kind)
         return LoneFile(pieces, (*warnings, *empty_note(clouds.points)))
     data, clipped = depth_png(finished, settings)
-    return LoneFile((data,), (*warnings, *clipping_note(clipped, settings)))
+    return LoneFile((data,), (*warnings, *clipped_note(clipped, settings)))
 
 
 def _lone_range(task: Task, kind: OutputFormat, settings: Settings, engine: SharedEngine) -> LoneFile:
@@ -159,7 +158,7 @@ def _lone_range(task: Task, kind: OutputFormat, settings: Settings, engine: Shar
         cloud = panorama.cloud(settings)
         return LoneFile(encode_points(kind, cloud, about(panorama)), (*panorama.warnings, *empty_note(len(cloud))))
     pieces, clipped = encoded(kind, panorama, settings)
-    return LoneFile(pieces, (*panorama.warnings, *clipping_note(clipped, settings)))
+    return LoneFile(pieces, (*panorama.warnings, *clipped_note(clipped, settings)))
 
 
 def computed(photo: PhotoFile, shared: Shared | None, settings: Settings, engine: SharedEngine) -> Finished:

@@ -185,7 +185,7 @@ def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecor
         model=finished.model,
         depth=depth,
         outputs=tuple(_output_record(job, kind, settings) for kind in settings.formats),
-        notes=finished.notes,
+        notes=(*finished.notes, *clipped_note(depth.clipped_pixels, settings)),
     )
 
 
@@ -218,8 +218,8 @@ def _output_record(job: Job, kind: OutputFormat, settings: Settings) -> OutputRe
     return OutputRecord(job.output(kind).name, str(kind), scale, axes)
 
 
-def clipping_note(pixels: int, settings: Settings) -> tuple[str, ...]:
-    """The warning of pixels too far for a PNG, () for none."""
+def clipped_note(pixels: int, settings: Settings) -> tuple[str, ...]:
+    """What a sidecar says of pixels that are too far for the PNG; sky is, outdoors, so it is no warning."""
     if not pixels:
         return ()
     limit = LARGEST_STEP / settings.png_scale

@@ -67,6 +67,11 @@ class RunPlan:
         made = cls(jobs, settings, workers, folder, same_camera, overwrite, remote)
         return made if shard is None else made._part(shard)
 
+    @property
+    def waits_for(self) -> str:
+        """What the first photo waits for, as the progress display says it."""
+        return self.settings.waits_for
+
     def _part(self, text: str) -> RunPlan:
         if self.same_camera:
             raise UsageError("--same-camera looks at all photos, --shard at some", hint="give --focal or --intrinsics")

@@ -100,6 +100,11 @@ class Settings:
         return LITE.tells_focal and not self.model.hidden
 
     @property
+    def waits_for(self) -> str:
+        """What the first photo waits for; nothing where depth is read back."""
+        return "loading network" if self.stored is None else ""
+
+    @property
     def wants_confidence(self) -> bool:
         """Whether a format holds or needs the confidence."""
         asked = (OutputFormat.CONFIDENCE, OutputFormat.NPZ, *CLOUD_FORMATS)

@@ -20,10 +20,11 @@ def exit_code_of(failures: Iterable[int]) -> int:
 
 
 class Tally:
-    """Counts outcomes of a run over ``planned`` photos."""
+    """Counts outcomes of a run over ``planned`` photos, the first of which ``waits_for`` something."""
 
-    def __init__(self, planned: int) -> None:
+    def __init__(self, planned: int, waits_for: str = "") -> None:
         self.planned = planned
+        self._waits_for = waits_for
         self._begin = time.monotonic()
         self._statuses: Counter[str] = Counter()
         self._assumed = 0
@@ -50,7 +51,7 @@ class Tally:
         self, outcomes: Iterable[Outcome], reporter: Reporter, most_failures: int | None = None
     ) -> Iterator[Outcome]:
         """The outcomes, each counted and reported; ends early after ``most_failures``."""
-        with reporter.progress(self.planned) as advance:
+        with reporter.progress(self.planned, self._waits_for) as advance:
             for outcome in outcomes:
                 self.add(outcome)
                 yield outcome

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import PhotoError, UsageError
 from m3d_cli.extras import install_hint
+from m3d_cli.formats.array_bounds import check_numbers
 
+_HINT = "restore or convert it"
 # Frames that cannot be decoded, one after the other, before the rest of the clip is given up.
 MOST_BROKEN = 30
 # Seconds by which a clip may end before its announced length and be whole.
@@ -47,13 +50,12 @@ class Clip:
         self.path = path
         self.notes: list[str] = []
         self._av = load_av()
-        try:
+        with reading(path, "the video", PhotoError, _HINT):
             self._container: Any = self._av.open(str(path))
             self._stream: Any = self._container.streams.video[0]
-        except (self._av.error.FFmpegError, OSError, IndexError) as error:
-            raise PhotoError(f"{path}: not a video that can be read ({error})", hint="restore or convert it") from error
-        self._stream.thread_type = "AUTO"
-        self.facts = self._read_facts()
+            self._stream.thread_type = "AUTO"
+            self.facts = self._read_facts()
+            check_numbers(self._stream.width * self._stream.height, path.stat().st_size)
 
     def close(self) -> None:
         """Free the file."""
@@ -61,6 +63,10 @@ class Clip:
 
     def frames(self) -> Iterator[ClipFrame]:
         """Every frame that can be decoded, in order of time; a broken tail ends it with a note, never an error."""
+        with reading(self.path, "the video", PhotoError, _HINT):
+            yield from self._in_order()
+
+    def _in_order(self) -> Iterator[ClipFrame]:
         last, number = -1.0, 0
         for frame in self._decoded():
             time = float(frame.time) if frame.time is not None else number / (self.facts.rate or 30.0)

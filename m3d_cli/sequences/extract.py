@@ -16,10 +16,12 @@ from typing import Any
 from PIL import Image
 
 from m3d_cli.atomic import write_bytes
+from m3d_cli.bounded_files import read_json
 from m3d_cli.errors import UsageError
 from m3d_cli.sequences.clip import Clip, ClipFrame
 
 MANIFEST = "clip.json"
+MOST_MANIFEST_VALUES = 10_000
 TIMES = "times.txt"
 JPEG_QUALITY = 95
 _EXIF_IFD, _FOCAL_35MM = 0x8769, 0xA405
@@ -104,14 +106,14 @@ def _identity(path: Path, sampling: Sampling) -> dict[str, Any]:
 def _finished(manifest: dict[str, Any]) -> Extraction | None:
     """What an earlier run took, where it came to its end and its words are sound."""
     frames, notes = manifest.get("frames"), manifest.get("notes")
-    if type(frames) is not int or not isinstance(notes, list):
+    if type(frames) is not int or not 0 < frames < 2**31 or not isinstance(notes, list):
         return None
     return Extraction(frames, tuple(map(str, notes)))
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
     try:
-        content = json.loads((folder / MANIFEST).read_bytes())
+        content = read_json(folder / MANIFEST, MOST_MANIFEST_VALUES)
     except (OSError, ValueError, RecursionError):
         return None
     return content if isinstance(content, dict) else None

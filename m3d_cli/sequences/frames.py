@@ -112,6 +112,16 @@ def open_frames(
     return tuple(_sensor_frame(depth, photo, options, rule) for photo in ordered)
 
 
+def frames_to_come(photos: Sequence[PhotoFile]) -> tuple[SequenceFrame, ...]:
+    """The frames that photos will be once they have depth, in natural order: names to match with poses."""
+
+    def read() -> View:
+        raise DatasetError("this frame has no depth yet")
+
+    ordered = sorted(photos, key=lambda photo: natural_key(photo.relative.as_posix()))
+    return tuple(SequenceFrame(photo.relative.with_suffix("").as_posix(), photo.path, read) for photo in ordered)
+
+
 def layout_frames(root: Path, layout: str) -> tuple[SequenceFrame, ...]:
     """Frames of a data set in a public layout, in natural order."""
     frames = sorted(find_layout(layout).find(root), key=lambda frame: natural_key(frame.name))

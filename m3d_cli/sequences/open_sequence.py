@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from m3d_cli.pipeline.settings import Settings
 from m3d_cli.pipeline.tally import Tally
 from m3d_cli.pipeline.workers import Workers
 from m3d_cli.reporter import Reporter
-from m3d_cli.sequences.frames import SequenceFrame, layout_frames, open_frames
+from m3d_cli.sequences.frames import SequenceFrame, frames_to_come, layout_frames, open_frames
 from m3d_cli.sequences.poses import PosedFrames, match, with_times
 from m3d_cli.sequences.readable import check
 from m3d_cli.trajectory import Trajectory
@@ -59,8 +59,16 @@ class SequenceSource:
     times: Path | None = None
     same_camera: bool = False
 
-    def open(self, network: Network | None, report: Reporter) -> tuple[SequenceFrame, ...]:
-        """The frames with their times; without existing depth the network runs first, and resumes."""
+    def open(
+        self,
+        network: Network | None,
+        report: Reporter,
+        check: Callable[[Sequence[SequenceFrame]], object] = lambda frames: None,
+    ) -> tuple[SequenceFrame, ...]:
+        """The frames with their times; without existing depth the network runs first, and resumes.
+
+        Before the network runs, ``check`` gets the frames, which have no depth yet, and may raise.
+        """
         if self.layout is not None:
             if self.depth is not None or len(self.paths) != 1:
                 raise UsageError("--layout takes one folder, which has its own depth", hint="leave --depth out")
@@ -70,6 +78,7 @@ class SequenceSource:
         if depth is None:
             assert network is not None  # noqa: S101 - callers give one where depth is to be computed
             depth = self.out / "depth"
+            check(with_times(frames_to_come(photos), self.times))
             self._predict(photos, depth, network, report)
         elif not depth.is_dir():
             raise UsageError(f"{depth} is not a folder of depth maps", hint="m3d depth PHOTOS --out DIR makes one")
@@ -95,7 +104,7 @@ class SequenceSource:
             camera=self.camera,
         )
         plan = RunPlan.of(photos, str(out), settings, network.workers, same_camera=self.same_camera)
-        tally = Tally(len(photos))
+        tally = Tally(len(photos), plan.waits_for)
         with plan.started(tally.add) as outcomes:
             for _ in tally.follow(outcomes, report):
                 pass
@@ -125,7 +134,8 @@ def open_posed(
     for remark in trajectory.remarks:
         report.warn(f"{poses}: {remark}")
     source = dataclasses.replace(source, camera=with_pose_intrinsics(source.camera, poses))
-    return posed_frames(source.open(network, report), trajectory, tolerance, report)
+    frames = source.open(network, report, lambda coming: match(coming, trajectory, tolerance))
+    return posed_frames(frames, trajectory, tolerance, report)
 
 
 def posed_frames(

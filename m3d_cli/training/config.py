@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -275,6 +275,8 @@ def read_config(path: Path) -> TrainConfig:
         return TrainConfig.model_validate(content)
     except ValidationError as error:
         raise UsageError(f"{path}: {_explain(error)}") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: nested too deep") from error
 
 
 def _explain(error: ValidationError) -> str:
@@ -283,23 +285,30 @@ def _explain(error: ValidationError) -> str:
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] != "extra_forbidden":
         return f"{where}: {first['msg']}"
-    close = difflib.get_close_matches(str(first["loc"][-1]), _known_keys(), n=1)
-    return f"unknown key {where}" + (f", did you mean {close[0]}?" if close else "")
+    word, known = str(first["loc"][-1]), _known_keys(first["loc"][:-1])
+    close = difflib.get_close_matches(word, sorted(known), n=1)
+    if close:
+        return f"unknown key {where}, did you mean {close[0]}?"
+    homes = [f"[{name}]" for name, section in _SECTIONS.items() if name and word in section.model_fields]
+    return f"unknown key {where}" + (f", it belongs under {homes[0]}" if homes else "")
 
 
-def _known_keys() -> list[str]:
-    sections = (
-        TrainConfig,
-        BlendSection,
-        InputSection,
-        ValidationSection,
-        DataSection,
-        AugmentSection,
-        LossSection,
-        OptimiserSection,
-        SyntheticGroup,
-        ShapesGroup,
-        RgbdGroup,
-        LayoutGroup,
-    )
-    return sorted({name for section in sections for name in section.model_fields})
+_SECTIONS: Mapping[str, type[_Section]] = {
+    "": TrainConfig,
+    "blend": BlendSection,
+    "input": InputSection,
+    "validation": ValidationSection,
+    "data": DataSection,
+    "augment": AugmentSection,
+    "loss": LossSection,
+    "optimiser": OptimiserSection,
+}
+_GROUPS = (SyntheticGroup, ShapesGroup, RgbdGroup, LayoutGroup)
+
+
+def _known_keys(place: Sequence[int | str]) -> set[str]:
+    """The keys of the table at ``place``."""
+    if "groups" in place:
+        return {name for group in _GROUPS for name in group.model_fields}
+    section = next((part for part in reversed(place) if part in _SECTIONS), "")
+    return set(_SECTIONS[str(section)].model_fields)

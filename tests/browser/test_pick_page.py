@@ -93,6 +93,18 @@ def test_a_person_measures_and_saves(page, place):
     assert (out / "measurements.html").is_file()
 
 
+def test_a_reference_without_a_length_is_not_dropped_unasked(page, place):
+    pick(page, "distance", (100, 300), (200, 300))
+    pick(page, "reference", (100, 320), (200, 320))
+    page.wait("items.length === 2")
+    page.run("document.getElementById('save').click()")
+    page.wait("!!document.getElementById('drop')")
+    assert not (place[1] / "palace.sizes.toml").exists()
+    page.run("document.getElementById('drop').click()")
+    page.wait("document.getElementById('saved').textContent")
+    assert read_sheet(place[1] / "palace.sizes.toml").entries[0].request.references == ()
+
+
 def test_points_are_dragged_undone_and_redone(page):
     pick(page, "distance", (100, 300), (200, 300))
     page.wait("items.length === 1")

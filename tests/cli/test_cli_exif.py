@@ -285,3 +285,21 @@ def test_an_interrupt_of_the_real_program_leaves_no_traceback(tmp_path):
         _, error = process.communicate(timeout=60)
         assert process.returncode == 130
         assert b"Traceback" not in error
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows keeps a folder that is in use")
+def test_a_deleted_current_folder_ends_with_the_way_out(tmp_path):
+    program = (
+        "import os, sys; from m3d_cli.cli.app import main; os.mkdir('gone'); os.chdir('gone'); os.rmdir(os.getcwd());"
+        "sys.exit(main(['exif', '.']))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert done.stderr.decode().startswith("error: USAGE: the current folder was deleted. hint: cd")
+
+
+def test_a_list_from_a_closed_standard_input_ends_with_the_way_out():
+    command = f"{sys.executable} -m m3d_cli exif --files-from - <&-"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, check=False, timeout=60)
+    assert done.returncode == 2
+    assert b"standard input is closed" in done.stderr

@@ -69,6 +69,9 @@ def test_an_assumed_focal_length_ends_with_7_unless_allowed(capsys, depth):
     assert row["value"] == ""
     assert row["error"].startswith("NO_FOCAL")
     assert measure(*flags, "--allow-assumed-focal") == 0
+    capsys.readouterr()
+    assert measure(*flags[:-2], "--allow-assumed-focal") == 0
+    assert capsys.readouterr().out.rstrip().endswith(", focal length assumed")
     assert measure(*flags, "--ref", "100,100 200,100 = 1 m") == 0
 
 
@@ -178,6 +181,7 @@ def test_lines_to_read_stand_on_stdout(capsys, depth):
     assert measure(PALACE, "--depth", depth, "--line", "Tür=100,100 200,100") == 0
     line = capsys.readouterr().out
     assert line.startswith("Tür ")
+    assert "focal length" not in line.partition("limited by")[0]
     assert "95 %" in line
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from m3d_cli.cli.app import main
 from m3d_cli.formats.ply import read_ply
+from m3d_cli.formats.trajectory_tables import encode_tum
 
 
 def arguments(folder: Path, *more: str) -> list[str]:
@@ -121,3 +122,28 @@ def test_impossible_wishes_are_told(save_walk, capsys: pytest.CaptureFixture[str
     folder, _ = save_walk(2, length=0.5)
     assert main(["reconstruct", *arguments(folder), *more]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_poses_that_fit_no_photo_end_before_the_network_runs(
+    save_walk, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, walk = save_walk(3, length=0.5)
+
+    def runs(*_: object) -> None:
+        raise AssertionError("the network ran")
+
+    monkeypatch.setattr("m3d_cli.sequences.open_sequence.SequenceSource._predict", runs)
+    (folder / "poses.txt").write_bytes(encode_tum(walk.chosen(np.arange(2))))
+    call = ["--poses", str(folder / "poses.txt"), "--model", "m3d-test-lite", "--out", str(folder / "out")]
+    for command in ("reconstruct", "slam export", "slam scale"):
+        assert main([*command.split(), str(folder / "photos"), *call]) == 2
+        assert "fewer poses than frames: 2 poses, 3 frames" in capsys.readouterr().err
+
+
+def test_a_depth_folder_of_the_network_still_meets_its_poses(save_walk) -> None:
+    folder, _ = save_walk(3, length=0.5)
+    call = ["--poses", str(folder / "poses.txt"), "--model", "m3d-test-lite", "--out", str(folder / "out")]
+    assert main(["reconstruct", str(folder / "photos"), *call, "--fov", "60", "--views", "1", "--voxel", "0.2"]) in (
+        0,
+        4,
+    )

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -48,6 +48,8 @@ class Hub(ThreadingHTTPServer):
         self.cuts: list[int] = []
         self.holds = threading.Event()
         self.holds.set()
+        self.is_endless = False
+        self.sent = 0
 
     @property
     def url(self) -> str:
@@ -95,6 +97,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send(self) -> None:
+        if self.server.is_endless:
+            self.send_response(200)
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):
+                while True:
+                    self.wfile.write(b"\0" * CHUNK)
+                    self.server.sent += CHUNK
+            return
         asked = self.headers.get("Range", "bytes=0-")
         self.server.asked.append(f"GET {asked}")
         begin = int(asked.removeprefix("bytes=").rstrip("-"))
@@ -281,6 +292,17 @@ def test_a_size_that_is_not_known_exactly_is_taken_from_the_hub(hub, published, 
     monkeypatch.setitem(PUBLISHED, MODEL, replace(published, size=2_000_000, is_size_exact=False))
     assert weights("pull", MODEL) == 0
     assert_installed(checkpoint)
+
+
+def test_a_mirror_that_sends_for_ever_is_left_at_the_published_size(hub, published, capsys, monkeypatch):
+    hub.is_endless = True
+    for exact in (True, False):
+        monkeypatch.setitem(PUBLISHED, MODEL, replace(published, is_size_exact=exact))
+        assert weights("pull", MODEL) == 5
+        assert "the hub sends more than the" in capsys.readouterr().err
+    assert sum(path.stat().st_size for path in weights_folder().glob("*")) == 0
+    hub.is_endless = False
+    assert weights("pull", MODEL) == 0
 
 
 def test_what_the_hub_lacks_or_a_dead_hub_is_told_with_the_way_out(hub, published, capsys, monkeypatch):

@@ -7,6 +7,7 @@ secret; a body has a limit.
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from typing import Any
 
 from m3d_cli.errors import M3dError
 from m3d_cli.html_pages import environment, inline, policy_hash
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = "127.0.0.1"
 MOST_BODY = 1_000_000
@@ -47,6 +50,10 @@ class PickServer(ThreadingHTTPServer):
         self.service = service
         self.token = secrets.token_urlsafe(24)
         self.page, self.policy = pick_page()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away, or a request that broke, ends its thread; nothing else, and without a traceback."""
+        logger.info("a request of the page ended early", exc_info=True)
 
     @property
     def hosts(self) -> frozenset[str]:

@@ -154,14 +154,20 @@ def readable_lines(reports: Sequence[PhotoReport]) -> Iterator[str]:
         if len(reports) > 1:
             yield f"{report.photo}:"
         for row in report.measurements:
-            yield _readable(row, width).rstrip()
+            yield _readable(row, width, _doubt(report)).rstrip()
 
 
-def _readable(row: Row, width: int) -> str:
+def _doubt(report: PhotoReport) -> str:
+    """What stands beside a value whose focal length was not measured."""
+    source = "" if report.camera is None else report.camera.focal_source
+    return {"estimated": ", focal length estimated from the image", "assumed": ", focal length assumed"}.get(source, "")
+
+
+def _readable(row: Row, width: int, doubt: str) -> str:
     if row.error is not None:
         return f"{row.name.ljust(width)}  not measured: {row.error.message}"
     unit = shown_unit(row.unit)
     low, high = interval_text(row)
     limit = MEANING.get(row.limited_by, row.limited_by)
     value, interval = f"{value_text(row)} {unit}", f"{low} to {high} {unit}"
-    return f"{row.name.ljust(width)}  {value:>12}  ({interval}, 95 %)  trust {row.trust}, limited by: {limit}"
+    return f"{row.name.ljust(width)}  {value:>12}  ({interval}, 95 %)  trust {row.trust}, limited by: {limit}{doubt}"

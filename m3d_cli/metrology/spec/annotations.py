@@ -24,6 +24,9 @@ from m3d_cli.metrology.spec.flags import parse_length, reference
 from m3d_cli.metrology.spec.measurement_file import Entry, Sheet
 
 REFERENCE_MARK = "ref"
+# Shapes of one image, and bones of all skeletons of a file: what people draw is far less.
+MOST_SHAPES, MOST_BONES = 5_000, 100_000
+_MANY = "split the file, or remove what is not to be measured"
 VIA_COLUMN = "region_shape_attributes"
 
 # LabelMe's and VIA's words for shapes.
@@ -185,6 +188,9 @@ def _labelme(file: _LabelMe, place: str, unit: str) -> Sheet:
 
 def _coco(file: _Coco, place: str, unit: str) -> Sheet:
     categories = {category.id: category for category in file.categories}
+    bones = {category.id: len(category.skeleton) for category in file.categories}
+    if sum(bones.get(one.category_id or 0, 0) for one in file.annotations if one.keypoints) > MOST_BONES:
+        raise UsageError(f"{place}: skeletons of more than {MOST_BONES} bones in all", hint=_MANY)
     shapes: dict[int | str, list[_Shape]] = {image.id: [] for image in file.images}
     for one in file.annotations:
         if one.image_id not in shapes:
@@ -279,6 +285,8 @@ def _entry(
     items: list[Item] = []
     references: list[Reference] = []
     for number, shape in enumerate(shapes, 1):
+        if number > MOST_SHAPES:
+            raise UsageError(f"{place}: more than {MOST_SHAPES} shapes on one image", hint=_MANY)
         if isinstance(shape, _UnknownShape):
             items.append(shape.refusal(number))
             continue

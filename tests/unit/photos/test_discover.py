@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import os
+import socket
 import sys
 import time
 from pathlib import Path, PurePosixPath
@@ -12,11 +13,14 @@ from pathlib import Path, PurePosixPath
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from PIL import Image
 
-from m3d_cli.errors import UsageError
+from m3d_cli.errors import PhotoError, UsageError
 from m3d_cli.photo_names import natural_key
 from m3d_cli.photos import discover as discover_module
-from m3d_cli.photos.discover import Selection, discover, read_list
+from m3d_cli.photos.decode import decode
+from m3d_cli.photos.discover import Selection, discover
+from m3d_cli.photos.file_list import read_list
 from m3d_cli.photos.sniff import ImageFormat, sniff
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -252,3 +256,44 @@ def test_ten_thousand_photos_take_less_than_two_seconds(tmp_path):
 )
 def test_formats_are_told_from_the_first_bytes(head, expected):
     assert sniff(head) is expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_pipes_and_sockets_in_folders_are_counted_and_never_opened(tmp_path, monkeypatch):
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    os.mkfifo(tmp_path / "camera.jpg")
+    os.mkfifo(tmp_path / "camera.nef")
+    monkeypatch.chdir(tmp_path)
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind("socket.jpg")
+        for inputs in ([tmp_path], ["*"]):
+            listing = discover(inputs)
+            assert [photo.path.name for photo in listing.photos] == ["a.png"]
+            assert dict(listing.ignored)["pipe, socket or device"] == 3
+        (named,) = discover([tmp_path / "camera.jpg"]).photos
+        assert "not a regular file" in named.problem
+        with pytest.raises(PhotoError, match="not a regular file"):
+            decode(tmp_path / "camera.jpg")
+
+
+def test_a_link_to_nowhere_in_a_folder_still_fails_with_its_reason(tmp_path):
+    (tmp_path / "gone.jpg").symlink_to(tmp_path / "none.jpg")
+    (photo,) = discover([tmp_path]).photos
+    assert photo.path.name == "gone.jpg"
+
+
+def test_a_closed_standard_input_is_said(monkeypatch):
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(UsageError, match="standard input is closed"):
+        read_list("-")
+
+
+def test_absolute_names_need_no_current_folder_and_relative_ones_say_so(tmp_path, monkeypatch):
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert len(discover([tmp_path / "a.png"]).photos) == 1
+    with pytest.raises(UsageError, match="the current folder was deleted"):
+        discover([], listed=["a.png"])

@@ -43,6 +43,16 @@ def test_an_unknown_key_is_refused_with_the_nearest_name(tmp_path: Path) -> None
         read_config(path)
 
 
+def test_a_key_in_the_wrong_table_is_not_proposed_for_itself(tmp_path: Path) -> None:
+    path = tmp_path / "c.toml"
+    path.write_text(f"batch_size = 4\n{BUNDLED.read_text()}")
+    with pytest.raises(UsageError, match=r"unknown key batch_size, it belongs under \[optimiser\]$"):
+        read_config(path)
+    path.write_text(f"modle = 'lite'\n{BUNDLED.read_text()}")
+    with pytest.raises(UsageError, match=r"unknown key modle, did you mean model\?"):
+        read_config(path)
+
+
 def test_an_unknown_kind_of_scene_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     path = tmp_path / "c.toml"
     path.write_text(BUNDLED.read_text().replace("corridor =", "corrridor ="))

@@ -114,8 +114,14 @@ function showProblem(speaker, error) {
   $("problem").hidden = !error;
   $("problem").textContent = error ? `${error.message}${error.hint ? `: ${error.hint}` : ""}` : "";
 }
-async function save(isReplacing) {
+async function save(isReplacing, isDropping = false) {
   $("saved").textContent = "";
+  if (!isDropping && items.some((each) => each.kind === "reference" && !isKnown(each))) {
+    showProblem("save", {message: "a reference has no length and would not be saved", hint: "type its length, or"});
+    const drop = element("button", {id: "drop", textContent: "Save without it", onclick: () => save(isReplacing, true)});
+    $("problem").append(element("div", {}, drop));
+    return;
+  }
   const content = request(), text = JSON.stringify(content);
   try {
     const reply = await call("save", isReplacing ? {...content, replace: true} : content);
@@ -125,7 +131,7 @@ async function save(isReplacing) {
   } catch (error) {
     showProblem("save", error);
     if (error.code !== "OUTPUT_EXISTS") return;
-    const replace = element("button", {id: "replace", textContent: "Replace it", onclick: () => save(true)});
+    const replace = element("button", {id: "replace", textContent: "Replace it", onclick: () => save(true, true)});
     $("problem").append(element("div", {}, replace));
   }
 }

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
+import struct
 import threading
+import time
 
 import pytest
 
 from m3d_cli.errors import UsageError
-from m3d_cli.metrology.pick.server import MOST_BODY, PickServer, PickService
+from m3d_cli.metrology.pick.server import LOOPBACK, MOST_BODY, PickServer, PickService
 
 
 def refuse(content):
@@ -98,3 +101,21 @@ def test_malformed_bodies_are_refused(server, body, headers, status):
 def test_what_is_not_there(server):
     assert ask(server, f"/{server.token}/secret")[0].status == 404
     assert ask(server, f"/{server.token}/other", "{}")[0].status == 404
+
+
+def test_a_client_that_goes_away_leaves_no_traceback(capfd):
+    service = PickService(b"\xff" * 20_000_000, {"name": "a.jpg"}, refuse, refuse)
+    with PickServer(service) as running:
+        thread = threading.Thread(target=running.serve_forever, daemon=True)
+        thread.start()
+        for _ in range(3):
+            with socket.create_connection((LOOPBACK, running.server_port)) as client:
+                host = f"{LOOPBACK}:{running.server_port}"
+                client.sendall(f"GET /{running.token}/photo.jpg HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+                client.recv(10)
+                # Closing with a reset, as a browser tab that is closed while it loads.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        time.sleep(0.3)
+        running.shutdown()
+        thread.join()
+    assert "Traceback" not in capfd.readouterr().err
