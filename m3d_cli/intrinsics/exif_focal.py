@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from m3d_cli.camera import FocalCandidate, FocalSource
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.original_size import IN_CAMERA_CROP_SIGMA, Frame
-from m3d_cli.intrinsics.sensor_kinds import LONG_LENS, LONG_LENS_KIND, SensorKind, sensor_kind
+from m3d_cli.intrinsics.sensor_kinds import LONG_LENS, LONG_LENS_KIND, SensorKind, sensor_bounds, sensor_kind
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, LARGEST_SENSOR, SMALLEST_SENSOR, Sensor, normalised_make
 
 # Bounds outside of which a number is no focal length of a camera.
@@ -53,7 +53,9 @@ class _Facts:
 
     @property
     def kind(self) -> SensorKind | None:
-        """The kind of the camera, of which the sensor's size is known within bounds."""
+        """The kind of a camera that no table has; its sensor's size is known within bounds."""
+        if self.sensor is not None:
+            return None
         frame = self.frame
         return sensor_kind(self.exif.make, self.exif.model, frame.camera_long, frame.camera_short)
 
@@ -145,8 +147,21 @@ def _equivalent_zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
         without, included = abs(excess), abs(excess - math.log(zoom))
         if min(without, included) <= ZOOM_TOLERANCE:
             return found if included <= without else found.zoomed(zoom).widened(ZOOM_SIGMA)
+    if (is_included := _zoom_by_bounds(facts, zoom)) is not None:
+        return found if is_included else found.zoomed(zoom).widened(ZOOM_SIGMA)
     facts.warnings.append(f"digital zoom {zoom:g}: the photo does not tell whether its 35 mm equivalent includes it")
     return found.widened(min(0.5, math.log(zoom) / 2))
+
+
+def _zoom_by_bounds(facts: _Facts, zoom: float) -> bool | None:
+    """Whether the 35 mm equivalent includes the zoom, where only one answer gives a sensor that such cameras have."""
+    exif, frame = facts.exif, facts.frame
+    bounds = sensor_bounds(exif.make, exif.model, frame.camera_long, frame.camera_short)
+    if bounds is None or not exif.focal_mm or not exif.focal_35mm:
+        return None
+    diagonal = exif.focal_mm * FULL_FRAME_DIAGONAL / exif.focal_35mm
+    without, included = (bounds[0] <= one <= bounds[1] for one in (diagonal, diagonal * zoom))
+    return included if without != included else None
 
 
 def _native_diagonal(facts: _Facts) -> float | None:
