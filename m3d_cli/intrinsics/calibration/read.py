@@ -19,7 +19,7 @@ from m3d_cli.intrinsics.calibration.kitti import KITTI, is_kitti, read_kitti
 from m3d_cli.intrinsics.calibration.match import Calibration, CalibrationEntry, Intrinsics
 from m3d_cli.intrinsics.calibration.metashape import NAME, is_metashape, read_metashape
 from m3d_cli.intrinsics.calibration.nerfstudio import NERFSTUDIO
-from m3d_cli.intrinsics.calibration.numbers import read_npy, read_numbers
+from m3d_cli.intrinsics.calibration.numbers import named_numbers, read_named, read_npy, read_numbers
 from m3d_cli.intrinsics.calibration.open3d import OPEN3D
 from m3d_cli.intrinsics.calibration.opencv import OPENCV, storage_document
 from m3d_cli.intrinsics.calibration.opensfm import OPENSFM
@@ -85,6 +85,8 @@ def _from_text(path: Path, text: str) -> tuple[CalibrationEntry, ...]:
         return read_ost(text)
     if not _has_letters(text):
         return read_numbers(text)
+    if (found := named_numbers(text)) is not None:
+        return read_named(found)
     if any(word.isupper() for line in text.splitlines() for word in line.split()[1:2]):
         return read_colmap(path)
     raise _unknown()
