@@ -34,6 +34,8 @@ YAML_BYTES = 2 * MEGABYTE
 TOML_BYTES = 2 * MEGABYTE
 MOST_VALUES = 1_000_000
 MOST_XML_VALUES = 300_000
+# Photos that one side file speaks of; each costs a name in an index.
+MOST_ENTRIES = 100_000
 # PyYAML without libyaml reads some 5,000 values per second.
 MOST_YAML_VALUES = 20_000
 DEEPEST = 64
@@ -245,6 +247,11 @@ def parse_xml(data: bytes) -> XmlElement:
     parser.EntityDeclHandler = refuse
     parser.Parse(data, True)
     return outer.children[0]
+
+
+def check_entries(count: int) -> None:
+    """Raise ValueError where a side file speaks of more than `MOST_ENTRIES` photos."""
+    _check_count(count, MOST_ENTRIES)
 
 
 def _check_count(count: int, most: int) -> None:

@@ -10,7 +10,16 @@ import math
 from pathlib import Path
 from typing import Any
 
-from m3d_cli.bounded_files import YAML_BYTES, parse_json, parse_xml, parse_yaml, read_bytes, read_text, reading
+from m3d_cli.bounded_files import (
+    YAML_BYTES,
+    check_entries,
+    parse_json,
+    parse_xml,
+    parse_yaml,
+    read_bytes,
+    read_text,
+    reading,
+)
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.calibration.colmap import read_colmap, read_colmap_calibration
 from m3d_cli.intrinsics.calibration.gaussian_splatting import SPLATTING
@@ -53,6 +62,7 @@ def read_calibration(path: Path) -> Calibration:
     """The calibration in ``path``; raises `CalibrationError` naming what is wrong with it."""
     with reading(path, "the calibration", CalibrationError):
         entries = _entries(path)
+        check_entries(len(entries))
         if not entries:
             raise CalibrationError("no intrinsics in this file")
         for entry in entries:
