@@ -29,6 +29,8 @@ PLANE_SIGMA_WITHOUT_SIZE = 0.05
 SENSOR_SIGMA = 0.03
 NEAR_NAME_SIGMA = 0.05
 SENSOR_FLAG_SIGMA = 0.02
+# The design of a lens, of which each copy differs a little.
+DRONE_SIGMA = 0.02
 UNUSUAL_SIGMA = 0.15
 # A zoom factor is written with few digits and its resampling is the camera's secret.
 ZOOM_SIGMA = 0.05
@@ -78,6 +80,7 @@ def exif_candidates(
     facts = _Facts(frame, exif, sensor, is_turned, [])
     rules = (
         _by_sensor_flag(facts, sensor_width),
+        _by_drone(facts),
         _by_equivalent(facts),
         _by_plane(facts) or _by_plane_width(facts),
         _by_sensor(facts),
@@ -117,6 +120,16 @@ def _by_sensor_flag(facts: _Facts, width: float | None) -> FocalCandidate | None
     focal = facts.exif.focal_mm / width * facts.frame.long
     note = f"{facts.exif.focal_mm:g} mm on a sensor {width:g} mm wide (--sensor-width)"
     return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.USER, SENSOR_FLAG_SIGMA, note))
+
+
+def _by_drone(facts: _Facts) -> FocalCandidate | None:
+    """The focal length in pixels that a drone's maker designed its lens for."""
+    focal, long = facts.exif.lens_focal, facts.exif.lens_long
+    if focal is None or long is None:
+        return None
+    focal *= facts.frame.long / long
+    note = f"{facts.exif.lens_focal:g} px over {long:g} px (XMP CalibratedFocalLength)"
+    return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.CALIBRATION, DRONE_SIGMA, note))
 
 
 def _by_equivalent(facts: _Facts) -> FocalCandidate | None:
