@@ -30,7 +30,7 @@ MEGABYTE = 1 << 20
 SIDE_FILE_BYTES = 32 * MEGABYTE
 # Tables of numbers (trajectories) take some 15 times their size while they are read.
 TABLE_BYTES = 12 * MEGABYTE
-YAML_BYTES = 2 * MEGABYTE
+YAML_BYTES = MEGABYTE
 TOML_BYTES = 2 * MEGABYTE
 MOST_VALUES = 1_000_000
 MOST_XML_VALUES = 300_000

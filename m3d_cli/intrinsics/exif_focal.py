@@ -14,10 +14,13 @@ from m3d_cli.intrinsics.original_size import IN_CAMERA_CROP_SIGMA, Frame
 from m3d_cli.intrinsics.sensor_kinds import LONG_LENS, LONG_LENS_KIND, SensorKind, sensor_bounds, sensor_kind
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, LARGEST_SENSOR, SMALLEST_SENSOR, Sensor, normalised_make
 
-# Bounds outside of which a number is no focal length of a camera.
-EQUIVALENT_RANGE = (2.0, 2000.0)
+# Bounds outside of which a number is no focal length of a camera; superzooms reach 3000 mm, half a degree is 114 long
+# sides (`camera.FIELDS_OF_VIEW`).
+EQUIVALENT_RANGE = (2.0, 4000.0)
 USUAL_EQUIVALENTS = (8.0, 400.0)
-FOCAL_RATIO_RANGE = (0.2, 20.0)
+FOCAL_RATIO_RANGE = (0.2, 114.0)
+# Without millimetres, which would need a sensor that exists, a 35 mm equivalent above 720 mm is a slip.
+LARGEST_LONE_RATIO = 20.0
 
 # Millimetres in one FocalPlaneResolutionUnit; EXIF defines 2 and 3, files also hold 4 and 5.
 UNIT_MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
@@ -274,7 +277,8 @@ def _zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
 def _is_sane(facts: _Facts, found: FocalCandidate) -> bool:
     """Whether the focal length is one a camera can have, given its sensor would have to exist too."""
     ratio = found.focal / facts.frame.long
-    if not FOCAL_RATIO_RANGE[0] < ratio < FOCAL_RATIO_RANGE[1]:
+    largest = LARGEST_LONE_RATIO if facts.exif.focal_mm is None else FOCAL_RATIO_RANGE[1]
+    if not FOCAL_RATIO_RANGE[0] < ratio < largest:
         facts.warnings.append(f"{found.source}: {found.note} is out of range and not used")
         return False
     if facts.exif.focal_mm is None:

@@ -123,3 +123,12 @@ def test_the_bounds_of_a_phone_s_sensor_show_whether_the_zoom_is_included(
     found = recovered(2000, 1500, **exif)
     assert found.focal == pytest.approx(factor * equivalent / 43.2666 * 2500, rel=1e-3)
     assert found.focal_rel_sigma < 0.06
+
+
+@pytest.mark.parametrize(("millimetres", "equivalent"), [(539.0, 3000), (247.0, 1365)])
+def test_the_long_end_of_a_superzoom_is_a_focal_length(millimetres, equivalent):
+    """A Nikon P1000 and a Canon SX60 HS at their longest."""
+    found = recovered(4608, 3456, make="Nikon", model="COOLPIX P1000", focal_mm=millimetres, focal_35mm=equivalent)
+    assert found.focal_source is FocalSource.EXIF_35MM
+    assert found.focal == pytest.approx(equivalent / 43.2666 * 5760)
+    assert "unusual" in found.warnings[0]
