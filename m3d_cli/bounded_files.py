@@ -51,7 +51,7 @@ _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}[ \t]*\.[ \t]*){{{MOST_KEY_PAR
 
 
 @contextmanager
-def reading(path: Path, what: str, error: type[M3dError], hint: str = "") -> Iterator[None]:
+def reading(path: Path | str, what: str, error: type[M3dError], hint: str = "") -> Iterator[None]:
     """Make every exception of the block an ``error`` that names ``path``; ``what`` it is goes into the message."""
     try:
         yield

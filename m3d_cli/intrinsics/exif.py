@@ -82,7 +82,7 @@ class ExifFacts:
     notes: tuple[str, ...] = ()
 
     @property
-    def tells_focal(self) -> bool:
+    def gives_focal(self) -> bool:
         """Whether a focal length may follow from these tags."""
         return any(one is not None for one in (self.focal_mm, self.focal_35mm, self.lens_focal))
 

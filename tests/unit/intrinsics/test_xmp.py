@@ -171,4 +171,4 @@ def test_a_drone_without_a_sound_lens_is_assumed(text):
 def test_exiftools_tags_hold_the_lens_of_a_drone_too():
     tags = {"CalibratedFocalLength": 2372.266, "CalibratedOpticalCenterX": 2000, "CalibratedOpticalCenterY": "1500"}
     facts = facts_from_tags(tags)
-    assert (facts.lens_focal, facts.lens_long, facts.tells_focal) == (2372.266, 4000, True)
+    assert (facts.lens_focal, facts.lens_long, facts.gives_focal) == (2372.266, 4000, True)
