@@ -209,3 +209,15 @@ def test_more_photos_than_anyone_has_are_refused_in_time(tmp_path, read):
     with pytest.raises(M3dError, match=r"side\.json: .*more than 100,000"):
         read(path)
     assert time.process_time() - begin < SECONDS
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("k.txt", "1 "), ("k.csv", "1,2\n"), ("cameras.txt", "1 X\n"), ("calib.txt", "P0: 1\n")]
+)
+def test_endless_text_is_refused_in_time(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text * (11_000_000 // len(text)))
+    begin = time.process_time()
+    with pytest.raises(M3dError, match=name):
+        read_calibration(path)
+    assert time.process_time() - begin < 2 * SECONDS

@@ -14,6 +14,9 @@ from m3d_cli.intrinsics.calibration.document import brown, of_opencv, pixels, re
 from m3d_cli.intrinsics.calibration.match import CalibrationEntry
 from m3d_cli.intrinsics.calibration.opencv import MOST_NUMBERS, from_matrix
 
+# Characters of a matrix with comments around it, at most.
+LONGEST_TEXT = 65_536
+
 # fx fy cx cy, and k1 k2 p1 p2 after them.
 _WITH_DISTORTION = 8
 
@@ -51,6 +54,8 @@ def read_named(found: dict[str, float]) -> tuple[CalibrationEntry, ...]:
 
 def read_numbers(text: str) -> tuple[CalibrationEntry, ...]:
     """fx fy cx cy, these with k1 k2 p1 p2, or a matrix; separated by spaces, commas, semicolons or brackets."""
+    if len(text) > LONGEST_TEXT:
+        raise CalibrationError("intrinsics are a few numbers, not a file of this size")
     plain = text.translate(str.maketrans(",;[]\t", "     "))
     rows = [line.partition("#")[0].split() for line in plain.splitlines()]
     table = [[real(word) for word in row[: MOST_NUMBERS + 1]] for row in rows if row][: MOST_NUMBERS + 1]

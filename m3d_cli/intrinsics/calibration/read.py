@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from m3d_cli.bounded_files import (
+    TABLE_BYTES,
     YAML_BYTES,
     check_entries,
     parse_json,
@@ -85,7 +86,7 @@ def _entries(path: Path) -> tuple[CalibrationEntry, ...]:
         return read_colmap_calibration(path.parent).entries
     if suffix not in (".txt", ".csv", ".ini"):
         raise _unknown()
-    return _from_text(path, read_text(path))
+    return _from_text(path, read_text(path, TABLE_BYTES))
 
 
 def _from_text(path: Path, text: str) -> tuple[CalibrationEntry, ...]:
