@@ -37,6 +37,8 @@ MOST_VALUES = 1_000_000
 LIST_BYTES = 192 * MEGABYTE
 MOST_LISTED_VALUES = 40_000_000
 MOST_XML_VALUES = 300_000
+# Photos that one side file speaks of; each costs a name in an index.
+MOST_ENTRIES = 100_000
 # PyYAML without libyaml reads some 5,000 values per second.
 MOST_YAML_VALUES = 20_000
 DEEPEST = 64
@@ -52,7 +54,7 @@ _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}[ \t]*\.[ \t]*){{{MOST_KEY_PAR
 
 
 @contextmanager
-def reading(path: Path, what: str, error: type[M3dError], hint: str = "") -> Iterator[None]:
+def reading(path: Path | str, what: str, error: type[M3dError], hint: str = "") -> Iterator[None]:
     """Make every exception of the block an ``error`` that names ``path``; ``what`` it is goes into the message."""
     try:
         yield
@@ -253,6 +255,11 @@ def parse_xml(data: bytes) -> XmlElement:
     parser.EntityDeclHandler = refuse
     parser.Parse(data, True)
     return outer.children[0]
+
+
+def check_entries(count: int) -> None:
+    """Raise ValueError where a side file speaks of more than `MOST_ENTRIES` photos."""
+    _check_count(count, MOST_ENTRIES)
 
 
 def _check_count(count: int, most: int) -> None:

@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from m3d_cli.intrinsics.xmp import Crop, XmpFacts, read_xmp
+from m3d_cli.intrinsics.xmp import Crop, XmpFacts, drone_lens, read_xmp
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHECKSUM_BYTES = 4
@@ -61,7 +61,7 @@ class ExifFacts:
     ``focal_mm`` is the real focal length, ``focal_35mm`` the 35 mm equivalent, both in millimetres. ``plane_x`` and
     ``plane_y`` are pixels per ``plane_unit`` (2 inch, 3 cm, 4 mm, 5 micrometre) on the sensor. ``width`` and
     ``height`` are the image's as the camera wrote it, before any editing. ``crop`` is what an editor cut out of it,
-    ``projection`` that of a panorama (both from XMP).
+    ``projection`` that of a panorama, ``lens_focal`` in pixels of an image ``lens_long`` wide a drone's (all from XMP).
     """
 
     make: str = ""
@@ -77,12 +77,14 @@ class ExifFacts:
     digital_zoom: float | None = None
     crop: Crop | None = None
     projection: str = ""
+    lens_focal: float | None = None
+    lens_long: float | None = None
     notes: tuple[str, ...] = ()
 
     @property
-    def tells_focal(self) -> bool:
+    def gives_focal(self) -> bool:
         """Whether a focal length may follow from these tags."""
-        return self.focal_mm is not None or self.focal_35mm is not None
+        return any(one is not None for one in (self.focal_mm, self.focal_35mm, self.lens_focal))
 
     def completed_by(self, other: ExifFacts) -> ExifFacts:
         """These facts, with those of ``other`` where these are unknown.
@@ -106,6 +108,7 @@ _STATEMENTS = (
     ("digital_zoom",),
     ("crop",),
     ("projection",),
+    ("lens_focal", "lens_long"),
     ("plane_x", "plane_y", "plane_unit"),
     ("width", "height"),
 )
@@ -132,7 +135,14 @@ def read_exif(
     found = facts_from_tags({**second, **first}, tuple(notes))
     if not edits:
         return found
-    return dataclasses.replace(found, crop=edits[0].crop, projection=edits[0].projection or found.projection)
+    xmp = edits[0]
+    return dataclasses.replace(
+        found,
+        crop=xmp.crop,
+        projection=xmp.projection or found.projection,
+        lens_focal=xmp.lens_focal,
+        lens_long=xmp.lens_long,
+    )
 
 
 def header_exif(image: Image.Image) -> Image.Exif:
@@ -167,6 +177,7 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
     """Facts of raw tag values (numbers, rationals, lists, texts such as "4.2 mm") by EXIF name."""
     unit = integer(tags.get("FocalPlaneResolutionUnit"))
     zoom = positive(tags.get("DigitalZoomRatio"), OVERFLOWS)
+    lens_focal, lens_long = drone_lens(tags)
     return ExifFacts(
         make=text(tags.get("Make")),
         model=text(tags.get("Model")),
@@ -180,6 +191,8 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
         height=size(tags.get("ExifImageLength")),
         digital_zoom=zoom,
         projection="panorama" if integer(tags.get("CustomRendered")) == _APPLE_PANORAMA else "",
+        lens_focal=lens_focal,
+        lens_long=lens_long,
         notes=notes,
     )
 

@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from m3d_cli.camera import FocalCandidate, FocalSource
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.original_size import IN_CAMERA_CROP_SIGMA, Frame
-from m3d_cli.intrinsics.sensor_kinds import LONG_LENS, LONG_LENS_KIND, SensorKind, sensor_kind
+from m3d_cli.intrinsics.sensor_kinds import LONG_LENS, LONG_LENS_KIND, SensorKind, sensor_bounds, sensor_kind
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, LARGEST_SENSOR, SMALLEST_SENSOR, Sensor, normalised_make
 
-# Bounds outside of which a number is no focal length of a camera.
-EQUIVALENT_RANGE = (2.0, 2000.0)
+# Bounds outside of which a number is no focal length of a camera; superzooms reach 3000 mm, half a degree is 114 long
+# sides (`camera.FIELDS_OF_VIEW`).
+EQUIVALENT_RANGE = (2.0, 4000.0)
 USUAL_EQUIVALENTS = (8.0, 400.0)
-FOCAL_RATIO_RANGE = (0.2, 20.0)
+FOCAL_RATIO_RANGE = (0.2, 114.0)
+# Without millimetres, which would need a sensor that exists, a 35 mm equivalent above 720 mm is a slip.
+LARGEST_LONE_RATIO = 20.0
 
 # Millimetres in one FocalPlaneResolutionUnit; EXIF defines 2 and 3, files also hold 4 and 5.
 UNIT_MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
@@ -29,6 +32,8 @@ PLANE_SIGMA_WITHOUT_SIZE = 0.05
 SENSOR_SIGMA = 0.03
 NEAR_NAME_SIGMA = 0.05
 SENSOR_FLAG_SIGMA = 0.02
+# The design of a lens, of which each copy differs a little.
+DRONE_SIGMA = 0.02
 UNUSUAL_SIGMA = 0.15
 # A zoom factor is written with few digits and its resampling is the camera's secret.
 ZOOM_SIGMA = 0.05
@@ -53,7 +58,9 @@ class _Facts:
 
     @property
     def kind(self) -> SensorKind | None:
-        """The kind of the camera, of which the sensor's size is known within bounds."""
+        """The kind of a camera that no table has; its sensor's size is known within bounds."""
+        if self.sensor is not None:
+            return None
         frame = self.frame
         return sensor_kind(self.exif.make, self.exif.model, frame.camera_long, frame.camera_short)
 
@@ -76,6 +83,7 @@ def exif_candidates(
     facts = _Facts(frame, exif, sensor, is_turned, [])
     rules = (
         _by_sensor_flag(facts, sensor_width),
+        _by_drone(facts),
         _by_equivalent(facts),
         _by_plane(facts) or _by_plane_width(facts),
         _by_sensor(facts),
@@ -117,6 +125,16 @@ def _by_sensor_flag(facts: _Facts, width: float | None) -> FocalCandidate | None
     return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.USER, SENSOR_FLAG_SIGMA, note))
 
 
+def _by_drone(facts: _Facts) -> FocalCandidate | None:
+    """The focal length in pixels that a drone's maker designed its lens for."""
+    focal, long = facts.exif.lens_focal, facts.exif.lens_long
+    if focal is None or long is None:
+        return None
+    focal *= facts.frame.long / long
+    note = f"{facts.exif.lens_focal:g} px over {long:g} px (XMP CalibratedFocalLength)"
+    return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.CALIBRATION, DRONE_SIGMA, note))
+
+
 def _by_equivalent(facts: _Facts) -> FocalCandidate | None:
     """f = f35 / 43.2666 * diagonal; the tag is a whole number, so half a millimetre is its rounding."""
     equivalent = facts.exif.focal_35mm
@@ -145,8 +163,21 @@ def _equivalent_zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
         without, included = abs(excess), abs(excess - math.log(zoom))
         if min(without, included) <= ZOOM_TOLERANCE:
             return found if included <= without else found.zoomed(zoom).widened(ZOOM_SIGMA)
+    if (is_included := _zoom_by_bounds(facts, zoom)) is not None:
+        return found if is_included else found.zoomed(zoom).widened(ZOOM_SIGMA)
     facts.warnings.append(f"digital zoom {zoom:g}: the photo does not tell whether its 35 mm equivalent includes it")
     return found.widened(min(0.5, math.log(zoom) / 2))
+
+
+def _zoom_by_bounds(facts: _Facts, zoom: float) -> bool | None:
+    """Whether the 35 mm equivalent includes the zoom, where only one answer gives a sensor that such cameras have."""
+    exif, frame = facts.exif, facts.frame
+    bounds = sensor_bounds(exif.make, exif.model, frame.camera_long, frame.camera_short)
+    if bounds is None or not exif.focal_mm or not exif.focal_35mm:
+        return None
+    diagonal = exif.focal_mm * FULL_FRAME_DIAGONAL / exif.focal_35mm
+    without, included = (bounds[0] <= one <= bounds[1] for one in (diagonal, diagonal * zoom))
+    return included if without != included else None
 
 
 def _native_diagonal(facts: _Facts) -> float | None:
@@ -246,7 +277,8 @@ def _zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
 def _is_sane(facts: _Facts, found: FocalCandidate) -> bool:
     """Whether the focal length is one a camera can have, given its sensor would have to exist too."""
     ratio = found.focal / facts.frame.long
-    if not FOCAL_RATIO_RANGE[0] < ratio < FOCAL_RATIO_RANGE[1]:
+    largest = LARGEST_LONE_RATIO if facts.exif.focal_mm is None else FOCAL_RATIO_RANGE[1]
+    if not FOCAL_RATIO_RANGE[0] < ratio < largest:
         facts.warnings.append(f"{found.source}: {found.note} is out of range and not used")
         return False
     if facts.exif.focal_mm is None:

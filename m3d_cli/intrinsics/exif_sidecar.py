@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
-from m3d_cli.bounded_files import parse_json, read_bytes, reading
+from m3d_cli.bounded_files import check_entries, parse_json, read_bytes, reading
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.exif import ExifFacts, facts_from_tags
 from m3d_cli.photo_names import NameIndex
@@ -78,6 +78,7 @@ def read_exif_sidecar(path: Path) -> ExifSidecar:
     with reading(path, "the EXIF sidecar", CalibrationError, hint="exiftool -json -EXIF:all writes what is needed"):
         data = parse_json(read_bytes(path))
         answers = data if isinstance(data, list) else [data]
+        check_entries(len(answers))
         if not answers or not all(isinstance(answer, dict) for answer in answers):
             raise _unknown(path)
         return ExifSidecar(tuple(_entry(path, answer) for answer in answers), path.name)

@@ -37,6 +37,9 @@ FOV_FLAG_SIGMA = 0.01
 AGREEMENT = 0.10
 SUSPICIOUS_FACTOR = 1.5
 
+# A crop or zoom makes a sensor look smaller, nothing makes it larger; up to this factor a table may be wrong.
+LARGER_SENSOR = 1.5
+
 # Focal plane resolutions that nothing confirms were seen up to 20 % off, in cameras that interpolate their pixels.
 UNCONFIRMED_PLANE_SIGMA = 0.05
 
@@ -141,6 +144,11 @@ def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str
         return found[1], (f"{warning}; the two that agree are used",)
     if len(rivals) < len(found) - 1:
         return first, (f"{warning}; the two that agree are used",)
+    table = next((one for one in rivals if one.source is FocalSource.SENSOR_TABLE), None)
+    if table is not None and table.focal > LARGER_SENSOR * first.focal:
+        return table.widened(UNCONFIRMED_PLANE_SIGMA), (
+            f"{warning}; the first needs a larger sensor than this camera's",
+        )
     # Nobody confirms the first: half the distance to its rival is a fair standard deviation.
     spread = min(0.5, max(abs(math.log(first.focal / other.focal)) for other in rivals) / 2)
     return dataclasses.replace(first, rel_sigma=max(first.rel_sigma, spread)), (warning,)

@@ -1,8 +1,8 @@
 """Bounds on a sensor's size from the kind of camera, where no table has the model.
 
-Diagonals in millimetres: compacts and superzooms have 1/3.2" to 1" types, most of them 1/2.7" to 1/1.7"; cameras with
-interchangeable lenses four thirds to medium format; thermal cameras pixels of 12 to 17 micrometres. Phones and drones
-have no entry: what their lenses see says more than the size of their sensors.
+Diagonals in millimetres: compacts and superzooms have 1/3.2" to 1" types, most of them 1/2.7" to 1/1.7"; system cameras
+four thirds to medium format; thermal cameras pixels of 12 to 17 micrometres. Phones and drones have no usual sensor:
+what their lenses see says more than the size of their sensors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class SensorKind:
 
 
 _COMPACT = SensorKind("a compact camera", 5.0, 16.5, 7.6, 0.25)
-_INTERCHANGEABLE = SensorKind("a camera with interchangeable lenses", 7.5, 56.0, 30.0, 0.25)
+_LARGE = SensorKind("a camera with a large sensor", 7.5, 56.0, 30.0, 0.25)
 _CAMCORDER = SensorKind("a camcorder", 2.5, 16.5, 5.5, 0.4)
 
 # A lens this long in mm sees no wide angle, whatever camera it is on.
@@ -48,8 +48,18 @@ _LENSES = re.compile(
     r"|\be-(\d|m|p)|\bom-|\bpen-|dmc-(g|l)|\bdc-(g|s)|\bx-(t|e|h|pro|m|a|s)\d?\b|\bgfx|\bnx\d|\bsd\d\d?\b|maxxum|dynax"
     r"|s[1235] ?pro"
 )
+# Compacts with the sensors of system cameras.
+_LARGE_COMPACTS = re.compile(
+    r"\bx100|\bx70\b|\bxf10\b|\bgr( i+)?\b(?! digital)|coolpix a\b|g1 ?x\b|leica [qxms]|\bdsc-rx1(?!0)|\bdp\d|\bx1d"
+)
 _SONY_CAMERAS = re.compile(r"dsc|cyber|mavica|mvc|zv-")
 _CAMCORDERS = re.compile(r"\b(hdr|fdr|dcr|ax|hc|gz|hf|vixia|legria)-?\w*\d")
+_PHONE_MAKES = re.compile(
+    r"(apple|asus|blackberry|fairphone|google|hmd|honor|htc|huawei|infinix|jolla|lg|lge|meizu|motorola|nokia|nothing"
+    r"|oneplus|oppo|poco|realme|redmi|samsung|sony|tcl|tecno|vivo|xiaomi|zte)"
+)
+# Diagonals of phones' sensors in mm: the front camera's 1/5" to the 1" type.
+PHONE_DIAGONALS = (3.6, 16.5)
 # Phones and panoramic cameras of makers that also build cameras.
 _OTHERS = re.compile(r"sm-|gt-|sgh|sch-|shv|galaxy|theta|lumix phone|ixpand|gear 360")
 
@@ -62,11 +72,19 @@ def sensor_kind(make: str, model: str, width: float, height: float) -> SensorKin
         return _thermal(width, height)
     if not words or not _CAMERA_MAKES.fullmatch(words[0]) or _OTHERS.search(name):
         return None
-    if _LENSES.search(name):
-        return _INTERCHANGEABLE
+    if _LENSES.search(name) or _LARGE_COMPACTS.search(name):
+        return _LARGE
     if _CAMCORDERS.search(name):
         return _CAMCORDER
     return None if words[0] == "sony" and not _SONY_CAMERAS.search(name) else _COMPACT
+
+
+def sensor_bounds(make: str, model: str, width: float, height: float) -> tuple[float, float] | None:
+    """Diagonals in mm that the sensor of such a camera or phone can have; None where its name says nothing."""
+    kind = sensor_kind(make, model, width, height)
+    if kind is not None:
+        return kind.smallest, kind.largest
+    return PHONE_DIAGONALS if _PHONE_MAKES.fullmatch(normalised_make(make).partition(" ")[0]) else None
 
 
 def _thermal(width: float, height: float) -> SensorKind:

@@ -1,12 +1,13 @@
-"""What editors and phones wrote in a photo's XMP packet: the crop of Camera Raw and Lightroom, and panoramas.
+"""What editors, phones and drones wrote in a photo's XMP packet: crops, panoramas, the lens in pixels.
 
-A packet that cannot be read says nothing, as with EXIF. Names are those of the usual prefixes (``crs``, ``GPano``).
+A packet that cannot be read says nothing, as with EXIF. Names have the usual prefixes (``crs``, ``GPano``,
+``drone-dji``).
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from PIL import Image
@@ -24,6 +25,8 @@ _TIFF_TAG = 700
 # A crop that keeps less of a side than this leaves a number of pixels that no one would use.
 LEAST_KEPT = 0.02
 MOST_DEGREES = 45.0
+# Focal lengths and sides of drones' images, in pixels.
+MOST_PIXELS = 100_000.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,10 +52,15 @@ class Crop:
 
 @dataclass(frozen=True, slots=True)
 class XmpFacts:
-    """The crop that was applied to the pixels, and the projection of a panorama; None and empty where there is none."""
+    """The crop that was applied to the pixels, the projection of a panorama, and a drone's lens; None where unknown.
+
+    ``lens_focal`` is the focal length in pixels of an image whose long side has ``lens_long`` pixels.
+    """
 
     crop: Crop | None = None
     projection: str = ""
+    lens_focal: float | None = None
+    lens_long: float | None = None
 
 
 def read_xmp(image: Image.Image) -> XmpFacts:
@@ -75,7 +83,19 @@ def facts_of_packet(packet: bytes) -> XmpFacts:
         logger.info("the XMP packet cannot be read: %r", error)
         return XmpFacts()
     values = dict(_values(root))
-    return XmpFacts(_crop(values), values.get("GPano:ProjectionType", "").casefold())
+    focal, long = drone_lens({name.removeprefix("drone-dji:"): text for name, text in values.items()})
+    return XmpFacts(_crop(values), values.get("GPano:ProjectionType", "").casefold(), focal, long)
+
+
+def drone_lens(values: Mapping[str, object]) -> tuple[float | None, float | None]:
+    """DJI's designed focal length in pixels, and twice its optical centre: the long side that it is of."""
+    names = ("CalibratedFocalLength", "CalibratedOpticalCenterX", "CalibratedOpticalCenterY")
+    try:
+        focal, x, y = (float(str(values[name])) for name in names)
+    except (KeyError, ValueError):
+        return None, None
+    is_sound = all(1 <= number <= MOST_PIXELS for number in (focal, x, y))
+    return (focal, 2 * max(x, y)) if is_sound else (None, None)
 
 
 def _values(element: XmlElement) -> Iterator[tuple[str, str]]:

@@ -175,7 +175,7 @@ def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) ->
     listed = sidecar.find(path, relative)
     if listed is None:
         return own, (f"{sidecar.origin} has no entry for this photo",)
-    notes = () if listed.tells_focal else (f"the entry of this photo in {sidecar.origin} has no focal length",)
+    notes = () if listed.gives_focal else (f"the entry of this photo in {sidecar.origin} has no focal length",)
     return listed.completed_by(own), notes
 
 

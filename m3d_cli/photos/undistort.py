@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET, Camera, Distortion, DistortionModel
 from m3d_cli.errors import CalibrationError
-from m3d_cli.intrinsics.exif_focal import FOCAL_RATIO_RANGE
+
+# Focal lengths over the long side of the image, beyond which a lens model broke down.
+FOCAL_RATIOS = (0.2, 20.0)
 
 # A principal point nearer to the edge than this part of a side is a lens model that broke down, not a lens.
 EDGE_MARGIN = 0.05
@@ -43,7 +45,7 @@ def lost_share(camera: Camera) -> float:
 
 
 def _check_pinhole(camera: Camera, focal: float, cx: float, cy: float) -> None:
-    least, most = FOCAL_RATIO_RANGE
+    least, most = FOCAL_RATIOS
     is_focal_possible = math.isfinite(focal) and least < focal / max(camera.width, camera.height) < most
     parts = (cx / camera.width, cy / camera.height)
     if is_focal_possible and all(EDGE_MARGIN <= part <= 1 - EDGE_MARGIN for part in parts):

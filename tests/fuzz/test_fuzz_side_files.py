@@ -196,3 +196,28 @@ def test_counts_that_a_model_cannot_hold_are_refused(tmp_path):
             with pytest.raises(M3dError, match=f"{name}.bin: .*cannot hold"):
                 read_trajectory(tmp_path)
         (tmp_path / f"{name}.bin").write_bytes(bytes(8))
+
+
+@pytest.mark.parametrize("read", [read_calibration, read_exif_sidecar])
+def test_more_photos_than_anyone_has_are_refused_in_time(tmp_path, read):
+    path = tmp_path / "side.json"
+    if read is read_calibration:
+        path.write_text(json.dumps({f"{number}.jpg": {"fx": 1} for number in range(150_000)}))
+    else:
+        path.write_text(json.dumps([{"SourceFile": f"{number}.jpg"} for number in range(300_000)]))
+    begin = time.process_time()
+    with pytest.raises(M3dError, match=r"side\.json: .*more than 100,000"):
+        read(path)
+    assert time.process_time() - begin < SECONDS
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("k.txt", "1 "), ("k.csv", "1,2\n"), ("cameras.txt", "1 X\n"), ("calib.txt", "P0: 1\n")]
+)
+def test_endless_text_is_refused_in_time(tmp_path, name, text):
+    path = tmp_path / name
+    path.write_text(text * (11_000_000 // len(text)))
+    begin = time.process_time()
+    with pytest.raises(M3dError, match=name):
+        read_calibration(path)
+    assert time.process_time() - begin < 2 * SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from m3d_cli.bounded_files import read_text, reading
+from m3d_cli.bounded_files import check_entries, read_text, reading
 from m3d_cli.camera import DistortionModel
 from m3d_cli.errors import CalibrationError
 from m3d_cli.formats.colmap import TEXT_BYTES, read_colmap_model
@@ -41,8 +41,9 @@ def read_colmap(path: Path) -> tuple[CalibrationEntry, ...]:
 
 
 def _read_cameras(path: Path) -> dict[str, Intrinsics]:
-    words = [line.split() for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
-    return {parts[0]: colmap_intrinsics(path, parts) for parts in words}
+    lines = [line for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
+    check_entries(len(lines))
+    return {parts[0]: colmap_intrinsics(path, parts) for parts in map(str.split, lines)}
 
 
 def colmap_intrinsics(path: Path, parts: list[str]) -> Intrinsics:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import io
 import math
+import re
 
 import numpy as np
 
 from m3d_cli.errors import CalibrationError
-from m3d_cli.intrinsics.calibration.document import brown, real
+from m3d_cli.intrinsics.calibration.document import brown, of_opencv, pixels, real
 from m3d_cli.intrinsics.calibration.match import CalibrationEntry
 from m3d_cli.intrinsics.calibration.opencv import MOST_NUMBERS, from_matrix
+
+# Characters of a matrix with comments around it, at most.
+LONGEST_TEXT = 65_536
 
 # fx fy cx cy, and k1 k2 p1 p2 after them.
 _WITH_DISTORTION = 8
@@ -29,8 +33,29 @@ def read_npy(data: bytes) -> tuple[CalibrationEntry, ...]:
     return (CalibrationEntry("", from_matrix(np.load(file, allow_pickle=False))),)
 
 
+def named_numbers(text: str) -> dict[str, float] | None:
+    """Numbers with their names, as lines ``fx = 915.4`` or as a line of names above one of numbers; else None."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
+    pairs = [re.split(r"\s*[:=,;\s]\s*", line) for line in lines[:MOST_NUMBERS]]
+    if len(pairs) == 2 and len(pairs[0]) == len(pairs[1]) > 2:
+        pairs = [list(pair) for pair in zip(*pairs, strict=True)]
+    if any(len(pair) != 2 for pair in pairs) or "fx" not in {pair[0].casefold() for pair in pairs}:
+        return None
+    return {name.casefold(): real(value) for name, value in pairs}
+
+
+def read_named(found: dict[str, float]) -> tuple[CalibrationEntry, ...]:
+    """Intrinsics of named numbers: fx fy cx cy, and width height k1 k2 p1 p2 k3 where they are known."""
+    numbers = [found[name] for name in ("fx", "fy", "cx", "cy")]
+    size = [pixels(found.get(long, found.get(short))) for long, short in (("width", "w"), ("height", "h"))]
+    lens = brown([found.get(name, 0.0) for name in ("k1", "k2", "p1", "p2", "k3")])
+    return (CalibrationEntry("", of_opencv(numbers, (size[0], size[1]), lens)),)
+
+
 def read_numbers(text: str) -> tuple[CalibrationEntry, ...]:
     """fx fy cx cy, these with k1 k2 p1 p2, or a matrix; separated by spaces, commas, semicolons or brackets."""
+    if len(text) > LONGEST_TEXT:
+        raise CalibrationError("intrinsics are a few numbers, not a file of this size")
     plain = text.translate(str.maketrans(",;[]\t", "     "))
     rows = [line.partition("#")[0].split() for line in plain.splitlines()]
     table = [[real(word) for word in row[: MOST_NUMBERS + 1]] for row in rows if row][: MOST_NUMBERS + 1]

@@ -62,4 +62,8 @@ def _read_polycam(document: Mapping[str, Any]) -> tuple[CalibrationEntry, ...]:
 
 
 OWN = DocumentFormat("m3d's own (fx, fy, cx, cy, width, height)", _is_own, _read_own)
-POLYCAM = DocumentFormat("Polycam's camera of a photo", lambda d: has(d, "fx", "fy", "t_00", "t_23"), _read_polycam)
+POLYCAM = DocumentFormat(
+    "Polycam's camera of a photo",
+    lambda d: has(d, "fx", "fy") and (has(d, "t_00") or has(d, "blur_score")),
+    _read_polycam,
+)

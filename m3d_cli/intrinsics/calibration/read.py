@@ -10,7 +10,17 @@ import math
 from pathlib import Path
 from typing import Any
 
-from m3d_cli.bounded_files import YAML_BYTES, parse_json, parse_xml, parse_yaml, read_bytes, read_text, reading
+from m3d_cli.bounded_files import (
+    TABLE_BYTES,
+    YAML_BYTES,
+    check_entries,
+    parse_json,
+    parse_xml,
+    parse_yaml,
+    read_bytes,
+    read_text,
+    reading,
+)
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.calibration.colmap import read_colmap, read_colmap_calibration
 from m3d_cli.intrinsics.calibration.gaussian_splatting import SPLATTING
@@ -19,7 +29,7 @@ from m3d_cli.intrinsics.calibration.kitti import KITTI, is_kitti, read_kitti
 from m3d_cli.intrinsics.calibration.match import Calibration, CalibrationEntry, Intrinsics
 from m3d_cli.intrinsics.calibration.metashape import NAME, is_metashape, read_metashape
 from m3d_cli.intrinsics.calibration.nerfstudio import NERFSTUDIO
-from m3d_cli.intrinsics.calibration.numbers import read_npy, read_numbers
+from m3d_cli.intrinsics.calibration.numbers import named_numbers, read_named, read_npy, read_numbers
 from m3d_cli.intrinsics.calibration.open3d import OPEN3D
 from m3d_cli.intrinsics.calibration.opencv import OPENCV, storage_document
 from m3d_cli.intrinsics.calibration.opensfm import OPENSFM
@@ -53,6 +63,7 @@ def read_calibration(path: Path) -> Calibration:
     """The calibration in ``path``; raises `CalibrationError` naming what is wrong with it."""
     with reading(path, "the calibration", CalibrationError):
         entries = _entries(path)
+        check_entries(len(entries))
         if not entries:
             raise CalibrationError("no intrinsics in this file")
         for entry in entries:
@@ -75,7 +86,7 @@ def _entries(path: Path) -> tuple[CalibrationEntry, ...]:
         return read_colmap_calibration(path.parent).entries
     if suffix not in (".txt", ".csv", ".ini"):
         raise _unknown()
-    return _from_text(path, read_text(path))
+    return _from_text(path, read_text(path, TABLE_BYTES))
 
 
 def _from_text(path: Path, text: str) -> tuple[CalibrationEntry, ...]:
@@ -85,6 +96,8 @@ def _from_text(path: Path, text: str) -> tuple[CalibrationEntry, ...]:
         return read_ost(text)
     if not _has_letters(text):
         return read_numbers(text)
+    if (found := named_numbers(text)) is not None:
+        return read_named(found)
     if any(word.isupper() for line in text.splitlines() for word in line.split()[1:2]):
         return read_colmap(path)
     raise _unknown()

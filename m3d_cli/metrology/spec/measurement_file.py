@@ -127,10 +127,8 @@ def schema() -> dict[str, Any]:
 
 def parse_toml(text: str, place: str, unit: str | None = None) -> Sheet:
     """The sheet in TOML ``text``; raises UsageError naming the key and the nearest valid one."""
-    try:
+    with bounded_files.reading(place, "the TOML", UsageError):
         content = bounded_files.parse_toml(text)
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place}: not TOML ({bounded_files.reason(error)})") from error
     return sheet_of(validated(content, place), place, unit)
 
 

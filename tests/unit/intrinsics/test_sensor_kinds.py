@@ -24,9 +24,13 @@ def recovered(width, height, sensor=None, **exif):
         ("OLYMPUS IMAGING CORP.", "u1020,S1020", "a compact camera"),
         ("EASTMAN KODAK COMPANY", "KODAK DC240 ZOOM", "a compact camera"),
         ("SAMSUNG TECHWIN", "WB550", "a compact camera"),
-        ("Canon", "Canon EOS 20D", "a camera with interchangeable lenses"),
-        ("NIKON CORPORATION", "NIKON D750", "a camera with interchangeable lenses"),
-        ("SONY", "ILCE-7M3", "a camera with interchangeable lenses"),
+        ("Canon", "Canon EOS 20D", "a camera with a large sensor"),
+        ("NIKON CORPORATION", "NIKON D750", "a camera with a large sensor"),
+        ("SONY", "ILCE-7M3", "a camera with a large sensor"),
+        ("FUJIFILM", "FinePix X100", "a camera with a large sensor"),
+        ("RICOH", "GR DIGITAL 3", "a compact camera"),
+        ("SONY", "DSC-RX1", "a camera with a large sensor"),
+        ("SONY", "DSC-RX100", "a compact camera"),
         ("SONY", "HDR-HC3", "a camcorder"),
         ("FLIR", "Vue Pro 640 9mm", "a thermal camera"),
         ("DJI", "XT2", "a thermal camera"),
@@ -93,3 +97,38 @@ def test_a_known_sensor_beats_a_resolution_that_contradicts_it(density):
     found = recovered(3504, 2336, sensor, make="Canon", model="Canon EOS 20D", **exif)
     assert found.focal == pytest.approx(85 / 22.5 * 3504)
     assert "sensor size is used" in found.warnings[0]
+
+
+def test_a_35_mm_equivalent_that_needs_a_larger_sensor_than_the_camera_s_is_not_used():
+    """A Fuji X100 (28.4 mm) developed with a factor of 0.8 instead of 1.5: 18 mm are written, 35 are true."""
+    sensor = Sensor(None, 28.4, True, "lensfun")
+    found = recovered(2144, 1424, sensor, make="FUJIFILM", model="FinePix X100", focal_mm=23.0, focal_35mm=18.0)
+    assert found.focal == pytest.approx(23 / 28.4 * math.hypot(2144, 1424))
+    assert "larger sensor" in found.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "millimetres", "equivalent", "zoom", "factor"),
+    [
+        # 1/1.31": 12.2 mm in diagonal; that 24 mm included the zoom would need 24.9 mm.
+        ("Google", "Pixel 8 Pro", 6.9, 24, 2.0, 2.0),
+        # 1/1.57": 10.2 mm; that 72 mm did not include it would need 3.2 mm.
+        ("samsung", "SM-S911B", 5.4, 72, 3.0, 1.0),
+    ],
+)
+def test_the_bounds_of_a_phone_s_sensor_show_whether_the_zoom_is_included(
+    make, model, millimetres, equivalent, zoom, factor
+):
+    exif = {"make": make, "model": model, "focal_mm": millimetres, "focal_35mm": equivalent, "digital_zoom": zoom}
+    found = recovered(2000, 1500, **exif)
+    assert found.focal == pytest.approx(factor * equivalent / 43.2666 * 2500, rel=1e-3)
+    assert found.focal_rel_sigma < 0.06
+
+
+@pytest.mark.parametrize(("millimetres", "equivalent"), [(539.0, 3000), (247.0, 1365)])
+def test_the_long_end_of_a_superzoom_is_a_focal_length(millimetres, equivalent):
+    """A Nikon P1000 and a Canon SX60 HS at their longest."""
+    found = recovered(4608, 3456, make="Nikon", model="COOLPIX P1000", focal_mm=millimetres, focal_35mm=equivalent)
+    assert found.focal_source is FocalSource.EXIF_35MM
+    assert found.focal == pytest.approx(equivalent / 43.2666 * 5760)
+    assert "unusual" in found.warnings[0]

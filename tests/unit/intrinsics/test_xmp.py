@@ -144,3 +144,31 @@ def test_a_strip_and_a_panorama_are_uncertain_whatever_exif_says():
     assert "panorama" in unknown.warnings[0]
     assert facts_from_tags({"CustomRendered": 6}).projection == "panorama"
     assert facts_from_tags({"CustomRendered": 1}).projection == ""
+
+
+DRONE = (
+    'drone-dji:CalibratedFocalLength="{}" drone-dji:CalibratedOpticalCenterX="2000.0" '
+    'drone-dji:CalibratedOpticalCenterY="1500.0" drone-dji:RelativeAltitude="+30.0"'
+)
+
+
+@pytest.mark.parametrize(("size", "focal"), [((4000, 3000), 2372.266), ((1000, 750), 593.07), ((750, 1000), 593.07)])
+def test_the_lens_of_a_drone_stands_in_pixels_of_its_whole_image(size, focal):
+    xmp = facts_of_packet(packet(DRONE.format("2372.266")))
+    exif = ExifFacts(make="DJI", model="FC9999", lens_focal=xmp.lens_focal, lens_long=xmp.lens_long)
+    found = recovered(*size, exif)
+    assert (found.focal_source, found.focal_rel_sigma) == (FocalSource.CALIBRATION, 0.02)
+    assert found.focal == pytest.approx(focal, abs=0.01)
+    assert found.warnings == ()
+
+
+@pytest.mark.parametrize("text", ["0.000000", "-1", "x", "nan", "1e30"])
+def test_a_drone_without_a_sound_lens_is_assumed(text):
+    assert facts_of_packet(packet(DRONE.format(text))).lens_focal is None
+    assert facts_from_tags({"CalibratedFocalLength": 2372.266, "CalibratedOpticalCenterX": 2000}).lens_focal is None
+
+
+def test_exiftools_tags_hold_the_lens_of_a_drone_too():
+    tags = {"CalibratedFocalLength": 2372.266, "CalibratedOpticalCenterX": 2000, "CalibratedOpticalCenterY": "1500"}
+    facts = facts_from_tags(tags)
+    assert (facts.lens_focal, facts.lens_long, facts.gives_focal) == (2372.266, 4000, True)

@@ -172,6 +172,8 @@ def trimmed(lens):
         ("k.txt", "915.4 0 640.9 0 914.2 359.6 0 0 1", UNSIZED),
         ("k.txt", "[[915.4, 0, 640.9],\n [0, 914.2, 359.6],\n [0, 0, 1]]", UNSIZED),
         ("k.txt", "915.4\n914.2\n640.9\n359.6\n", UNSIZED),
+        ("k.csv", "fx,fy,cx,cy\n915.4,914.2,640.9,359.6\n", UNSIZED),
+        ("k.txt", "width = 1280\nheight = 720\nfx = 915.4\nfy: 914.2\ncx 640.9\ncy = 359.6\n", SIZED),
         ("droid.txt", "# EuRoC\n915.4 914.2 640.9 359.6 -0.28 0.07 0.0002 2e-05\n", lens_of(UNSIZED, BROWN)),
         ("realsense.json", {**REALSENSE, "model": "distortion.inverse_brown_conrady", "coeffs": [0.0] * 5}, SIZED),
         (
@@ -195,6 +197,14 @@ def trimmed(lens):
             {
                 "class_name": "PinholeCameraParameters",
                 "intrinsic": {"height": 720, "width": 1280, "intrinsic_matrix": COLUMNS},
+            },
+            SIZED,
+        ),
+        (
+            "trajectory.json",
+            {
+                "class_name": "PinholeCameraTrajectory",
+                "parameters": [{"intrinsic": {"width": 1280, "height": 720, "intrinsic_matrix": COLUMNS}}] * 2,
             },
             SIZED,
         ),
@@ -237,7 +247,7 @@ def test_the_same_camera_is_read_from_every_format(tmp_path, name, content, expe
         ("vins.yaml", VINS.format(model="MEI", numbers="{gamma1: 1}"), "MEI"),
         ("cameras.json", {"v2": {"projection_type": "spherical", "width": 1280, "height": 640}}, "spherical"),
         ("t.json", {"camera_model": "EQUIRECTANGULAR", "fl_x": 640, "w": 1280, "h": 640}, "EQUIRECTANGULAR"),
-        ("rs.json", {**REALSENSE, "model": "inverse_brown_conrady", "coeffs": [0.1, 0, 0, 0, 0]}, "inverse"),
+        ("rs.json", {**REALSENSE, "model": "ftheta", "coeffs": [0.1, 0, 0, 0, 0]}, "ftheta"),
         (
             "m.xml",
             "<calibration><projection>spherical</projection><width>8</width><height>6</height><f>9</f></calibration>",
@@ -393,3 +403,19 @@ def projected(intrinsics, width, height, direction):
     terms = np.array(camera.distortion.coefficients)
     pixels, _ = cv2.projectPoints(point, np.zeros(3), np.zeros(3), camera.opencv_matrix, terms)
     return tuple(pixels.ravel())
+
+
+def test_the_inverse_model_of_realsense_becomes_opencvs(tmp_path):
+    """Oracle: librealsense's own deprojection, rs2_deproject_pixel_to_point."""
+    k1, k2, p1, p2, k3 = terms = [0.15, -0.4, 0.001, -0.0007, 0.3]
+    data = {**REALSENSE, "model": "distortion.inverse_brown_conrady", "coeffs": terms}
+    intrinsics = for_all(write(tmp_path, "color.json", data))
+    for u, v in ((640.9, 359.6), (20, 15), (1270, 700), (300, 600)):
+        x, y = (u - 640.9) / 915.4, (v - 359.6) / 914.2
+        r2 = x * x + y * y
+        f = 1 + k1 * r2 + k2 * r2 * r2 + k3 * r2 * r2 * r2
+        direction = (x * f + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * f + 2 * p2 * x * y + p1 * (r2 + 2 * y * y))
+        assert projected(intrinsics, 1280, 720, direction) == pytest.approx((u, v), abs=0.3)
+    data["coeffs"] = [5.0, -40, 0.1, -0.7, 300]
+    with pytest.raises(CalibrationError, match="cannot be inverted"):
+        read_calibration(write(tmp_path, "wild.json", data))
