@@ -17,7 +17,7 @@ PART = ".part"
 DIGEST_BYTES = 16
 _BLOCK_BYTES = 1 << 20
 
-# Windows has neither; its links need rights that few have.
+# Windows has neither; its links need a permission that few have.
 NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0)
 NO_BLOCK = getattr(os, "O_NONBLOCK", 0)
 
@@ -40,11 +40,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         _create(part)
         yield part
-        _sync(part)
-        part.replace(path)
+        take_name(part, path)
     except OSError as error:
         raise OutputError(
-            f"{path}: cannot be written ({error.strerror or error})", hint="check space and rights"
+            f"{path}: cannot be written ({error.strerror or error})", hint="check space and permissions"
         ) from error
     finally:
         with suppress(OSError):
@@ -97,7 +96,14 @@ def _opened(name: str, flags: int) -> int:
     return os.open(name, flags | NO_FOLLOW, 0o666)
 
 
-def _sync(path: Path) -> None:
+def take_name(part: Path, path: Path) -> None:
+    """Rename the finished file ``part`` to ``path`` once its bytes are on the disk; raises OSError."""
+    sync(part)
+    part.replace(path)
+
+
+def sync(path: Path) -> None:
+    """Wait until a file's bytes are on the disk; raises OSError."""
     descriptor = os.open(path, os.O_RDWR | NO_FOLLOW)
     try:
         os.fsync(descriptor)

@@ -19,6 +19,12 @@ from m3d_cli.errors import CalibrationError
 # Offset between OpenCV's pixel grid (top-left centre at 0,0) and ours (top-left centre at 0.5,0.5), in pixels.
 OPENCV_OFFSET = 0.5
 
+# Fields of view over the long side, in degrees, that a photo can have: a telescope's to just below a half space.
+FIELDS_OF_VIEW = (0.5, 179.5)
+
+# Pixels along one side beyond which a number is no size.
+LARGEST_SIDE = 10_000_000
+
 # |fx/fy - 1| above this and the photo is resampled to square pixels before the canonical transform.
 SQUARE_TOLERANCE = 0.01
 
@@ -105,6 +111,8 @@ class Camera:
     def __post_init__(self) -> None:
         if self.width < 1 or self.height < 1:
             raise CalibrationError(f"a camera of {self.width} x {self.height} pixels has no area")
+        if max(self.width, self.height) > LARGEST_SIDE:
+            raise CalibrationError(f"a side of a camera's image has at most {LARGEST_SIDE:,} pixels")
         numbers = (self.fx, self.fy, self.cx, self.cy)
         if not all(math.isfinite(n) for n in numbers) or self.fx <= 0 or self.fy <= 0:
             raise CalibrationError(f"intrinsics must be finite and focal lengths positive, got {numbers}")
@@ -126,6 +134,22 @@ class Camera:
         """Camera from a 3x3 matrix whose principal point counts from the centre of the top-left pixel."""
         cx, cy = float(matrix[0, 2]) + OPENCV_OFFSET, float(matrix[1, 2]) + OPENCV_OFFSET
         return cls(width, height, float(matrix[0, 0]), float(matrix[1, 1]), cx, cy, FocalSource.CALIBRATION, 0.005)
+
+    def checked(self) -> Camera:
+        """This camera of a whole photo; raises CalibrationError where its focal length is none of a camera.
+
+        Crops and reduced copies of a photo may see less, so this is asked once, where a camera enters.
+        """
+        long = max(self.width, self.height)
+        for focal in (self.fx, self.fy):
+            angle = math.degrees(2 * math.atan(long / 2 / focal))
+            if not FIELDS_OF_VIEW[0] <= angle <= FIELDS_OF_VIEW[1]:
+                raise CalibrationError(
+                    f"a focal length of {focal:.4g} px sees {angle:.3g} degrees over {long} px; "
+                    f"{FIELDS_OF_VIEW[0]:g} to {FIELDS_OF_VIEW[1]:g} degrees are possible",
+                    hint="focal lengths are in pixels of the upright image, fields of view in degrees",
+                )
+        return self
 
     @property
     def focal(self) -> float:

@@ -119,16 +119,8 @@ class DepthMap:
 
     @property
     def summary(self) -> DepthSummary:
-        """What reports tell of it."""
-        depth = self.depth
-        return DepthSummary(
-            pixels=depth.size,
-            known=int(np.count_nonzero(np.isfinite(depth))),
-            # fmin and fmax pass over NaN without a copy.
-            least=float(np.fmin.reduce(depth, axis=None)),
-            largest=float(np.fmax.reduce(depth, axis=None)),
-            sample=depth[sampling(depth.size)],
-        )
+        """What reports say of it."""
+        return summary_of(self.depth)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -164,6 +156,18 @@ class DepthSteps:
         depth = self.values.astype(np.float32) / np.float32(self.scale)
         depth[self.values == 0] = np.nan
         return DepthMap(depth, self.camera)
+
+
+def summary_of(depth: NDArray[np.float32]) -> DepthSummary:
+    """The summary of metres (height, width), NaN where unknown."""
+    return DepthSummary(
+        pixels=depth.size,
+        known=int(np.count_nonzero(np.isfinite(depth))),
+        # fmin and fmax pass over NaN without a copy.
+        least=float(np.fmin.reduce(depth, axis=None)),
+        largest=float(np.fmax.reduce(depth, axis=None)),
+        sample=depth[sampling(depth.size)],
+    )
 
 
 def sampling(pixels: int) -> tuple[slice, slice]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,9 @@ from PIL import Image
 from m3d_cli.camera import Camera
 from m3d_cli.formats.trajectory_tables import encode_tum
 from m3d_cli.trajectory import Trajectory, matrices
+
+# Two test processes share the cores, and the networks are tiny: more threads would only wait for each other.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # A suite that runs in the background of a shell has SIGINT ignored, and so would the programs that tests interrupt.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -49,6 +49,3 @@ def check(
     messages.say(f"{len(frames)} frames, {count} faults" if count != 1 else f"{len(frames)} frames, 1 fault")
     if count:
         raise typer.Exit(FAULTS_EXIT)
-
-
-__all__ = ["datasets"]

@@ -15,7 +15,7 @@ def depth(
     context: typer.Context,
     *,
     inputs: groups.RemoteInputOptions,
-    camera: groups.CameraOptions,
+    camera: groups.AnyCameraOptions,
     output: groups.DepthOutputOptions,
     network: groups.NetworkOptions,
     run: groups.RunOptions,
@@ -28,7 +28,6 @@ def depth(
         raise UsageError("--dry-run shows a plan and --out - writes an image to stdout", hint="leave one out")
     messages = report.start()
     photos = inputs.listing(messages, skip_folders=results_inside(output.out), takes_urls=True).photos
-    sources = camera.sources(context, require_focal=camera.require_focal)
     from m3d_cli.formats.previews import PreviewStyle
     from m3d_cli.pipeline.plan import parse_formats
 
@@ -38,7 +37,7 @@ def depth(
         png_scale=output.png_scale,
         preview=PreviewStyle(output.colour_map, output.vmin, output.vmax),
         max_depth=output.max_depth,
-        camera=sources,
+        camera=camera.sources(context, require_focal=camera.require_focal),
         most_download=inputs.most_download,
     )
     run_photos(photos, settings, camera, output, network, run, report, messages)

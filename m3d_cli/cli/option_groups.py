@@ -108,7 +108,7 @@ class FocalOptions:
     focal_35mm: Annotated[float | None, setting("35 mm equivalent focal length (by diagonal).", metavar="MM")] = None
     fov: Annotated[float | None, setting("Horizontal field of view.", "--fov", "--fov-x", metavar="DEGREES")] = None
     intrinsics: Annotated[
-        Path | None, setting("Calibration file: JSON, YAML, NPY, TXT, COLMAP, nerfstudio, OpenCV.", metavar="FILE")
+        Path | None, setting("Calibration file of OpenCV, ROS, COLMAP, Kalibr and many more.", metavar="FILE")
     ] = None
     exif_json: Annotated[
         Path | None, setting("EXIF in a file: exiftool -json, or Flickr's getExif.", metavar="FILE")
@@ -121,19 +121,22 @@ class FocalOptions:
         """The camera facts with their files read; the command line sets aside focal lengths of the environment."""
         from m3d_cli.intrinsics.ladder import UserFocal
         from m3d_cli.photos.load import CameraSources
+        from m3d_cli.photos.projection import parse_projection
 
         set_aside = given_by(context, "ENVIRONMENT", _FOCAL_OPTIONS) if given(context, *_FOCAL_OPTIONS) else ()
         focal, focal_mm, focal_35mm, fov, intrinsics = (
             None if name in set_aside else getattr(self, name) for name in _FOCAL_OPTIONS
         )
         pixels = None if focal in (None, _ESTIMATE) else _pixels(focal)
+        projection = parse_projection(getattr(self, "projection", None), fov)
         return CameraSources.from_files(
-            UserFocal(pixels, focal_mm, self.sensor_width, focal_35mm, fov),
+            UserFocal(pixels, focal_mm, self.sensor_width, focal_35mm, None if projection else fov),
             intrinsics=intrinsics,
             exif_json=self.exif_json,
             sensor_db=self.sensor_db,
             require_focal=require_focal,
             from_image=focal == _ESTIMATE,
+            projection=projection,
         )
 
 
@@ -158,6 +161,15 @@ class CameraOptions(SharedCameraOptions):
     """The camera, and what to do where nothing is known of it."""
 
     require_focal: Annotated[bool, setting("Fail a photo whose focal length would have to be assumed.")] = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnyCameraOptions(CameraOptions):
+    """The camera, of photos that need not be flat."""
+
+    projection: Annotated[
+        str | None, setting("Not flat: equirectangular (360 x 180 degrees), or fisheye (--fov).", metavar="NAME")
+    ] = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -311,11 +323,6 @@ class RunOptions(FailureOptions):
     ] = None
     max_failures: Annotated[int | None, setting("Stop after N failures.", metavar="N", min=1)] = None
     fail_fast: Annotated[bool, setting("", hidden=True)] = False
-
-    @property
-    def most_failures(self) -> int | None:
-        """Failures that end the run; None for no limit."""
-        return 1 if self.fail_fast else self.max_failures
 
 
 Quiet = Annotated[bool, setting("Errors only.", "--quiet", "-q", envvar="M3D_QUIET")]

@@ -86,7 +86,7 @@ def pointcloud(
     context: typer.Context,
     *,
     inputs: CloudInputs,
-    camera: groups.CameraOptions,
+    camera: groups.AnyCameraOptions,
     output: CloudOutput,
     cloud: CloudOptions,
     network: groups.NetworkOptions,

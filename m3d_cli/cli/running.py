@@ -70,7 +70,9 @@ def run_photos(
         return run_to_stdout(plan, messages, as_json=report.as_json)
     if run.dry_run:
         return show_plan(plan, messages, as_json=report.as_json)
-    code = run_into_folder(plan, messages, most_failures=run.most_failures, as_json=report.as_json)
+    code = run_into_folder(
+        plan, messages, most_failures=1 if run.fail_fast else run.max_failures, as_json=report.as_json
+    )
     if code and not run.exit_zero:
         raise typer.Exit(code)
     return None

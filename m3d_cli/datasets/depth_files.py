@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import DatasetError
+from m3d_cli.extras import install_hint
 from m3d_cli.formats.bounded import check_image, check_numbers, reading
 from m3d_cli.formats.npy import read_any
 
@@ -141,7 +142,7 @@ def load_h5py(path: Path) -> Any:  # h5py is untyped
     try:
         import h5py
     except ImportError as error:
-        raise DatasetError(f"{path}: reading HDF5 needs h5py", hint="pip install 'm3d-cli[datasets]'") from error
+        raise DatasetError(f"{path}: reading HDF5 needs h5py", hint=install_hint("datasets")) from error
     return h5py
 
 

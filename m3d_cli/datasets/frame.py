@@ -51,7 +51,7 @@ class Pinhole:
             )
         numbers = (self.fx, self.fy, self.cx, self.cy)
         try:
-            return Camera(width, height, *numbers, self.focal_source, self.focal_rel_sigma)
+            return Camera(width, height, *numbers, self.focal_source, self.focal_rel_sigma).checked()
         except CalibrationError as error:
             raise DatasetError(f"{path}: {error.message}", hint="correct its intrinsics") from error
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from m3d_cli.datasets.depth_files import DepthRule, load_h5py, read_hdf5
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
+from m3d_cli.extras import install_hint
 
 PINHOLE = Pinhole.opencv((518.857901, 519.469611, 325.582449, 253.736166), (640, 480))
 LABELLED = "nyu_depth_v2_labeled.mat"
@@ -83,7 +84,7 @@ def read_splits(path: Path) -> dict[int, str]:
         from scipy.io import loadmat
         from scipy.io.matlab import MatReadError
     except ImportError as error:
-        raise DatasetError(f"{path}: reading it needs scipy", hint="pip install 'm3d-cli[datasets]'") from error
+        raise DatasetError(f"{path}: reading it needs scipy", hint=install_hint("datasets")) from error
     try:
         content = loadmat(path)
         names = {"train": content["trainNdxs"], "test": content["testNdxs"]}

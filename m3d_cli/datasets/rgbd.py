@@ -7,7 +7,6 @@ file's intrinsics follow the OpenCV convention (centre of the top-left pixel at 
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import math
 import shutil
@@ -20,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.atomic import part_of
 from m3d_cli.camera import OPENCV_OFFSET, Camera, FocalSource
 from m3d_cli.datasets.depth_files import read_image
 from m3d_cli.datasets.sample import Sample
@@ -64,11 +64,6 @@ class RgbdFolder:
 
     def __len__(self) -> int:
         return len(self.frames)
-
-    def select(self, split: str) -> RgbdFolder:
-        """The same folder with only the frames of ``split``; a frame's own split wins over the folder's."""
-        frames = tuple(frame for frame in self.frames if frame.split == split)
-        return dataclasses.replace(self, frames=frames)
 
     def read(self, index: int) -> Sample:
         """Decode frame ``index``; raises DatasetError naming the file that does not fit."""
@@ -151,7 +146,7 @@ def write_rgbd(
     """
     if folder.exists():
         raise DatasetError(f"{folder} exists already", hint="remove it or name another folder")
-    part = folder.with_name(f"{folder.name}.part")
+    part = part_of(folder)
     _remove_unfinished(part)
     for name in ("rgb", "depth"):
         (part / name).mkdir(parents=True)
@@ -209,7 +204,7 @@ def _frame(entry: Mapping[str, Any], meta: Mapping[str, Any], split: str, source
         cy=float(entry["cy"]) + OPENCV_OFFSET,
         focal_source=FocalSource.ESTIMATED if estimated else FocalSource.CALIBRATION,
         focal_rel_sigma=0.05 if estimated else 0.005,
-    )
+    ).checked()
     scale = float(entry.get("depth_scale", meta["depth_scale"]))
     if not math.isfinite(scale) or scale <= 0:
         raise ValueError(f"depth_scale {scale}")

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import io
 import json
-import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,28 +17,17 @@ from PIL import Image, PngImagePlugin  # noqa: F401 - the plugin registers itsel
 
 from m3d_cli.errors import M3dError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
-
 MOST_TEXT_BYTES = 200_000_000
 # Numbers, texts, lists and objects in a JSON file: about 60 bytes of memory each.
 MOST_JSON_VALUES = 4_000_000
 # Values in the JSON of a data set, which lists every frame.
 MOST_LISTED_VALUES = 40_000_000
-# Names joined by dots in a TOML key; the memory that a parser takes grows with their square.
-MOST_KEY_PARTS = 32
 # Numbers of an image or array that a file may hold without being large itself, as an empty one does.
 MOST_BLANK = 48_000_000
 # Beyond these, numbers per byte of the file: real depth has one to four.
 NUMBERS_PER_BYTE = 100
 MOST_PIXELS = 512_000_000
 
-# It begins where a name begins: tried from every letter, a long name would take its square.
-_DOTTED = re.compile(
-    r"""(?<![A-Za-z0-9_-])(?:(?:[A-Za-z0-9_-]+|"[^"\n]*"|'[^'\n]*')[ \t]*\.[ \t]*){""" + str(MOST_KEY_PARTS) + "}"
-)
 # First bytes of the formats whose size Pillow reads from the header.
 _HEADERS = ((b"\x89PNG", "PNG"), (b"\xff\xd8", "JPEG"), (b"II*\0", "TIFF"), (b"MM\0*", "TIFF"))
 
@@ -77,14 +64,6 @@ def read_json(path: Path, most_values: int = MOST_JSON_VALUES) -> Any:
     if values > most_values:
         raise ValueError(f"{values} values are too many")
     return json.loads(text)
-
-
-def parse_toml(text: str) -> dict[str, Any]:
-    """The tables of TOML ``text``; raises ValueError for anything else, RecursionError where it nests too deep."""
-    if (dotted := _DOTTED.search(text)) is not None:
-        line = text.count("\n", 0, dotted.start()) + 1
-        raise ValueError(f"a key of more than {MOST_KEY_PARTS} names in line {line}")
-    return tomllib.loads(text)
 
 
 def check_numbers(count: int, packed_bytes: int) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import struct
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.atomic import write_bytes
+from m3d_cli.bounded_files import MEGABYTE, read_bytes, read_text, reading
 from m3d_cli.errors import PoseError
-from m3d_cli.formats.bounded import reading
 from m3d_cli.photo_names import natural_key
 from m3d_cli.trajectory import matrices, quaternions
 
@@ -36,6 +36,9 @@ CAMERA_MODELS = (
     (10, "THIN_PRISM_FISHEYE", 12),
 )
 NO_POINT = -1
+# A model is no side file: thousands of images with their points are read.
+BINARY_BYTES = 2048 * MEGABYTE
+TEXT_BYTES = 256 * MEGABYTE
 _MODEL_NUMBERS = {name: number for number, name, _ in CAMERA_MODELS}
 _NOTE = "# written by m3d: metres; camera_from_world with x right, y down, z forward; pixel centres at +0.5\n"
 Part = TypeVar("Part")
@@ -118,9 +121,9 @@ def read_colmap_model(path: Path) -> ColmapModel:
 
 def _part(read: Callable[[Path], Part], file: Path) -> Part:
     """A part of the model; errors name its file."""
-    if not file.exists():
+    if not file.is_file():
         raise PoseError(f"{file} is missing", hint=_HINT)
-    with reading(file, PoseError, "damaged", _HINT):
+    with reading(file, "the COLMAP model", PoseError, _HINT):
         return read(file)
 
 
@@ -131,7 +134,7 @@ def _pose(numbers: tuple[float, ...] | list[float]) -> NDArray[np.float64]:
 
 
 def _lines(path: Path) -> list[str]:
-    return [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    return [line for line in read_text(path, TEXT_BYTES).splitlines() if not line.startswith("#")]
 
 
 def _text_cameras(path: Path) -> tuple[ColmapCamera, ...]:
@@ -169,7 +172,7 @@ class _Bytes:
     """A file read from front to back."""
 
     def __init__(self, path: Path) -> None:
-        self.data = path.read_bytes()
+        self.data = read_bytes(path, BINARY_BYTES)
         self.place = 0
 
     def take(self, layout: str) -> tuple[int | float, ...]:
@@ -177,8 +180,12 @@ class _Bytes:
         self.place += struct.calcsize("<" + layout)
         return values
 
-    def count(self) -> int:
-        return int(self.take("Q")[0])
+    def count(self, least: int) -> int:
+        """A number of parts of at least ``least`` bytes each, all of which must still be to come."""
+        count = int(self.take("Q")[0])
+        if count * least > len(self.data) - self.place:
+            raise ValueError(f"{count} parts are announced, which the rest of the file cannot hold")
+        return count
 
     def text(self) -> str:
         end = self.data.index(b"\0", self.place)
@@ -192,6 +199,8 @@ class _Bytes:
         return found
 
 
+# The least bytes of a camera, an image (with its empty name and no pixels) and a point (with an empty track).
+_CAMERA_BYTES, _IMAGE_BYTES, _POINT_BYTES = 24, 73, 51
 _PIXELS = np.dtype([("at", "<f8", 2), ("point", "<i8")])
 
 
@@ -199,7 +208,7 @@ def _binary_cameras(path: Path) -> tuple[ColmapCamera, ...]:
     models = {number: (name, count) for number, name, count in CAMERA_MODELS}
     file = _Bytes(path)
     cameras = []
-    for _ in range(file.count()):
+    for _ in range(file.count(_CAMERA_BYTES)):
         number, model, width, height = (int(value) for value in file.take("iiQQ"))
         if model not in models:
             raise ValueError(f"camera model {model} is not known")
@@ -210,29 +219,25 @@ def _binary_cameras(path: Path) -> tuple[ColmapCamera, ...]:
 
 def _binary_images(path: Path) -> tuple[ColmapImage, ...]:
     file = _Bytes(path)
-    return tuple(_binary_image(file) for _ in range(file.count()))
+    return tuple(_binary_image(file) for _ in range(file.count(_IMAGE_BYTES)))
 
 
 def _binary_image(file: _Bytes) -> ColmapImage:
     number, *pose, camera = file.take("i7di")
     name = file.text()
-    table = file.table(file.count(), _PIXELS)
+    table = file.table(file.count(_PIXELS.itemsize), _PIXELS)
     points = (table["at"].astype(np.float64), table["point"].astype(np.int64))
     return ColmapImage(int(number), name, int(camera), _pose(pose), *points)
 
 
 def _binary_points(path: Path) -> ColmapPoints:
     file = _Bytes(path)
-    rows = list(_binary_point_rows(file))
-    return _points(np.array(rows, dtype=np.float64).reshape(-1, 8))
-
-
-def _binary_point_rows(file: _Bytes) -> Iterator[tuple[int | float, ...]]:
-    for _ in range(file.count()):
-        row = file.take("Q3d3Bd")
-        track = 8 * file.count()  # an image and a pixel, four bytes each
-        file.place += track
-        yield row
+    table = np.empty((file.count(_POINT_BYTES), 8), dtype=np.float64)
+    for row in table:
+        row[:] = file.take("Q3d3Bd")
+        track = file.count(8)  # an image and a pixel, four bytes each
+        file.place += 8 * track
+    return _points(table)
 
 
 def write_colmap_text(model: ColmapModel, folder: Path) -> None:

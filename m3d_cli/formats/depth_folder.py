@@ -95,6 +95,8 @@ def read_sidecar(path: Path) -> Sidecar:
         raise OutputError(f"{path}: not JSON", hint=_HOW) from error
     if not isinstance(content, dict) or not {"photo", "camera", "model"} <= content.keys():
         _refuse(path, "not a sidecar of m3d depth")
+    if isinstance(content["camera"], dict) and "projection" in content["camera"]:
+        _refuse(path, f"holds the range of a photo that is not flat ({content['camera']['projection']}), not depth")
     try:
         content = {**content, "camera": _with_trust(content["camera"]), "model": _with_errors(content["model"])}
         return _adapter().validate_python(content)

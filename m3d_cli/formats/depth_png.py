@@ -35,16 +35,19 @@ class DepthPng:
     scale: float
 
 
-def encode_depth_png(depth: NDArray[np.float32], scale: float = MILLIMETRES) -> tuple[bytes, int]:
-    """The bytes of the PNG of metres (H, W), NaN unknown, and how many pixels are too far for 16 bits."""
+def encode_depth_png(depth: NDArray[np.float32], scale: float = MILLIMETRES, kind: str = "z") -> tuple[bytes, int]:
+    """The bytes of the PNG of metres (H, W), NaN unknown, and how many pixels are too far for 16 bits.
+
+    ``kind``: "z" for depth along the optical axis, "range" for distances from the camera.
+    """
     values, clipped = quantise(depth, scale)
-    return encode_steps(values, scale), clipped
+    return encode_steps(values, scale, kind), clipped
 
 
-def encode_steps(values: NDArray[np.uint16], scale: float) -> bytes:
+def encode_steps(values: NDArray[np.uint16], scale: float, kind: str = "z") -> bytes:
     """The bytes of the PNG of steps (H, W) of 1/scale metres, 0 = unknown."""
     unit = "millimetre" if scale == MILLIMETRES else f"1/{scale:.17g} metre"
-    text = {SCALE_KEY: f"{scale:.17g}", UNIT_KEY: unit, INVALID_KEY: str(UNKNOWN), TYPE_KEY: "z"}
+    text = {SCALE_KEY: f"{scale:.17g}", UNIT_KEY: unit, INVALID_KEY: str(UNKNOWN), TYPE_KEY: kind}
     return encode_png16(values, text)
 
 

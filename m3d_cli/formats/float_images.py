@@ -13,6 +13,7 @@ from PIL import Image
 from m3d_cli.atomic import atomic_path, digest_of
 from m3d_cli.depthmap import DepthMap
 from m3d_cli.errors import OutputError
+from m3d_cli.extras import install_hint
 
 # TIFF tags of a description and of the float predictor, which makes deflate work on depth.
 _DESCRIPTION, _PREDICTOR, _FLOAT_PREDICTOR = 270, 317, 3
@@ -62,7 +63,7 @@ def write_exr(path: Path, depth: NDArray[np.float32]) -> str:
     try:
         import OpenEXR
     except ImportError as error:
-        raise OutputError(f"{path}: writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]'") from error
+        raise OutputError(f"{path}: writing EXR needs OpenEXR", hint=install_hint("exr")) from error
     header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
     with atomic_path(path) as part:
         try:

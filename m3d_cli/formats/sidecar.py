@@ -6,12 +6,14 @@ It holds nothing that changes from run to run (times stand in the journal), so e
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import dataclass, fields, is_dataclass
 
 import numpy as np
 
 from m3d_cli.camera import Camera, FocalCandidate, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthSummary
+from m3d_cli.spherical import SphericalCamera
 
 # What `focal_trust` was called, and is written as too for one release.
 OLD_TRUST = "scale_trust"
@@ -70,7 +72,10 @@ class ModelRecord:
 
 @dataclass(frozen=True, slots=True)
 class DepthRecord:
-    """The depth map: metres along the optical axis. ``clipped`` pixels are too far for the PNG and 0 there."""
+    """The depth map: metres along the optical axis, or along each ray where ``type`` is "range".
+
+    ``clipped`` pixels are too far for the PNG and 0 there.
+    """
 
     min_m: float | None
     p01_m: float | None
@@ -102,6 +107,48 @@ class Sidecar:
     photo: str
     m3d_version: str
     camera: CameraRecord
+    model: ModelRecord
+    depth: DepthRecord
+    outputs: tuple[OutputRecord, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SphericalRecord:
+    """The camera of a photo that is not flat (`m3d_cli.spherical`): ``fx``, ``fy`` are pixels per radian."""
+
+    projection: str
+    width: int
+    height: int
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+    terms: tuple[float, ...]
+    reach_deg: float
+    warnings: tuple[str, ...]
+    pixel_centre: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class ViewsRecord:
+    """The flat views that a photo was cut into; ``scale_spread`` is the standard deviation of ln scale between them."""
+
+    count: int
+    width: int
+    height: int
+    horizontal_fov_deg: float
+    scale_spread: float
+
+
+@dataclass(frozen=True, slots=True)
+class SphericalSidecar:
+    """Everything that is said about one range map."""
+
+    photo: str
+    m3d_version: str
+    camera: SphericalRecord
+    views: ViewsRecord
     model: ModelRecord
     depth: DepthRecord
     outputs: tuple[OutputRecord, ...]
@@ -159,8 +206,27 @@ def recorded_camera(record: CameraRecord) -> Camera:
     )
 
 
-def depth_record(summary: DepthSummary, clipped: int) -> DepthRecord:
-    """Statistics of a depth map of which ``clipped`` pixels do not fit into the PNG; percentiles are of the sample."""
+def spherical_record(camera: SphericalCamera, warnings: tuple[str, ...]) -> SphericalRecord:
+    """What a sidecar says of a camera that is not flat."""
+    return SphericalRecord(
+        projection=str(camera.projection),
+        width=camera.width,
+        height=camera.height,
+        fx=camera.fx,
+        fy=camera.fy,
+        cx=camera.cx,
+        cy=camera.cy,
+        terms=camera.terms,
+        reach_deg=round(math.degrees(camera.reach), 3),
+        warnings=warnings,
+    )
+
+
+def depth_record(summary: DepthSummary, clipped: int, kind: str = "z") -> DepthRecord:
+    """Statistics of a depth map, or of a range map (``kind`` "range"); percentiles are of the sample.
+
+    ``clipped`` pixels do not fit into the PNG.
+    """
     sample = summary.sample[np.isfinite(summary.sample)]
     low, middle, high = np.percentile(sample, PERCENTILES) if sample.size else (np.nan, np.nan, np.nan)
     return DepthRecord(
@@ -172,10 +238,11 @@ def depth_record(summary: DepthSummary, clipped: int) -> DepthRecord:
         known_pixels=summary.known,
         unknown_pixels=summary.pixels - summary.known,
         clipped_pixels=clipped,
+        type=kind,
     )
 
 
-def encode_sidecar(sidecar: Sidecar) -> bytes:
+def encode_sidecar(sidecar: Sidecar | SphericalSidecar) -> bytes:
     """``sidecar`` as indented JSON."""
     text = json.dumps(sidecar, indent=2, ensure_ascii=False, allow_nan=False, default=_content)
     return (text + "\n").encode("utf-8", "backslashreplace")

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import TABLE_BYTES, parse_json, read_bytes, read_text, reading
 from m3d_cli.camera import Camera
 from m3d_cli.errors import PoseError
-from m3d_cli.formats.bounded import read_json, reading
 from m3d_cli.formats.colmap import is_colmap, read_colmap_model
 from m3d_cli.formats.trajectory_tables import (
     KITTI_COLUMNS,
@@ -43,13 +43,8 @@ _FORMATS = (
 
 def read_trajectory(path: Path) -> Trajectory:
     """The poses in a file or folder, its format found by looking; raises PoseError naming it."""
-    try:
-        with reading(path, PoseError, "poses cannot be read", f"known are {_FORMATS}"):
-            return _reader(path)(path)
-    except PoseError as error:
-        if str(path) in error.message:
-            raise
-        raise PoseError(f"{path}: {error.message}", hint=error.hint) from error
+    with reading(path, "the trajectory", PoseError, hint=f"known are {_FORMATS}"):
+        return _reader(path)(path)
 
 
 def read_tabular(path: Path) -> Trajectory:
@@ -68,7 +63,7 @@ def read_tabular(path: Path) -> Trajectory:
 
 def read_transforms(path: Path) -> Trajectory:
     """nerfstudio's transforms.json: ``transform_matrix`` of every frame, in OpenGL's camera axes."""
-    frames = read_json(path)["frames"]
+    frames = parse_json(read_bytes(path))["frames"]
     frames = sorted(frames, key=lambda frame: natural_key(str(frame["file_path"])))
     poses = np.array([_four_rows(frame["transform_matrix"]) for frame in frames]).reshape(-1, 4, 4) @ OPENGL_CAMERA
     names = [str(frame["file_path"]).removeprefix("./") for frame in frames]
@@ -91,7 +86,7 @@ def read_pose_folder(folder: Path) -> Trajectory:
 
 def read_log(path: Path) -> Trajectory:
     """Open3D's log: a line of three numbers, then four rows of world_from_camera, for each frame."""
-    lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    lines = [line.split() for line in read_text(path, TABLE_BYTES).splitlines() if line.strip()]
     if not lines or len(lines) % 5:
         raise PoseError(f"{path}: {len(lines)} lines are no poses of five lines", hint="restore the file")
     blocks = [lines[start + 1 : start + 5] for start in range(0, len(lines), 5)]

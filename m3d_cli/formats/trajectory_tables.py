@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import TABLE_BYTES, read_bytes
 from m3d_cli.errors import PoseError
-from m3d_cli.formats.bounded import MOST_TEXT_BYTES
 from m3d_cli.photo_names import one_line
 from m3d_cli.trajectory import Keys, Trajectory, matrices, quaternions
 
@@ -49,9 +49,7 @@ class Table:
 
 def read_table(path: Path) -> Table:
     """Rows of numbers, separated by blanks or commas; lines that begin with # are comments. Raises PoseError."""
-    if path.stat().st_size > MOST_TEXT_BYTES:
-        raise PoseError(f"{path}: too large for a trajectory")
-    lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").splitlines()
+    lines = read_bytes(path, TABLE_BYTES).decode("utf-8-sig", "surrogateescape").splitlines()
     lines = [line.strip() for line in lines if line.strip()]
     rows = [line.replace(",", " ").split() for line in lines if not line.startswith("#")]
     if not rows:

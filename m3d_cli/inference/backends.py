@@ -10,6 +10,7 @@ from pathlib import Path
 from filelock import FileLock
 
 from m3d_cli.errors import UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.inference.device import Compute
 from m3d_cli.models.create import open_model
 from m3d_cli.models.onnx_file import ONNX, OPENVINO, SUFFIX, TORCH, check_backend, named_model
@@ -38,7 +39,7 @@ def choose_backend(asked: str, spec: ModelSpec, weights: ChosenWeights, compute:
     if asked == "auto":
         return _fastest(spec, compute, photos, is_graph=is_graph)
     if asked != TORCH and not is_installed(asked):
-        raise UsageError(f"--backend {asked} needs {_PACKAGES[asked]}", hint=f"pip install 'm3d-cli[{asked}]'")
+        raise UsageError(f"--backend {asked} needs {_PACKAGES[asked]}", hint=install_hint(asked))
     if asked == OPENVINO and compute.device.type != "cpu":
         raise UsageError(f"--backend {OPENVINO} computes on the CPU, not on {compute.device}", hint="--device cpu")
     return asked

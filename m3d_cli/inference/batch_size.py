@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,8 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from m3d_cli.atomic import write_bytes
 from m3d_cli.camera import Camera
-from m3d_cli.errors import DeviceError
+from m3d_cli.errors import DeviceError, OutputError
 from m3d_cli.inference.photo import to_canonical
 from m3d_cli.inference.predictor import Predictor
 from m3d_cli.models.store import cache_folder
@@ -48,12 +48,9 @@ def tuned_batch(predictor: Predictor) -> int:
     if key not in known:
         known[key] = best_batch(lambda size: _seconds(predictor, size))
         logger.info("batches of %d are best on %s", known[key], key)
-        # Without a cache the next run tries again.
-        with suppress(OSError):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.{os.getpid()}.part")
-            part.write_text(json.dumps(known, indent=2), encoding="utf-8")
-            part.replace(path)
+        # Without a cache, or where two runs write at once, a later run tries again.
+        with suppress(OutputError):
+            write_bytes(path, json.dumps(known, indent=2).encode())
     return known[key]
 
 

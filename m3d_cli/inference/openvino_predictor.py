@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from m3d_cli.errors import UsageError, WeightsError
+from m3d_cli.extras import install_hint
 from m3d_cli.inference.device import Compute
 from m3d_cli.inference.photo import CanonicalPhoto
 from m3d_cli.inference.predictor import Predictor
@@ -56,7 +57,7 @@ def _compiled(path: Path, settings: dict[str, Any]) -> Any:
     try:
         import openvino
     except ImportError as error:
-        raise UsageError("--backend openvino needs OpenVINO", hint="pip install 'm3d-cli[openvino]'") from error
+        raise UsageError("--backend openvino needs OpenVINO", hint=install_hint("openvino")) from error
     try:
         return openvino.Core().compile_model(str(path), "CPU", settings)
     except RuntimeError as error:

@@ -13,7 +13,7 @@ def in_steps(depth: Tensor, scale: float) -> tuple[Tensor, Tensor]:
     statistics, float64 (4): pixels beyond 16 bits, known pixels, least and largest depth (infinite if none
     is known).
 
-    The rule of ``outputs.depth_png.quantise``.
+    The rule of `formats.depth_png.quantise`.
     """
     known = depth.isfinite()
     beyond = depth >= (LARGEST_STEP + 0.5) / scale

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera, FocalCandidate, FocalSource
+from m3d_cli.intrinsics.ladder import ASSUMED_WARNING
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL
 from m3d_cli.intrinsics.vanishing_points import LineFocal
 
@@ -63,7 +64,7 @@ def estimated_from_image(camera: Camera, opinion: FocalOpinion) -> Camera:
         f"focal length estimated from the image alone: {opinion.equivalent:.0f} mm (35 mm equivalent) within "
         f"{opinion.sigma:.0%}; lengths along the view share that (pass --focal or --focal-35mm)"
     )
-    kept = () if camera.is_assumed else camera.warnings
+    kept = tuple(one for one in camera.warnings if one != ASSUMED_WARNING)
     return dataclasses.replace(
         camera,
         fx=candidate.fx,

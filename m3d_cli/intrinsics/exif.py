@@ -20,6 +20,8 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
+from m3d_cli.intrinsics.xmp import Crop, XmpFacts, read_xmp
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHECKSUM_BYTES = 4
 logger = logging.getLogger(__name__)
@@ -28,6 +30,9 @@ logger = logging.getLogger(__name__)
 SENTINELS = frozenset((0.0, 1.0, 32767.0, 65535.0, 4294967295.0))
 # Pixel counts and densities of 1 or 32767 can be true.
 OVERFLOWS = frozenset((0.0, 65535.0, 4294967295.0))
+
+# iPhones write this into CustomRendered, where EXIF knows 0 and 1.
+_APPLE_PANORAMA = 6
 
 _EXIF_IFD = 0x8769
 # Name in exifread without its "Image "/"EXIF " prefix -> tag number, for Pillow.
@@ -40,6 +45,7 @@ _TAGS = {
     "FocalPlaneXResolution": 0xA20E,
     "FocalPlaneYResolution": 0xA20F,
     "FocalPlaneResolutionUnit": 0xA210,
+    "CustomRendered": 0xA401,
     "DigitalZoomRatio": 0xA404,
     "FocalLengthIn35mmFilm": 0xA405,
     "LensModel": 0xA434,
@@ -54,7 +60,8 @@ class ExifFacts:
 
     ``focal_mm`` is the real focal length, ``focal_35mm`` the 35 mm equivalent, both in millimetres. ``plane_x`` and
     ``plane_y`` are pixels per ``plane_unit`` (2 inch, 3 cm, 4 mm, 5 micrometre) on the sensor. ``width`` and
-    ``height`` are the image's as the camera wrote it, before any editing.
+    ``height`` are the image's as the camera wrote it, before any editing. ``crop`` is what an editor cut out of it,
+    ``projection`` that of a panorama (both from XMP).
     """
 
     make: str = ""
@@ -68,7 +75,14 @@ class ExifFacts:
     width: int | None = None
     height: int | None = None
     digital_zoom: float | None = None
+    crop: Crop | None = None
+    projection: str = ""
     notes: tuple[str, ...] = ()
+
+    @property
+    def tells_focal(self) -> bool:
+        """Whether a focal length may follow from these tags."""
+        return self.focal_mm is not None or self.focal_35mm is not None
 
     def completed_by(self, other: ExifFacts) -> ExifFacts:
         """These facts, with those of ``other`` where these are unknown.
@@ -90,6 +104,8 @@ _STATEMENTS = (
     ("focal_mm",),
     ("focal_35mm",),
     ("digital_zoom",),
+    ("crop",),
+    ("projection",),
     ("plane_x", "plane_y", "plane_unit"),
     ("width", "height"),
 )
@@ -103,14 +119,20 @@ def read_exif(
     ``open_header`` opens it with Pillow before any pixel is decoded.
     """
 
+    edits: list[XmpFacts] = []
+
     def read_with_pillow(path: Path) -> dict[str, Any]:
         with open_header(path) as (image, _):
+            edits.append(read_xmp(image))
             return _pillow_tags(image)
 
     notes: list[str] = []
     first = _attempt("exifread", _read_with_exifread, path, notes)
     second = _attempt("Pillow", read_with_pillow, path, notes)
-    return facts_from_tags({**second, **first}, tuple(notes))
+    found = facts_from_tags({**second, **first}, tuple(notes))
+    if not edits:
+        return found
+    return dataclasses.replace(found, crop=edits[0].crop, projection=edits[0].projection or found.projection)
 
 
 def header_exif(image: Image.Image) -> Image.Exif:
@@ -157,6 +179,7 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
         width=size(tags.get("ExifImageWidth")),
         height=size(tags.get("ExifImageLength")),
         digital_zoom=zoom,
+        projection="panorama" if integer(tags.get("CustomRendered")) == _APPLE_PANORAMA else "",
         notes=notes,
     )
 

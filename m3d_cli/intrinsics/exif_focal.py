@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from m3d_cli.camera import FocalCandidate, FocalSource
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.original_size import IN_CAMERA_CROP_SIGMA, Frame
+from m3d_cli.intrinsics.sensor_kinds import LONG_LENS, LONG_LENS_KIND, SensorKind, sensor_kind
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, LARGEST_SENSOR, SMALLEST_SENSOR, Sensor, normalised_make
 
 # Bounds outside of which a number is no focal length of a camera.
@@ -20,6 +21,8 @@ FOCAL_RATIO_RANGE = (0.2, 20.0)
 
 # Millimetres in one FocalPlaneResolutionUnit; EXIF defines 2 and 3, files also hold 4 and 5.
 UNIT_MILLIMETRES = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
+
+MILLIMETRES = 4
 
 PLANE_SIGMA = 0.03
 PLANE_SIGMA_WITHOUT_SIZE = 0.05
@@ -35,6 +38,7 @@ ZOOM_TOLERANCE = 0.12
 # Makers known to count the digital zoom in the 35 mm equivalent (an iPhone of 29 mm writes 57 mm at zoom 1.97).
 ZOOM_INCLUDED_MAKES = frozenset(("apple",))
 FISHEYE_SIGMA = 0.25
+PANORAMA_SIGMA = 0.5
 
 
 @dataclass(slots=True)
@@ -48,6 +52,18 @@ class _Facts:
     warnings: list[str]
 
     @property
+    def kind(self) -> SensorKind | None:
+        """The kind of the camera, of which the sensor's size is known within bounds."""
+        frame = self.frame
+        return sensor_kind(self.exif.make, self.exif.model, frame.camera_long, frame.camera_short)
+
+    @property
+    def diagonals(self) -> tuple[float, float]:
+        """Sensor diagonals in mm that a camera of this name may have."""
+        kind = self.kind
+        return (SMALLEST_SENSOR, LARGEST_SENSOR) if kind is None else (kind.smallest, kind.largest)
+
+    @property
     def zoom(self) -> float:
         zoom = self.exif.digital_zoom or 1.0
         return zoom if 1.01 < zoom <= LARGEST_ZOOM else 1.0
@@ -58,11 +74,34 @@ def exif_candidates(
 ) -> tuple[tuple[FocalCandidate, ...], tuple[str, ...]]:
     """Candidates in order of trust, and warnings; ``sensor_width`` (mm) is the user's and comes before all."""
     facts = _Facts(frame, exif, sensor, is_turned, [])
-    rules = (_by_sensor_flag(facts, sensor_width), _by_equivalent(facts), _by_plane(facts), _by_sensor(facts))
+    rules = (
+        _by_sensor_flag(facts, sensor_width),
+        _by_equivalent(facts),
+        _by_plane(facts) or _by_plane_width(facts),
+        _by_sensor(facts),
+    )
     kept = tuple(_adjusted(facts, one) for one in rules if one is not None and _is_sane(facts, one))
+    if not kept and (bounded := _by_kind(facts)) is not None and _is_sane(facts, bounded):
+        kept = (_adjusted(facts, bounded),)
+        facts.warnings.append(
+            f"the sensor of this camera is unknown; that of {bounded.note.partition(' of ')[2]} is taken: "
+            f"lengths may be off by {bounded.rel_sigma:.0%} (pass --focal, --focal-35mm or --sensor-width)"
+        )
     if kept and frame.is_cropped:
         facts.warnings.append(
             "the image was cropped after it was taken: its focal length and principal point are less certain"
+        )
+    if kept and exif.crop is not None:
+        facts.warnings.append("the image was cropped in an editor, as its XMP says: the crop is taken into account")
+    elif kept and frame.is_strip:
+        facts.warnings.append("an image this wide is a panorama or a strip: its focal length is uncertain")
+    elif kept and frame.added_sigma:
+        facts.warnings.append("no sensor is that wide: taken as cut in the camera from the whole width of a 4:3 sensor")
+    if exif.projection:
+        kept = tuple(one.widened(PANORAMA_SIGMA) for one in kept)
+        facts.warnings.append(
+            f"the photo is a panorama ({exif.projection}), no flat image: the focal length of its lens is not that of "
+            "the image, and lengths are wrong"
         )
     return kept, tuple(facts.warnings)
 
@@ -134,6 +173,18 @@ def _by_plane(facts: _Facts) -> FocalCandidate | None:
     return _zoomed(facts, FocalCandidate(fx, fy, FocalSource.EXIF_FOCAL_PLANE, sigma, note))
 
 
+def _by_plane_width(facts: _Facts) -> FocalCandidate | None:
+    """Thermal cameras write the width of their sensor in mm where its pixels per mm belong."""
+    width, millimetres, kind = facts.exif.plane_x, facts.exif.focal_mm, facts.kind
+    if width is None or millimetres is None or kind is None or facts.exif.plane_unit != MILLIMETRES:
+        return None
+    if not kind.smallest <= width * facts.frame.diagonal / facts.frame.long <= kind.largest:
+        return None
+    focal = millimetres / width * facts.frame.long
+    note = f"{millimetres:g} mm on a sensor {width:g} mm wide (written as its resolution)"
+    return FocalCandidate(focal, focal, FocalSource.EXIF_FOCAL_PLANE, PLANE_SIGMA_WITHOUT_SIZE, note)
+
+
 def _plane_density(facts: _Facts, *, quiet: bool = False) -> tuple[float, float] | None:
     """Pixels per mm on the sensor along x and y, or None when no unit gives a sensor that exists."""
     x, y = facts.exif.plane_x, facts.exif.plane_y
@@ -142,15 +193,17 @@ def _plane_density(facts: _Facts, *, quiet: bool = False) -> tuple[float, float]
     if x is None:
         return None
     y = y if y is not None and 0.9 <= x / y <= 1.1 else x
-    unit = facts.exif.plane_unit or 2
+    unit, (smallest, largest) = facts.exif.plane_unit or 2, facts.diagonals
     # Some cameras confuse inch and centimetre; the sensor's size shows which it must have been.
     for tried in (unit, {2: 3, 3: 2}.get(unit, unit)):
         millimetres = UNIT_MILLIMETRES[tried]
         diagonal = math.hypot(facts.frame.camera_long, facts.frame.camera_short) / x * millimetres
-        if SMALLEST_SENSOR <= diagonal <= LARGEST_SENSOR:
+        if smallest <= diagonal <= largest:
             if tried != unit and not quiet:
                 facts.warnings.append("the unit of the focal plane resolution is wrong; inch and cm were exchanged")
             return x / millimetres, y / millimetres
+        if SMALLEST_SENSOR <= diagonal <= LARGEST_SENSOR:
+            break  # A sensor of another camera: the image was resized, not the unit confused.
     if not quiet:
         facts.warnings.append("the focal plane resolution does not belong to this image size and is not used")
     return None
@@ -171,6 +224,18 @@ def _by_sensor(facts: _Facts) -> FocalCandidate | None:
         sigma = math.hypot(sigma, IN_CAMERA_CROP_SIGMA)
     note = f"{millimetres:g} mm on a sensor {size} ({sensor.origin})"
     return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.SENSOR_TABLE, sigma, note))
+
+
+def _by_kind(facts: _Facts) -> FocalCandidate | None:
+    """The usual sensor of such cameras, where only the millimetres are known."""
+    kind, millimetres = facts.kind, facts.exif.focal_mm
+    if kind is None and millimetres is not None and millimetres > LONG_LENS:
+        kind = LONG_LENS_KIND
+    if kind is None or millimetres is None:
+        return None
+    focal = millimetres / kind.usual * facts.frame.diagonal
+    note = f"{millimetres:g} mm on the usual sensor of {kind.name}, {kind.usual:.1f} mm in diagonal"
+    return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.SENSOR_TABLE, kind.sigma, note))
 
 
 def _zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:

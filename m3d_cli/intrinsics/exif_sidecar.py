@@ -6,11 +6,12 @@ itself, tags from here.
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import Any
 
+from m3d_cli.bounded_files import parse_json, read_bytes, reading
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.exif import ExifFacts, facts_from_tags
 from m3d_cli.photo_names import NameIndex
@@ -43,9 +44,10 @@ class SidecarEntry:
 
 @dataclass(frozen=True, slots=True)
 class ExifSidecar:
-    """All entries of one ``--exif-json`` file."""
+    """All entries of one ``--exif-json`` file, and its name."""
 
     entries: tuple[SidecarEntry, ...]
+    origin: str = "the EXIF sidecar"
     _index: NameIndex = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -73,14 +75,12 @@ class ExifSidecar:
 
 def read_exif_sidecar(path: Path) -> ExifSidecar:
     """The sidecar in ``path``; raises `CalibrationError` when it is neither of the two kinds."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"{path}: the EXIF sidecar cannot be read: {error}") from error
-    answers = data if isinstance(data, list) else [data]
-    if not answers or not all(isinstance(answer, dict) for answer in answers):
-        raise _unknown(path)
-    return ExifSidecar(tuple(_entry(path, answer) for answer in answers))
+    with reading(path, "the EXIF sidecar", CalibrationError, hint="exiftool -json -EXIF:all writes what is needed"):
+        data = parse_json(read_bytes(path))
+        answers = data if isinstance(data, list) else [data]
+        if not answers or not all(isinstance(answer, dict) for answer in answers):
+            raise _unknown(path)
+        return ExifSidecar(tuple(_entry(path, answer) for answer in answers), path.name)
 
 
 def _entry(path: Path, answer: dict[str, Any]) -> SidecarEntry:
@@ -92,20 +92,35 @@ def _entry(path: Path, answer: dict[str, Any]) -> SidecarEntry:
     photo = answer.get("photo")
     if isinstance(photo, dict):
         return _flickr_entry(path, photo)
-    if "SourceFile" not in answer and "FileName" not in answer:
+    tags = _ungrouped(answer)
+    name = tags.get("SourceFile") or tags.get("FileName")
+    if name is None:
         raise _unknown(path)
-    name = answer.get("SourceFile") or answer.get("FileName") or ""
-    return SidecarEntry(str(name), _facts(_ungrouped(answer)))
+    return SidecarEntry(str(name), _facts(tags))
 
 
 def _ungrouped(answer: dict[str, Any]) -> dict[str, Any]:
-    """With -G, exiftool writes ``EXIF:FocalLength``; other groups repeat names with values of their own."""
+    """Tags by name, of EXIF's groups before others, which repeat names with values of their own."""
     tags: dict[str, Any] = {}
-    for key, value in answer.items():
-        group, _, name = key.rpartition(":")
-        if name not in tags or group in _EXIF_GROUPS:
+    for groups, name, value in _listed(answer, ()):
+        if name not in tags or not _EXIF_GROUPS.isdisjoint(groups):
             tags[name] = value
     return tags
+
+
+def _listed(answer: Mapping[str, Any], groups: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    """Groups, name and value of each tag: exiftool writes ``EXIF:FocalLength`` with -G and nests groups with -g.
+
+    With -l and -D every value is a mapping of its own.
+    """
+    for key, value in answer.items():
+        *prefix, name = key.split(":")
+        if not isinstance(value, Mapping):
+            yield (*groups, *prefix), name, value
+        elif "val" in value:
+            yield (*groups, *prefix), name, value["val"]
+        else:
+            yield from _listed(value, (*groups, *prefix, name))
 
 
 def _flickr_entry(path: Path, photo: dict[str, Any]) -> SidecarEntry:

@@ -11,10 +11,10 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
-from m3d_cli.camera import Camera, FocalCandidate, FocalSource
+from m3d_cli.camera import FIELDS_OF_VIEW, Camera, FocalCandidate, FocalSource
 from m3d_cli.errors import UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
-from m3d_cli.intrinsics.exif_focal import exif_candidates
+from m3d_cli.intrinsics.exif_focal import PANORAMA_SIGMA, exif_candidates
 from m3d_cli.intrinsics.original_size import Frame
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, Sensor
 
@@ -22,6 +22,10 @@ from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, Sensor
 ASSUMED_FOCAL_RATIO = 0.72
 # Cameras in use span 55 to 80 degrees.
 ASSUMED_SIGMA = 0.25
+
+ASSUMED_WARNING = (
+    "focal length unknown, 69.4 degrees assumed: lengths may be off by 25 % (pass --focal or --focal-35mm)"
+)
 
 _PLANE = FocalSource.EXIF_FOCAL_PLANE
 
@@ -59,8 +63,11 @@ class UserFocal:
         for number in (*ways, self.sensor_width):
             if number is not None and not (math.isfinite(number) and number > 0):
                 raise UsageError(f"a focal length, sensor width or angle must be a positive number, not {number}")
-        if self.fov is not None and self.fov >= 180:
-            raise UsageError(f"a flat image cannot see {self.fov} degrees", hint="--fov is below 180")
+        if self.fov is not None and not FIELDS_OF_VIEW[0] <= self.fov <= FIELDS_OF_VIEW[1]:
+            raise UsageError(
+                f"a flat image cannot see {self.fov:g} degrees",
+                hint=f"--fov is in degrees, {FIELDS_OF_VIEW[0]:g} to {FIELDS_OF_VIEW[1]:g}",
+            )
         if self.millimetres is not None and self.sensor_width is None:
             raise UsageError("--focal-mm needs --sensor-width, the width of the sensor in millimetres")
 
@@ -88,23 +95,29 @@ class FocalFacts:
 
 
 def recover_focal(facts: FocalFacts) -> Camera:
-    """Best estimate of the focal length from ``facts``; never fails, the last resort is an assumption."""
+    """Best estimate of the focal length from ``facts``; the last resort is an assumption.
+
+    Raises `CalibrationError` where the user or a calibration gives a focal length that no camera has.
+    """
+    exif = facts.exif
+    frame = Frame.of(facts.width, facts.height, exif.width, exif.height, is_turned=facts.is_turned, crop=exif.crop)
     found, warnings = exif_candidates(
-        Frame.of(facts.width, facts.height, facts.exif.width, facts.exif.height, is_turned=facts.is_turned),
-        facts.exif,
+        frame,
+        exif,
         facts.sensor,
         is_turned=facts.is_turned,
         sensor_width=facts.user.sensor_width,
     )
     if facts.user.is_given:
-        return _checked(_from_user(facts), found)
+        return _compared(_from_user(facts).checked(), found)
     if facts.intrinsics is not None:
-        return _checked(_from_intrinsics(facts, facts.intrinsics), found)
+        return _compared(_from_intrinsics(facts, facts.intrinsics.checked()), found)
     notes = (*facts.notes, *warnings)
     if not found:
         return _assumed(facts, notes)
     chosen, disagreement = choose(found)
-    return _estimate(facts, chosen, found, (*notes, *disagreement))
+    estimate = _estimate(facts, chosen, found, (*notes, *disagreement))
+    return dataclasses.replace(estimate, cx=frame.centre[0] * facts.width, cy=frame.centre[1] * facts.height)
 
 
 def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str, ...]]:
@@ -117,9 +130,10 @@ def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str
     rivals = [other for other in found[1:] if _differ(first, other)]
     if not rivals:
         return first, ()
-    if first.source is _PLANE and first.focal > rivals[0].focal:
-        # Cameras leave the resolution of the whole sensor in images recorded smaller.
-        note = "the focal plane resolution belongs to a larger image; the sensor size is used"
+    if first.source is _PLANE:
+        # Cameras leave the resolution of the whole sensor in images recorded smaller, editors that of another size.
+        what = "belongs to a larger image" if first.focal > rivals[0].focal else "contradicts the size of the sensor"
+        note = f"the focal plane resolution {what}; the sensor size is used"
         return rivals[0].widened(UNCONFIRMED_PLANE_SIGMA), (note,)
     listed = ", ".join(f"{one.source}={one.focal:.0f} px" for one in found)
     warning = f"EXIF focal sources disagree: {listed}"
@@ -158,14 +172,15 @@ def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> Camera:
     focal = ASSUMED_FOCAL_RATIO * max(facts.width, facts.height)
     note = "69.4 degrees over the long side"
     chosen = FocalCandidate(focal, focal, FocalSource.ASSUMED, ASSUMED_SIGMA, note)
-    warning = "focal length unknown, 69.4 degrees assumed: lengths may be off by 25 % (pass --focal or --focal-35mm)"
-    return _estimate(facts, chosen, (), (*warnings, warning))
+    if facts.exif.projection:
+        chosen = chosen.widened(PANORAMA_SIGMA)
+    return _estimate(facts, chosen, (), (*warnings, ASSUMED_WARNING))
 
 
 def _from_user(facts: FocalFacts) -> Camera:
     focal, sigma, note = _user_focal(facts)
     chosen = FocalCandidate(focal, focal, FocalSource.USER, sigma, note)
-    return _estimate(facts, chosen, (chosen,), ())
+    return _estimate(facts, chosen, (chosen,), facts.notes)
 
 
 def _user_focal(facts: FocalFacts) -> tuple[float, float, str]:
@@ -190,7 +205,7 @@ def _from_intrinsics(facts: FocalFacts, camera: Camera) -> Camera:
     return dataclasses.replace(estimate, cx=camera.cx, cy=camera.cy, distortion=camera.distortion)
 
 
-def _checked(estimate: Camera, found: tuple[FocalCandidate, ...]) -> Camera:
+def _compared(estimate: Camera, found: tuple[FocalCandidate, ...]) -> Camera:
     """``estimate`` with EXIF's candidates beside it, and a warning when they are far off."""
     estimate = dataclasses.replace(estimate, candidates=(*estimate.candidates, *found))
     if found and abs(math.log(estimate.focal / found[0].focal)) > math.log(SUSPICIOUS_FACTOR):

@@ -6,13 +6,17 @@ never compared: "D70" is not a D7000.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from m3d_cli.bounded_files import parse_json, read_bytes, read_text, reading
 from m3d_cli.errors import CalibrationError
+
+logger = logging.getLogger(__name__)
 
 # Diagonal of the 36 x 24 mm frame, in millimetres.
 FULL_FRAME_DIAGONAL = 43.2666
@@ -44,6 +48,8 @@ _COMPANY_WORDS = frozenset(
         "entertainment",
     ]
 )
+# Names of product lines that one table writes before a model and another, or EXIF, leaves out.
+_LINES = frozenset(["cyber", "shot", "cybershot", "handycam", "lumix", "exilim", "easyshare"])
 _NOT_ALPHANUMERIC = re.compile(r"[^0-9a-z]+")
 
 # Sensor diagonals that exist, in millimetres: endoscopes to medium format.
@@ -75,6 +81,11 @@ class SensorTable:
 
     rows: tuple[SensorRow, ...] = ()
     use_lensfun: bool = True
+    origin: str = "the sensor table"
+
+    def lacks(self, make: str, model: str) -> bool:
+        """Whether the user's rows give nothing for a camera."""
+        return bool(self.rows) and _find_row(self.rows, make, model) is None
 
     def find(self, make: str, model: str) -> Sensor | None:
         """Sensor of a camera, or None when it is unknown or its name is ambiguous."""
@@ -87,27 +98,46 @@ class SensorTable:
 
 
 def read_sensor_table(path: Path) -> tuple[SensorRow, ...]:
-    """Rows of a file of ``Make;Model;width in mm`` lines; a fourth column and lines starting with # are left out."""
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise CalibrationError(f"{path}: the sensor table cannot be read: {error}") from error
-    rows = tuple(
-        _row(path, index, line) for index, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")
-    )
-    if not rows:
-        raise CalibrationError(f"{path}: the sensor table is empty")
-    return rows
+    """Rows of a file of ``Make;Model;width in mm`` lines (OpenMVG, AliceVision) or of OpenSfM's ``sensor_data.json``.
+
+    Further columns and lines starting with # are left out; rows that cannot be true are skipped and counted.
+    """
+    with reading(path, "the sensor table", CalibrationError):
+        listed = _json_fields(path) if path.suffix.lower() == ".json" else _line_fields(path)
+        rows: list[SensorRow] = []
+        failures: list[CalibrationError] = []
+        for place, fields in listed:
+            try:
+                rows.append(_row(place, fields))
+            except CalibrationError as error:
+                failures.append(error)
+        if not rows:
+            raise failures[0] if failures else CalibrationError("the sensor table is empty")
+    if failures:
+        logger.warning("%s: %d of %d rows are skipped: %s", path, len(failures), len(listed), failures[0].message)
+    return tuple(rows)
 
 
-def _row(path: Path, index: int, line: str) -> SensorRow:
-    parts = [part.strip() for part in line.split(";")]
+def _line_fields(path: Path) -> list[tuple[str, list[str]]]:
+    lines = enumerate(read_text(path).splitlines(), 1)
+    return [(f"line {number}", line.split(";")) for number, line in lines if line.strip() and not line.startswith("#")]
+
+
+def _json_fields(path: Path) -> list[tuple[str, list[str]]]:
+    """OpenSfM's keys are make and model in one text."""
+    table = parse_json(read_bytes(path))
+    if not isinstance(table, dict):
+        raise CalibrationError("not of the form {make model: width in mm}")
+    return [(repr(name), [name.partition(" ")[0], name, str(width)]) for name, width in table.items()]
+
+
+def _row(place: str, fields: list[str]) -> SensorRow:
     try:
-        make, model, width = parts[0], parts[1], float(parts[2])
+        make, model, width = fields[0].strip(), fields[1].strip(), float(fields[2])
     except (IndexError, ValueError) as error:
-        raise CalibrationError(f"{path}, line {index}: not of the form Make;Model;width in mm: {line!r}") from error
+        raise CalibrationError(f"{place} is not of the form Make;Model;width in mm: {';'.join(fields):.60}") from error
     if not SMALLEST_SENSOR / 2 <= width <= LARGEST_SENSOR:
-        raise CalibrationError(f"{path}, line {index}: a sensor {width} mm wide does not exist")
+        raise CalibrationError(f"{place}: a sensor {width:g} mm wide does not exist")
     return SensorRow(make, model, width)
 
 
@@ -118,9 +148,9 @@ def normalised_make(make: str) -> str:
 
 
 def normalised_model(make: str, model: str) -> str:
-    """``Canon EOS 40D`` of ``Canon`` -> ``eos40d``: the make goes, and everything but letters and digits."""
+    """``Canon EOS 40D`` of ``Canon`` -> ``eos40d``: make, product line and all but letters and digits go."""
     plain = _NOT_ALPHANUMERIC.sub(" ", model.casefold()).split()
-    prefix = set(normalised_make(make).split()) | _COMPANY_WORDS
+    prefix = set(normalised_make(make).split()) | _COMPANY_WORDS | _LINES
     while len(plain) > 1 and plain[0] in prefix:
         plain = plain[1:]
     return "".join(plain)
@@ -132,8 +162,14 @@ def _find_row(rows: tuple[SensorRow, ...], make: str, model: str) -> Sensor | No
     ]
     if len(set(exact)) == 1:
         return Sensor(exact[0], None, True, "sensor table")
-    key = (normalised_make(make), normalised_model(make, model))
-    near = {row.width for row in rows if (normalised_make(row.make), normalised_model(row.make, row.model)) == key}
+    # The first word of a make is all that some tables give.
+    first, plain = normalised_make(make).partition(" ")[0], normalised_model(make, model)
+    near = {
+        row.width
+        for row in rows
+        if normalised_make(row.make).partition(" ")[0] == first
+        and normalised_model(f"{row.make} {make}", row.model) == plain
+    }
     return Sensor(near.pop(), None, False, "sensor table") if len(near) == 1 else None
 
 

@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 from m3d_cli.camera import Camera, FocalCandidate, FocalSource
-from m3d_cli.intrinsics.ladder import AGREEMENT
+from m3d_cli.intrinsics.ladder import AGREEMENT, ASSUMED_WARNING
 from m3d_cli.intrinsics.original_size import ASPECT_TOLERANCE, CROP_SIGMA
 
 # Below this share of photos near the middle, the photos are not from one camera at one zoom.
@@ -82,14 +82,14 @@ def _shared(camera: Camera, ratio: float, best: Camera, count: int) -> Camera:
         sigma = math.hypot(sigma, CROP_SIGMA)
     note = f"consensus of {count} photo{'' if count == 1 else 's'} of the same camera"
     shared = FocalCandidate(focal, focal, best.focal_source, sigma, note)
-    warnings = () if camera.is_assumed else camera.warnings
+    warnings = tuple(one for one in camera.warnings if one != ASSUMED_WARNING)
     if not camera.is_assumed and abs(camera.focal / focal - 1) > AGREEMENT:
         warnings = (
             *warnings,
             f"--same-camera: {camera.focal:.0f} px of this photo gave way to the common {focal:.0f} px",
         )
     if camera.is_assumed:
-        warnings = (f"focal length taken from the other photos of the same camera ({note})",)
+        warnings = (*warnings, f"focal length taken from the other photos of the same camera ({note})")
     return dataclasses.replace(
         camera,
         fx=focal,

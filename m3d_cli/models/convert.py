@@ -1,23 +1,20 @@
 """Between the tensor names of the published checkpoints and ours: one map, exact in both directions.
 
-A few published names carry nothing and may be absent (`OPTIONAL`), and one layer norm in every context block is listed
+A few published names carry nothing and may be absent (`_UNREAD`), and one layer norm in every context block is listed
 under two names; both are handled by name, everything else is strict.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 from m3d_cli.errors import UsageError, WeightsError
+from m3d_cli.models.envelope import PREFIX, listed
 from m3d_cli.models.metric3d import ARCHITECTURES, build_network
-
-PREFIX = "depth_model."
-ENVELOPE = "model_state_dict"
-NAMED_AT_MOST = 5
 
 # Our name -> published name, applied in order with the first that matches; `#` stands for a number.
 _RULES = (
@@ -102,23 +99,6 @@ _UNREAD = ("encoder.mask_token",)
 _UNREAD_WITH_TAPS = ("encoder.norm.weight", "encoder.norm.bias")
 # Counts batches in training; checkpoints may lack it and networks do not use it.
 _COUNTER = ".num_batches_tracked"
-
-
-def is_official(keys: Iterable[str]) -> bool:
-    """Whether these are tensor names of a published checkpoint."""
-    return any(key.startswith(PREFIX) for key in keys)
-
-
-def unwrapped(checkpoint: object) -> dict[str, Tensor]:
-    """The state dict of a loaded checkpoint, which published files wrap in a dict; raises WeightsError."""
-    inner = checkpoint[ENVELOPE] if isinstance(checkpoint, Mapping) and ENVELOPE in checkpoint else checkpoint
-    if not isinstance(inner, Mapping):
-        raise WeightsError("not a checkpoint: no dictionary of tensors in it")
-    state = {str(key): value for key, value in inner.items()}
-    wrong = [key for key, value in state.items() if not isinstance(value, Tensor)]
-    if wrong:
-        raise WeightsError(f"not a dictionary of tensors: {_listed(wrong)}")
-    return state
 
 
 def official_names(model: str | nn.Module) -> dict[str, str]:
@@ -212,11 +192,6 @@ _COMPILED = tuple(_compiled(rule) for rule in _RULES)
 
 
 def _refuse(name: str, faults: Mapping[str, list[str]]) -> None:
-    told = [f"{word}: {_listed(keys)}" for word, keys in faults.items() if keys]
+    told = [f"{word}: {listed(keys)}" for word, keys in faults.items() if keys]
     if told:
         raise WeightsError(f"the tensors do not fit {name} ({'; '.join(told)})", hint="is it the file of this model?")
-
-
-def _listed(keys: list[str]) -> str:
-    more = f" and {len(keys) - NAMED_AT_MOST} more" if len(keys) > NAMED_AT_MOST else ""
-    return ", ".join(keys[:NAMED_AT_MOST]) + more

@@ -10,7 +10,6 @@ from torch import nn
 
 from m3d_cli.errors import WeightsError
 from m3d_cli.models.lite import Lite, LiteConfig
-from m3d_cli.models.metric3d import build_network
 from m3d_cli.models.own_weights import choose_network
 from m3d_cli.models.registry import ChosenWeights
 from m3d_cli.models.spec import LITE, TEST_LITE, ModelSpec, model_spec
@@ -50,7 +49,14 @@ def _lite_of_size(spec: ModelSpec, path: Path) -> Lite:
 def _seeded(name: str) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return Lite(TEST_CONFIG) if name == TEST_LITE.name else build_network(name)
+        return Lite(TEST_CONFIG) if name == TEST_LITE.name else _built(name)
+
+
+def _built(name: str) -> nn.Module:
+    # timm, which the published networks are made of, takes a second to import; `lite` does without.
+    from m3d_cli.models.metric3d import build_network
+
+    return build_network(name)
 
 
 def _blank(name: str) -> nn.Module:
@@ -60,7 +66,7 @@ def _blank(name: str) -> nn.Module:
     """
     device = torch.get_default_device()
     with torch.device("meta"):
-        network = build_network(name)
+        network = _built(name)
     zeros = {key: torch.zeros_like(value, device=device) for key, value in network.state_dict().items()}
     network.load_state_dict(zeros, assign=True)
     return network
@@ -87,5 +93,5 @@ def open_model(spec: ModelSpec, chosen: ChosenWeights) -> nn.Module:
     if not isinstance(chosen.vouched, Installed):
         return load_weights(create_model(spec.name), chosen.path)
     with torch.device("meta"):
-        network = build_network(spec.name).eval()
+        network = _built(spec.name).eval()
     return load_weights(network, chosen.path)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from m3d_cli.atomic import PART
+from m3d_cli.atomic import atomic_path, part_of, take_name
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models.registry import BUNDLED, PUBLISHED, PublishedFile, published_file
 from m3d_cli.models.store import (
@@ -17,7 +17,6 @@ from m3d_cli.models.store import (
     file_name,
     find_installed,
     require_space,
-    settle,
     sha256_of,
     size_of,
     write_record,
@@ -57,7 +56,7 @@ def place(model: str, part: Path, sha256: str, called: str) -> Installed:
     loaded = folder / file_name(model, sha256, LOADED)
     _convert(model, part, loaded, called)
     checkpoint = folder / checkpoint_name(model, sha256, called)
-    settle(part, checkpoint)
+    take_name(part, checkpoint)
     installed = Installed(
         model,
         folder,
@@ -74,14 +73,11 @@ def _convert(model: str, checkpoint: Path, loaded: Path, called: str) -> None:
     from safetensors.torch import save_file
 
     state = {key: value.contiguous() for key, value in _fitting(model, checkpoint, called).items()}
-    part = loaded.with_name(loaded.name + PART)
     try:
-        save_file(state, part, {"model": model})
-        settle(part, loaded)
+        with atomic_path(loaded) as part:
+            save_file(state, part, {"model": model})
     except SafetensorError as error:
-        raise WeightsError(f"{part}: cannot be written ({error})", hint="check space and rights") from error
-    finally:
-        part.unlink(missing_ok=True)
+        raise WeightsError(f"{loaded}: cannot be written ({error})", hint="check space and permissions") from error
 
 
 def recognise(path: Path, sha256: str, name: str | None) -> str:
@@ -141,7 +137,7 @@ def _is_there(model: str, sha256: str) -> bool:
 def _import(model: str, source: Path, sha256: str, folder: Path) -> None:
     require_space(folder, 2 * size_of(source))
     target = folder / checkpoint_name(model, sha256, source.name)
-    part = target.with_name(target.name + PART)
+    part = part_of(target)
     try:
         shutil.copyfile(source, part)
         if sha256_of(part) != sha256:

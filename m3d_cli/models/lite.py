@@ -1,6 +1,6 @@
 """``lite``: the small bundled network, trained by us in canonical space with the label transform.
 
-A DINOv2 ViT-S/14 encoder (timm) and a DPT-style decoder (arXiv 2103.13413) over the features of four blocks. Depth is
+A DINOv2 ViT-S/14 encoder and a DPT-style decoder (arXiv 2103.13413) over the features of four blocks. Depth is
 the expectation over log-spaced canonical depth bins at 2/7 of the input resolution, refined with a shallow image skip
 at 4/7 and brought to the input size bilinearly.
 """
@@ -11,13 +11,13 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import timm
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m3d_cli.errors import UsageError
 from m3d_cli.models.prediction import Prediction
+from m3d_cli.models.vit import VisionTransformer
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,17 +183,9 @@ class Lite(nn.Module):
     def __init__(self, config: LiteConfig | None = None) -> None:
         super().__init__()
         self.config = config or LiteConfig()
-        self.encoder = timm.create_model(
-            "vit_small_patch14_dinov2",
-            pretrained=False,
-            img_size=(self.config.height, self.config.width),
-            patch_size=self.config.patch,
-            embed_dim=self.config.embed_dim,
-            num_heads=self.config.heads,
-            depth=self.config.taps[-1],
-            num_classes=0,
+        self.encoder = VisionTransformer(
+            *self.grid, self.config.patch, self.config.embed_dim, self.config.heads, self.config.taps[-1]
         )
-        self.encoder.norm = nn.Identity()
         self.decoder = LiteDecoder(self.config)
         self.focal_head = FocalHead(self.config) if self.config.focal_bins else None
 
@@ -221,11 +213,8 @@ class Lite(nn.Module):
         """Tokens (B, N, C) and class token (B, C) of every tap."""
         if x.shape[1:] != (3, self.config.height, self.config.width):
             raise UsageError(f"lite takes (B, 3, {self.config.height}, {self.config.width}), got {tuple(x.shape)}")
-        taps = [tap - 1 for tap in self.config.taps]
-        pairs = self.encoder.forward_intermediates(
-            x, indices=taps, return_prefix_tokens=True, output_fmt="NLC", intermediates_only=True
-        )
-        return [(tokens, prefix[:, 0]) for tokens, prefix in pairs]
+        features: list[tuple[Tensor, Tensor]] = self.encoder(x, self.config.taps)
+        return features
 
     def forward(self, x: Tensor) -> Prediction:
         raw = self.raw(x)

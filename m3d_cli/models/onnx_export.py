@@ -18,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from m3d_cli.atomic import take_name
 from m3d_cli.errors import OutputError, UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.models.create import open_model
 from m3d_cli.models.onnx_file import INPUT, MODEL_KEY, OUTPUTS, WEIGHTS_KEY, data_file, open_session
 from m3d_cli.models.own_weights import choose_network, metadata_for
@@ -98,7 +100,7 @@ def _program(wrapped: _Exportable, example: Tensor, names: list[str]) -> Any:
     try:
         import onnxscript  # noqa: F401 - torch's exporter needs it
     except ImportError as error:
-        raise UsageError("exporting needs onnxscript", hint="pip install 'm3d-cli[onnx]'") from error
+        raise UsageError("exporting needs onnxscript", hint=install_hint("onnx")) from error
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return torch.onnx.export(
@@ -140,8 +142,8 @@ def _take_name(part: Path, path: Path) -> None:
     """Give the finished file its name; where the weights lie beside it, they come first."""
     try:
         if data_file(part).exists():
-            data_file(part).replace(data_file(path))
-        part.replace(path)
+            take_name(data_file(part), data_file(path))
+        take_name(part, path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import UsageError, WeightsError
+from m3d_cli.extras import install_hint
 from m3d_cli.models.spec import ModelSpec
 
 AUTO, TORCH, ONNX, OPENVINO = "auto", "torch", "onnx", "openvino"
@@ -106,7 +107,7 @@ def open_session(path: Path, threads: int, providers: Sequence[str] = ("CPUExecu
     try:
         import onnxruntime
     except ImportError as error:
-        raise UsageError("running ONNX files needs onnxruntime", hint="pip install 'm3d-cli[onnx]'") from error
+        raise UsageError("running ONNX files needs onnxruntime", hint=install_hint("onnx")) from error
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from m3d_cli.atomic import PART
+from m3d_cli.atomic import part_of
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.install import check_published, checkpoint_name, place
 from m3d_cli.models.registry import BUNDLED, PublishedFile, published_file
@@ -61,7 +61,7 @@ def _install(file: PublishedFile, folder: Path, say: Callable[[str], None]) -> I
     checkpoint = folder / checkpoint_name(file.model, file.sha256, file.file)
     if checkpoint.exists() and sha256_of(checkpoint) == file.sha256:
         return place(file.model, checkpoint, file.sha256, file.file)
-    part = checkpoint.with_name(checkpoint.name + PART)
+    part = part_of(checkpoint)
     _fetch(file, part, say)
     try:
         check_published(file, part, file.url)

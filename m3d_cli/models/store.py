@@ -11,17 +11,20 @@ import hashlib
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from m3d_cli.atomic import PART
-from m3d_cli.errors import WeightsError
+from platformdirs import user_cache_path
+
+from m3d_cli.atomic import write_bytes
+from m3d_cli.errors import OutputError, WeightsError
 
 SHA_IN_NAME = 12
 GIGABYTE = 1e9
+
+_WRITING_HINT = "check space and permissions; M3D_CACHE moves the folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,11 @@ def again_hint(model: str) -> str:
 
 
 def cache_folder() -> Path:
-    """Where m3d keeps what it was asked to fetch: M3D_CACHE, or the platform's folder for such things."""
+    """Where downloads and tuning results are kept: M3D_CACHE, or the platform's cache folder."""
     if chosen := os.environ.get("M3D_CACHE"):
         return Path(chosen).expanduser().absolute()
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "m3d"
-    variable, fallback = ("LOCALAPPDATA", "AppData/Local") if os.name == "nt" else ("XDG_CACHE_HOME", ".cache")
-    return Path(os.environ.get(variable) or Path.home() / fallback) / "m3d"
+    # Without `opinion` Windows has no further "Cache" folder below, which is where earlier releases wrote.
+    return user_cache_path("m3d", appauthor=False, opinion=False)
 
 
 def weights_folder() -> Path:
@@ -139,21 +140,9 @@ def write_record(installed: Installed) -> None:
     """Make ``installed`` what is installed of its network, and remove files of the one before."""
     fields = asdict(installed)
     del fields["folder"]
-    path = installed.folder / f"{installed.model}.json"
-    part = path.with_name(path.name + PART)
-    part.write_text(json.dumps(fields, indent=2) + "\n", encoding="utf-8")
-    settle(part, path)
+    content = json.dumps(fields, indent=2) + "\n"
+    write_bytes(installed.folder / f"{installed.model}.json", content.encode())
     _sweep(installed)
-
-
-def settle(part: Path, path: Path) -> None:
-    """Give a finished file its name once its bytes are on the disk."""
-    descriptor = os.open(part, os.O_RDWR)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    part.replace(path)
 
 
 def _sweep(installed: Installed) -> None:
@@ -184,10 +173,11 @@ def writing(model: str, say: Callable[[str], None]) -> Iterator[Path]:
             yield folder
         finally:
             lock.release()
+    except OutputError as error:
+        raise WeightsError(error.message, hint=_WRITING_HINT) from error
     except OSError as error:
         reason = error.strerror or error
-        hint = "check space and rights; M3D_CACHE moves the folder"
-        raise WeightsError(f"{error.filename or folder}: cannot be written ({reason})", hint=hint) from error
+        raise WeightsError(f"{error.filename or folder}: cannot be written ({reason})", hint=_WRITING_HINT) from error
 
 
 def require_space(folder: Path, needed: int) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from m3d_cli.atomic import atomic_path
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.compact import SCALE, compacted, expanded
+from m3d_cli.models.envelope import is_official, unwrapped
 from m3d_cli.models.lite import Lite
 from m3d_cli.models.registry import BUNDLED, WeightsFile, sha256_of, verify
 
@@ -70,11 +71,9 @@ def fit(model: nn.Module, content: object, name: str) -> dict[str, Tensor]:
 
     Raises WeightsError unless they are exactly the tensors of ``model``, each of its shape.
     """
-    from m3d_cli.models.convert import is_official, to_own, unwrapped
-
     try:
         state = unwrapped(content)
-        state = to_own(model, state) if is_official(state) else expanded(state)
+        state = _own_names(model, state) if is_official(state) else expanded(state)
     except M3dError as error:
         raise WeightsError(f"{name}: {error.message}", hint=error.hint) from error
     own = model.state_dict()
@@ -82,6 +81,12 @@ def fit(model: nn.Module, content: object, name: str) -> dict[str, Tensor]:
         own = {key: value for key, value in own.items() if not key.startswith(FOCAL_HEAD)}
     _check_keys(name, own, state)
     return state
+
+
+def _own_names(model: nn.Module, official: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    from m3d_cli.models.convert import to_own
+
+    return to_own(model, official)
 
 
 def _lacks_head(state: Mapping[str, Tensor]) -> bool:

@@ -49,7 +49,7 @@ class PhotoFile:
 
     ``relative`` keeps the file's suffix and never leaves the tree (no ``..``, no root). ``problem`` says why an input
     named on purpose cannot be a photo; empty for a candidate. The ``path`` of a photo with a ``source`` is that of its
-    copy while it is processed (`batch.tasks.at_hand`); before, there is no file at it.
+    copy while it is processed (`pipeline.resume.at_hand`); before, there is no file at it.
     """
 
     path: Path

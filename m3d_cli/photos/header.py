@@ -19,6 +19,7 @@ import PIL
 from PIL import Image, ImageFile
 
 from m3d_cli.errors import M3dError, PhotoError
+from m3d_cli.extras import install_hint
 from m3d_cli.intrinsics.exif import header_exif
 from m3d_cli.photos.grey16 import note_significant_bits
 from m3d_cli.photos.png_text import without_long_text
@@ -87,7 +88,7 @@ def identify(path: Path) -> ImageFormat:
     if found is ImageFormat.RAW and not can_read_raw():
         raise PhotoError(
             f"{path}: camera RAW needs the package rawpy",
-            hint="pip install 'm3d-cli[raw]', or export the photo as JPEG or TIFF",
+            hint=f"{install_hint('raw')}; or export the photo as JPEG or TIFF",
             code="RAW_UNSUPPORTED",
         )
     if found is None:

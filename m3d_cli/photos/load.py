@@ -20,6 +20,7 @@ from m3d_cli.intrinsics.sensors import SensorTable, read_sensor_table
 from m3d_cli.photo import Photo
 from m3d_cli.photos.decode import decode, read_info
 from m3d_cli.photos.header import PictureInfo, opened
+from m3d_cli.photos.projection import ProjectionChoice
 
 # Shares of a side cut off beyond this are reported; an ordinary lens costs a few per cent.
 NOTED_LOSS = 0.10
@@ -31,7 +32,8 @@ UNDISTORTED = "lens distortion of the calibration was removed; pixels refer to t
 class CameraSources:
     """Everything the user may say about cameras; plain values, so it travels to worker processes.
 
-    ``from_image`` asks the image for its focal length whatever EXIF says.
+    ``from_image`` asks the image for its focal length whatever EXIF says; ``projection`` is that of photos that are
+    not flat, None for flat ones.
     """
 
     user: UserFocal = field(default_factory=UserFocal)
@@ -40,6 +42,7 @@ class CameraSources:
     sensors: SensorTable = field(default_factory=SensorTable)
     require_focal: bool = False
     from_image: bool = False
+    projection: ProjectionChoice | None = None
 
     def __post_init__(self) -> None:
         if self.from_image and (self.user.is_given or self.calibration is not None):
@@ -57,15 +60,17 @@ class CameraSources:
         sensor_db: Path | None = None,
         require_focal: bool = False,
         from_image: bool = False,
+        projection: ProjectionChoice | None = None,
     ) -> CameraSources:
         """Options with the files read; raises `CalibrationError` for a bad one."""
         return cls(
             user=user or UserFocal(),
             calibration=read_calibration(intrinsics) if intrinsics else None,
             sidecar=read_exif_sidecar(exif_json) if exif_json else None,
-            sensors=SensorTable(read_sensor_table(sensor_db) if sensor_db else ()),
+            sensors=SensorTable(read_sensor_table(sensor_db), origin=sensor_db.name) if sensor_db else SensorTable(),
             require_focal=require_focal,
             from_image=from_image,
+            projection=projection,
         )
 
     @property
@@ -106,8 +111,12 @@ def read_facts(path: Path, options: CameraSources | None = None, relative: PureP
     """
     options = options or CameraSources()
     info = read_info(path)
-    exif = _exif(path, relative, options.sidecar)
-    camera = recover_focal(_focal_facts(path, relative, options, info, exif))
+    exif, notes = _exif(path, relative, options.sidecar)
+    facts = _focal_facts(path, relative, options, info, exif, notes)
+    try:
+        camera = recover_focal(facts)
+    except CalibrationError as error:
+        raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
     if options.require_focal and camera.is_assumed and not options.from_image:
         raise focal_required(path)
     return PhotoFacts(info, exif, camera.with_warnings(*_lens_warnings(path, camera)))
@@ -158,11 +167,16 @@ def load_photo(
     return Photo(path, loaded.image, loaded.camera)
 
 
-def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) -> ExifFacts:
-    """The file's own facts, behind what the sidecar says of it."""
+def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) -> tuple[ExifFacts, tuple[str, ...]]:
+    """The file's own facts, behind what the sidecar says of it, and a note where that says nothing."""
     own = read_exif(path, opened)
-    listed = sidecar.find(path, relative) if sidecar else None
-    return own if listed is None else listed.completed_by(own)
+    if sidecar is None:
+        return own, ()
+    listed = sidecar.find(path, relative)
+    if listed is None:
+        return own, (f"{sidecar.origin} has no entry for this photo",)
+    notes = () if listed.tells_focal else (f"the entry of this photo in {sidecar.origin} has no focal length",)
+    return listed.completed_by(own), notes
 
 
 def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
@@ -182,9 +196,18 @@ def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
 
 
 def _focal_facts(
-    path: Path, relative: PurePath | None, options: CameraSources, info: PictureInfo, exif: ExifFacts
+    path: Path,
+    relative: PurePath | None,
+    options: CameraSources,
+    info: PictureInfo,
+    exif: ExifFacts,
+    notes: tuple[str, ...],
 ) -> FocalFacts:
-    intrinsics, notes = _intrinsics(path, relative, options, info)
+    intrinsics, calibration_notes = _intrinsics(path, relative, options, info)
+    notes = (*notes, *calibration_notes)
+    if options.sensors.lacks(exif.make, exif.model):
+        camera = f"the camera {exif.make} {exif.model}" if exif.model else "a photo that does not name its camera"
+        notes = (*notes, f"{options.sensors.origin} has no row for {camera}")
     sensor = options.sensors.find(exif.make, exif.model) if exif.focal_mm else None
     return FocalFacts(
         width=info.width,

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from m3d_cli.errors import M3dError, PhotoError, UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.private_folder import private_folder
 
 SCHEME = "://"
@@ -58,11 +59,11 @@ def open_store(url: str) -> tuple[Any, str]:
     try:
         import fsspec
     except ImportError as error:
-        raise UsageError(f"{url}: URLs need fsspec", hint="pip install 'm3d-cli[remote]'") from error
+        raise UsageError(f"{url}: URLs need fsspec", hint=install_hint("remote")) from error
     try:
         store, path = fsspec.core.url_to_fs(url)
     except ImportError as error:
-        raise UsageError(f"{url}: {error}", hint="pip install 'm3d-cli[remote]', or what it names") from error
+        raise UsageError(f"{url}: {error}", hint=f"{install_hint('remote')}, or what it names") from error
     except Exception as error:
         raise UsageError(f"{url}: {_reason(error, url)}", hint="check the URL") from error
     return store, str(path)
@@ -85,7 +86,7 @@ def find_remote(url: str, *, recursive: bool) -> list[tuple[RemoteFile, str]]:
         raise
     except Exception as error:
         raise UsageError(
-            f"{url}: cannot be listed: {_reason(error, url)}", hint="check the URL and your rights"
+            f"{url}: cannot be listed: {_reason(error, url)}", hint="check the URL and your permissions"
         ) from error
     return [(_remote_file(store, name, facts), _below(name, base)) for name, facts in found]
 
@@ -130,7 +131,8 @@ def _download(remote: RemoteFile, copy: Path, most_bytes: int) -> None:
         raise PhotoError(f"{remote.url}: there is no such file") from error
     except Exception as error:
         raise PhotoError(
-            f"{remote.url}: cannot be fetched: {_reason(error, remote.url)}", hint="check the network and your rights"
+            f"{remote.url}: cannot be fetched: {_reason(error, remote.url)}",
+            hint="check the network and your permissions",
         ) from error
 
 

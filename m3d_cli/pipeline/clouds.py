@@ -73,13 +73,7 @@ class CloudMaker:
         if kind is OutputFormat.GLB:
             about = self._about | {"axes": axes_note(self._style, kind), "stride": str(self.mesh.stride)}
             return (encode_glb(self.mesh, self._image, about),)
-        if kind is OutputFormat.PLY:
-            return encode_ply(self.cloud, self.comments)
-        if kind is OutputFormat.PCD:
-            return encode_pcd(self.cloud, self.comments)
-        if kind is OutputFormat.XYZ:
-            return (encode_xyz(self.cloud),)
-        return (encode_cloud_preview(self.cloud),)
+        return encode_points(kind, self.cloud, self.comments)
 
     @property
     def comments(self) -> tuple[str, ...]:
@@ -110,12 +104,27 @@ class CloudMaker:
     def _made(self) -> PointCloud:
         style = self._style
         depth = with_normals(self._depth, self._cell) if style.normals else self._depth
-        cloud = PointCloud.from_depth(depth, self._image, style.choice(self._cell))
-        if style.voxel is not None:
-            cloud = cloud.thinned(style.voxel)
-        if style.outliers:
-            cloud = cloud.without_outliers()
-        return cloud.turned(style.axes)
+        return styled(PointCloud.from_depth(depth, self._image, style.choice(self._cell)), style)
+
+
+def styled(cloud: PointCloud, style: CloudStyle) -> PointCloud:
+    """The cloud thinned, without outliers and in other axes, as the style says."""
+    if style.voxel is not None:
+        cloud = cloud.thinned(style.voxel)
+    if style.outliers:
+        cloud = cloud.without_outliers()
+    return cloud.turned(style.axes)
+
+
+def encode_points(kind: OutputFormat, cloud: PointCloud, comments: tuple[str, ...]) -> tuple[bytes | memoryview, ...]:
+    """The bytes of a file of points."""
+    if kind is OutputFormat.PLY:
+        return encode_ply(cloud, comments)
+    if kind is OutputFormat.PCD:
+        return encode_pcd(cloud, comments)
+    if kind is OutputFormat.XYZ:
+        return (encode_xyz(cloud),)
+    return (encode_cloud_preview(cloud),)
 
 
 def axes_note(style: CloudStyle, kind: OutputFormat) -> str:

@@ -1,7 +1,7 @@
 """The append-only journal of a run folder, ``m3d-run.jsonl``: what is done is what it says, whatever files lie around.
 
-Parts of a run on several machines (`batch.shard`) have a journal each, ``m3d-run.2-of-5.jsonl``; every run reads all
-that lie in the folder and writes its own, and `merging.merge` makes one of them.
+Parts of a run on several machines (`pipeline.shard`) have a journal each, ``m3d-run.2-of-5.jsonl``; every run reads all
+that lie in the folder and writes its own, and `merge.merge` makes one of them.
 
 A line is JSON. A photo has a ``started`` line when its outputs are about to be written, then ``done`` or ``error``.
 Of lines with one key, and of lines that name one output, the last counts: by ``at``, the time of writing, and then by

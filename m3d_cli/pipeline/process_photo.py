@@ -14,10 +14,20 @@ from m3d_cli.models.spec import ModelSpec
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import LoadedPhoto, load
 from m3d_cli.photos.undistort import undistorted_camera
-from m3d_cli.pipeline.clouds import CLOUD_FORMATS
+from m3d_cli.pipeline.clouds import CLOUD_FORMATS, encode_points
 from m3d_cli.pipeline.existing_depth import read_back
 from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
-from m3d_cli.pipeline.products import Finished, Products, clipped_note, cloud_maker, depth_png, write_products
+from m3d_cli.pipeline.plan import OutputFormat
+from m3d_cli.pipeline.process_panorama import PanoramaWork, about, computed_panorama, encoded
+from m3d_cli.pipeline.products import (
+    Finished,
+    Products,
+    clipping_note,
+    cloud_maker,
+    depth_png,
+    empty_note,
+    write_products,
+)
 from m3d_cli.pipeline.resume import Shared, Task, at_hand, camera_of
 from m3d_cli.pipeline.run_context import Ledger, check_stop
 from m3d_cli.pipeline.settings import Settings
@@ -84,11 +94,19 @@ class DepthWork:
             points=products.points,
             warnings=(
                 *camera.warnings,
-                *_emptied(products.points),
+                *empty_note(products.points),
             ),
             at=time.time(),
             seconds=stages.seconds,
         )
+
+
+def photo_work(
+    settings: Settings, engine: SharedEngine, journal: Ledger, stop: threading.Event, remote: RemoteOut | None = None
+) -> DepthWork | PanoramaWork:
+    """What is done with each photo: depth of flat ones, range of others."""
+    kind = DepthWork if settings.camera.projection is None else PanoramaWork
+    return kind(settings, engine, journal, stop, remote)
 
 
 def read_photo(photo: PhotoFile, shared: Shared | None, settings: Settings) -> LoadedPhoto:
@@ -119,16 +137,28 @@ class LoneFile:
 
 def lone_file(task: Task, settings: Settings, engine: SharedEngine) -> LoneFile:
     """The one product of one photo (a depth PNG or a cloud), with no file and no journal."""
+    (kind,) = settings.formats
+    if settings.camera.projection is not None:
+        return _lone_range(task, kind, settings, engine)
     with at_hand(task, settings) as present:
         finished = computed(present.job.photo, task.shared, settings, engine)
-    (kind,) = settings.formats
     warnings = finished.camera.warnings
     if kind in CLOUD_FORMATS:
         clouds = cloud_maker(settings, finished)
         pieces = clouds.encode(kind)
-        return LoneFile(pieces, (*warnings, *_emptied(clouds.points)))
+        return LoneFile(pieces, (*warnings, *empty_note(clouds.points)))
     data, clipped = depth_png(finished, settings)
-    return LoneFile((data,), (*warnings, *clipped_note(clipped, settings)))
+    return LoneFile((data,), (*warnings, *clipping_note(clipped, settings)))
+
+
+def _lone_range(task: Task, kind: OutputFormat, settings: Settings, engine: SharedEngine) -> LoneFile:
+    with at_hand(task, settings) as present:
+        panorama = computed_panorama(present.job.photo, settings, engine, threading.Event(), Stages())
+    if kind in CLOUD_FORMATS:
+        cloud = panorama.cloud(settings)
+        return LoneFile(encode_points(kind, cloud, about(panorama)), (*panorama.warnings, *empty_note(len(cloud))))
+    pieces, clipped = encoded(kind, panorama, settings)
+    return LoneFile(pieces, (*panorama.warnings, *clipping_note(clipped, settings)))
 
 
 def computed(photo: PhotoFile, shared: Shared | None, settings: Settings, engine: SharedEngine) -> Finished:
@@ -148,9 +178,3 @@ def _needed_size(camera: Camera, spec: ModelSpec) -> tuple[int, int]:
     # Undistorting enlarges the middle of the image.
     zoom = max(1.0, straight.focal / min(camera.fx, camera.fy))
     return round(transform.inner_width * zoom), round(transform.inner_height * zoom)
-
-
-def _emptied(points: int | None) -> tuple[str, ...]:
-    if points != 0:
-        return ()
-    return ("no point of the cloud is left after --max-depth, --min-confidence and the filters",)

@@ -64,7 +64,7 @@ class Finished:
             name=name,
             depth=made.depth,
             camera=photo.camera,
-            model=_model_record(settings, canonical.transform, made),
+            model=model_record(settings, canonical.transform, made),
             cell=1 / canonical.transform.scale,
             image=photo.image if settings.wants_clouds else None,
             notes=photo.notes,
@@ -185,19 +185,11 @@ def _sidecar(job: Job, settings: Settings, finished: Finished, depth: DepthRecor
         model=finished.model,
         depth=depth,
         outputs=tuple(_output_record(job, kind, settings) for kind in settings.formats),
-        notes=(*finished.notes, *clipped_note(depth.clipped_pixels, settings)),
+        notes=(*finished.notes, *clipping_note(depth.clipped_pixels, settings)),
     )
 
 
-def clipped_note(pixels: int, settings: Settings) -> tuple[str, ...]:
-    """What a sidecar says of pixels that are too far for the PNG; sky is, outdoors, so it is no warning."""
-    if not pixels:
-        return ()
-    limit = LARGEST_STEP / settings.png_scale
-    return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
-
-
-def _model_record(settings: Settings, transform: CanonicalTransform, made: Computed) -> ModelRecord:
+def model_record(settings: Settings, transform: CanonicalTransform, made: Computed) -> ModelRecord:
     canonical = settings.model.canonical
     return ModelRecord(
         name=settings.model.label,
@@ -224,3 +216,18 @@ def _output_record(job: Job, kind: OutputFormat, settings: Settings) -> OutputRe
         scale = float(NORMAL_STEPS)
     axes = axes_note(settings.cloud, kind) if kind in CLOUD_FORMATS else None
     return OutputRecord(job.output(kind).name, str(kind), scale, axes)
+
+
+def clipping_note(pixels: int, settings: Settings) -> tuple[str, ...]:
+    """What a sidecar says of pixels that are too far for the PNG; sky is, outdoors, so it is no warning."""
+    if not pixels:
+        return ()
+    limit = LARGEST_STEP / settings.png_scale
+    return (f"{pixels} pixels are beyond the {limit:.1f} m that the PNG holds and are 0 there",)
+
+
+def empty_note(points: int | None) -> tuple[str, ...]:
+    """The warning of a cloud without points, () for others."""
+    if points != 0:
+        return ()
+    return ("no point of the cloud is left after --max-depth, --min-confidence and the filters",)

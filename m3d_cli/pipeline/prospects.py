@@ -19,6 +19,8 @@ from m3d_cli.pipeline.settings import Settings
 class Prospect:
     """A photo, its focal length or the error in its way, and what a run would do: ``todo``, ``done`` or ``error``.
 
+    Where the photo is not flat, ``projection`` says what it is instead of a ``camera``.
+
     ``estimates``: a run would estimate the focal length from the image, which takes the pixels.
     """
 
@@ -27,6 +29,7 @@ class Prospect:
     camera: Camera | None = None
     error: M3dError | None = None
     estimates: bool = False
+    projection: str = ""
 
 
 def prospects(plan: RunPlan) -> Iterator[Prospect]:
@@ -37,22 +40,27 @@ def prospects(plan: RunPlan) -> Iterator[Prospect]:
 
 
 def _prospect(task: Task, settings: Settings) -> Prospect:
+    status = "todo" if task.earlier is None else "done"
+    if settings.camera.projection is not None:
+        return Prospect(task, status, projection=str(settings.camera.projection.kind))
     try:
         camera = camera_of(task.job.photo, task.shared, settings.camera)
     except M3dError as error:
         return Prospect(task, "error", error=error)
     asks = settings.estimates_focal(camera, is_shared=task.shared is not None)
-    return Prospect(task, "todo" if task.earlier is None else "done", camera, estimates=asks)
+    return Prospect(task, status, camera, estimates=asks)
 
 
 def text_of(prospect: Prospect) -> str:
     """One line for people."""
     path = one_line(str(prospect.task.job.photo.path))
+    outputs = " ".join(one_line(str(output)) for output in prospect.task.job.outputs)
+    if prospect.projection:
+        return f"{prospect.status:5}  {path} -> {outputs}  {prospect.projection}"
     if prospect.camera is None:
         reason = prospect.error.message if prospect.error else "unknown"
         return f"error  {path}  {one_line(reason)}"
     focal = prospect.camera
-    outputs = " ".join(one_line(str(output)) for output in prospect.task.job.outputs)
     told = f"{focal.focal:.1f} px {focal.focal_source} +- {focal.focal_rel_sigma:.1%}"
     if prospect.estimates:
         told = "focal length estimated from the image"
@@ -63,6 +71,8 @@ def json_of(prospect: Prospect) -> str:
     """One JSON object."""
     job = prospect.task.job
     fields: dict[str, object] = {"path": str(job.photo.path), "status": prospect.status}
+    if prospect.projection:
+        fields |= {"outputs": [str(output) for output in job.outputs], "projection": prospect.projection}
     if prospect.camera is not None:
         focal = prospect.camera
         fields |= {

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from m3d_cli.errors import DeviceError, M3dError, UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.pipeline.journal import Outcome
 from m3d_cli.pipeline.resume import Task
 from m3d_cli.pipeline.run_context import Stopped
@@ -152,7 +153,7 @@ def _import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise UsageError("--engine ray needs Ray", hint="pip install 'm3d-cli[ray]'") from error
+        raise UsageError("--engine ray needs Ray", hint=install_hint("ray")) from error
     logging.getLogger("ray").setLevel(logging.ERROR)
     # Messages about dead actors would go to standard output, between the lines of --json; there is no public switch.
     ray._private.worker._worker_logs_enabled = False

@@ -13,7 +13,7 @@ from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.remote import is_url
 from m3d_cli.pipeline.journal import Journal, Outcome, journal_of
 from m3d_cli.pipeline.plan import Job, plan
-from m3d_cli.pipeline.process_photo import DepthWork, LoneFile, lone_file
+from m3d_cli.pipeline.process_photo import LoneFile, lone_file, photo_work
 from m3d_cli.pipeline.resume import Shared, Task, share_focal, tasks
 from m3d_cli.pipeline.run_context import RunContext
 from m3d_cli.pipeline.runner import run
@@ -59,6 +59,8 @@ class RunPlan:
         shard: str | None = None,
     ) -> RunPlan:
         """The plan for results in ``out``, a folder or URL; raises CollisionError where two photos share a name."""
+        if same_camera and settings.camera.projection is not None:
+            raise UsageError("--same-camera is of focal lengths, which photos that are not flat do not have")
         remote = RemoteOut.at(out) if is_url(out) else None
         folder = Path(out) if remote is None else remote.local
         jobs = plan(photos, folder, settings.formats, keep_extension)
@@ -114,7 +116,7 @@ class RunPlan:
         stop = threading.Event()
         recipe = self._recipe()
         engine = SharedEngine(recipe.engine)
-        work = DepthWork(self.settings, engine, journal, stop, self.remote)
+        work = photo_work(self.settings, engine, journal, stop, self.remote)
         context = RunContext(work, journal, engine, self.overwrite, stop, late, self.remote)
         return run(todo, context, lambda: self.workers.pool(context, recipe))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.formats.depth_png import MILLIMETRES
 from m3d_cli.formats.float_images import can_write_exr
 from m3d_cli.formats.previews import PreviewStyle
@@ -23,6 +24,18 @@ from m3d_cli.photos.remote import GIGABYTE
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, CloudStyle
 from m3d_cli.pipeline.plan import OutputFormat
 from m3d_cli.version import __version__
+
+# What can hold the range of photos that are not flat.
+RANGE_FORMATS = (
+    OutputFormat.PNG,
+    OutputFormat.NPY,
+    OutputFormat.TIFF,
+    OutputFormat.PFM,
+    OutputFormat.PREVIEW,
+    OutputFormat.PLY,
+    OutputFormat.PCD,
+    OutputFormat.XYZ,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +67,26 @@ class Settings:
             raise UsageError(f"--max-depth {self.max_depth} is not a positive number of metres")
         if not self.model.has_normals and self.wants_normals:
             raise UsageError(f"{self.model.name} gives no normals", hint="take a ViT model, or leave normal out")
+        self._check_projection()
         if OutputFormat.EXR in self.formats and not can_write_exr():
-            raise UsageError("writing EXR needs OpenEXR", hint="pip install 'm3d-cli[exr]', or --format tiff")
+            raise UsageError("writing EXR needs OpenEXR", hint=f"{install_hint('exr')}; or --format tiff")
+
+    def _check_projection(self) -> None:
+        if self.camera.projection is None:
+            return
+        if self.stored is not None:
+            raise UsageError("--projection says how photos are cut for the network, --depth runs none")
+        if self.camera.from_image or self.camera.require_focal or self.camera.user != UserFocal():
+            raise UsageError(
+                "a photo that is not flat has no focal length",
+                hint="with --projection give --fov or --intrinsics for a fisheye, and nothing otherwise",
+            )
+        others = [str(kind) for kind in self.formats if kind not in RANGE_FORMATS]
+        if others:
+            raise UsageError(
+                f"--format {','.join(others)} is not written for photos that are not flat",
+                hint=f"any of {', '.join(RANGE_FORMATS)}",
+            )
 
     def estimates_focal(self, camera: Camera, *, is_shared: bool = False) -> bool:
         """Whether the focal length is estimated from the image: on the user's request, else where nothing is known.

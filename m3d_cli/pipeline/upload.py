@@ -60,7 +60,7 @@ class RemoteOut:
                     _unite(store.cat_file(joined(root, name)), self.local / name)
         except Exception as error:
             raise UsageError(
-                f"{self.url}: cannot be used: {error}", hint="check the URL and your rights", code="NO_JOURNAL"
+                f"{self.url}: cannot be used: {error}", hint="check the URL and your permissions", code="NO_JOURNAL"
             ) from error
         return sizes
 
@@ -80,7 +80,7 @@ class RemoteOut:
                 _put(store, path, root + place[len(self.url) :])
             except Exception as error:
                 raise OutputError(
-                    f"{place}: cannot be uploaded: {error}", hint="check space, network and rights"
+                    f"{place}: cannot be uploaded: {error}", hint="check space, network and permissions"
                 ) from error
 
     def upload_journal(self, journal: Path) -> None:

@@ -22,7 +22,7 @@ from m3d_cli.inference.photo import Engine, EngineOptions
 from m3d_cli.pipeline.decode_workers import Block, BorrowedEngine, Lender, Question, Reply
 from m3d_cli.pipeline.journal import Outcome
 from m3d_cli.pipeline.memory import return_large_blocks
-from m3d_cli.pipeline.process_photo import DepthWork
+from m3d_cli.pipeline.process_photo import photo_work
 from m3d_cli.pipeline.resume import Task
 from m3d_cli.pipeline.run_context import HandedOut, RunContext, Stopped
 from m3d_cli.pipeline.runner import MOST_THREADS, WorkerLost, lost_device
@@ -62,7 +62,7 @@ class WorkerRecipe:
         """The run as the worker sees it, with an engine of its own unless it borrows one."""
         engine = SharedEngine(self.engine if borrowed is None else lambda: borrowed)
         journal = HandedOut(self.folder)
-        work = DepthWork(self.settings, engine, journal, stop, self.remote)
+        work = photo_work(self.settings, engine, journal, stop, self.remote)
         return RunContext(work, journal, engine, overwrite=True, stop=stop, remote=self.remote)
 
     def engine(self) -> Engine:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.errors import PhotoError, UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.formats.bounded import check_numbers, reading
 
 _HINT = "restore or convert it"
@@ -123,9 +124,7 @@ def load_av() -> Any:  # av is optional
     try:
         import av
     except ImportError as error:
-        raise UsageError(
-            "videos need PyAV", hint="pip install 'm3d-cli[video]'; folders of frames work without"
-        ) from error
+        raise UsageError("videos need PyAV", hint=f"{install_hint('video')}; folders of frames work without") from error
     return av
 
 

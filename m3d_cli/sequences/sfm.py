@@ -10,6 +10,7 @@ from typing import Any
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import PoseError, UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.photos.discover import Selection, find_photos
 from m3d_cli.photos.load import CameraSources, read_camera
 from m3d_cli.reporter import Reporter
@@ -63,7 +64,7 @@ def _colmap() -> Any:
     try:
         import pycolmap
     except ImportError as error:
-        raise UsageError("structure from motion needs pycolmap", hint="pip install 'm3d-cli[sfm]'") from error
+        raise UsageError("structure from motion needs pycolmap", hint=install_hint("sfm")) from error
     pycolmap.logging.minloglevel = pycolmap.logging.ERROR
     return pycolmap
 

@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.atomic import atomic_write
 from m3d_cli.errors import DatasetError
 from m3d_cli.synthesis.assets import FORMAT, TEXTURE_SIZE, encode_textures, quantise
 from m3d_cli.synthesis.wavefront import Material, ObjMesh, guessed_material, read_mtl, read_obj
@@ -289,8 +290,7 @@ def _save(
     pieces = [*(model.fine for model in models), *(piece for _, piece in coarse)]
     coarse_of = np.arange(len(models))
     coarse_of[[i for i, _ in coarse]] = len(models) + np.arange(len(coarse))
-    part = out_file.with_name(f"{out_file.name}.part")
-    with part.open("wb") as file:
+    with atomic_write(out_file) as file:
         np.savez_compressed(
             file,
             format=np.array(FORMAT),
@@ -311,4 +311,3 @@ def _save(
             surface_colour=np.array([row[1] for row in shelf.surfaces]),
             surface_gloss=np.array([row[2] for row in shelf.surfaces]),
         )
-    part.replace(out_file)

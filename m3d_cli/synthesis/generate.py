@@ -6,17 +6,13 @@ A seed means one image, always the same; four consecutive seeds look at one scen
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
-from multiprocessing import current_process, get_context
 from pathlib import Path
 from types import MappingProxyType
 
-import cv2
 import numpy as np
 
 from m3d_cli.camera import Camera
@@ -27,6 +23,7 @@ from m3d_cli.photo import Photo
 from m3d_cli.synthesis.assets import AssetLibrary
 from m3d_cli.synthesis.light import many_lamps
 from m3d_cli.synthesis.optics import develop
+from m3d_cli.synthesis.render_pool import render_groups
 from m3d_cli.synthesis.scenery import FAR, Scene, View, camera_of, focal_between
 from m3d_cli.synthesis.scenes.country import parkway
 from m3d_cli.synthesis.scenes.halls import bin_, corridor, hall, shelf
@@ -40,7 +37,6 @@ VIEWS_PER_SCENE = 4
 _TRIES = 24
 _PREVIEW = (44, 33)  # pixels
 _GOLDEN = 0.6180339887498949
-_AHEAD = 3  # groups a worker may be ahead of the reader
 
 SceneMaker = Callable[[AssetLibrary, np.random.Generator], Scene]
 
@@ -109,52 +105,14 @@ def render_many(
     workers: int = 1,
     recipe: Recipe = STANDARD,
 ) -> Iterator[Sample]:
-    """The images of ``seeds`` in their order, made by ``workers`` processes; a few groups wait at most.
+    """The images of ``seeds`` in their order, made by ``workers`` processes.
 
     Consecutive seeds of one scene are rendered together, which is three times as fast as one at a time.
     """
-    groups = (list(group) for _, group in groupby(seeds, key=lambda seed: seed // VIEWS_PER_SCENE))
-    if workers <= 1:
-        for group in groups:
-            yield from _render_group(library, group, width, height, recipe)
-        return
-    # Spawned, not forked: a parent with threads (torch, open3d) may hold locks that a fork would copy.
-    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (library, width, height, recipe))
-    with pool:
-        waiting: deque[Future[list[Sample]]] = deque()
-        for group in groups:
-            waiting.append(pool.submit(_render_in_worker, group))
-            if len(waiting) >= workers * _AHEAD:
-                yield from waiting.popleft().result()
-        while waiting:
-            yield from waiting.popleft().result()
-
-
-_worker: list[tuple[AssetLibrary, int, int, Recipe]] = []
-
-
-def _start_worker(library: AssetLibrary, width: int, height: int, recipe: Recipe) -> None:
-    _keep_to_one_core()
-    cv2.setNumThreads(1)
-    _worker[:] = [(library, width, height, recipe)]
-
-
-def _keep_to_one_core() -> None:
-    """Pin this worker to a core of its own, where the system can.
-
-    Embree's thread pool sizes itself by the cores a process may use: unpinned, sixteen workers start 256 threads that
-    get in each other's way and together render no faster than three.
-    """
-    if not hasattr(os, "sched_setaffinity"):
-        return
-    cores = sorted(os.sched_getaffinity(0))
-    number = int(current_process().name.rsplit("-", 1)[-1]) if "-" in current_process().name else 0
-    os.sched_setaffinity(0, {cores[number % len(cores)]})
-
-
-def _render_in_worker(seeds: list[int]) -> list[Sample]:
-    library, width, height, recipe = _worker[0]
-    return _render_group(library, seeds, width, height, recipe)
+    render = partial(_render_group, library, width=width, height=height, recipe=recipe)
+    return render_groups(
+        render, (list(seeds) for _, seeds in groupby(seeds, lambda seed: seed // VIEWS_PER_SCENE)), workers
+    )
 
 
 def _render_group(library: AssetLibrary, seeds: Sequence[int], width: int, height: int, recipe: Recipe) -> list[Sample]:

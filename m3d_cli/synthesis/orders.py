@@ -37,7 +37,7 @@ def render(order: Order, workers: int) -> Iterator[Sample]:
     if order.library is None:
         mixture = _mixture(order.scenes, SHAPE_SCENES, SHAPE_MIXTURE)
         angles = order.field_of_view or FIELD_OF_VIEW
-        return render_shapes(order.seeds, order.width, order.height, mixture, angles)
+        return render_shapes(order.seeds, order.width, order.height, mixture, angles, workers)
     recipe = Recipe(_mixture(order.scenes, SCENES, MIXTURE), order.rich_light, order.field_of_view)
     return render_many(load_assets(order.library), order.seeds, order.width, order.height, workers, recipe)
 

@@ -9,9 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from m3d_cli.bounded_files import TOML_BYTES, parse_toml, read_text, reading
 from m3d_cli.datasets.layouts import LAYOUTS
 from m3d_cli.errors import UsageError
-from m3d_cli.formats.bounded import parse_toml, read_text, reading
 from m3d_cli.synthesis.generate import SCENES
 from m3d_cli.synthesis.scenes.shapes import FIELD_OF_VIEW, SHAPE_SCENES
 
@@ -26,8 +26,8 @@ class _Section(BaseModel):
 class SyntheticGroup(_Section):
     """Rendered rooms, table tops, halls and streets; ``assets`` is the packed model library.
 
-    ``scenes`` gives the share of each kind of scene (`datasets.synthetic.SCENES`); left out, the default mixture.
-    ``rich_light`` and ``field_of_view`` (degrees) are those of `datasets.synthetic.Recipe`.
+    ``scenes`` gives the share of each kind of scene (`synthesis.generate.SCENES`); left out, the default mixture.
+    ``rich_light`` and ``field_of_view`` (degrees) are those of `synthesis.generate.Recipe`.
     """
 
     kind: Literal["synthetic"]
@@ -269,8 +269,8 @@ class TrainConfig(_Section):
 
 def read_config(path: Path) -> TrainConfig:
     """Config of a TOML file; relative paths inside it count from the working directory."""
-    with reading(path, UsageError, "not valid TOML"):
-        content = parse_toml(read_text(path))
+    with reading(path, "the training config", UsageError):
+        content = parse_toml(read_text(path, TOML_BYTES))
     try:
         return TrainConfig.model_validate(content)
     except ValidationError as error:

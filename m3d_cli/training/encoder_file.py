@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from m3d_cli.errors import WeightsError
-from m3d_cli.models.convert import unwrapped
+from m3d_cli.extras import install_hint
+from m3d_cli.models.envelope import unwrapped
 from m3d_cli.models.weights import read_tensors
 
 PREFIX = "backbone.embeddings."
@@ -46,7 +47,7 @@ def _initialisers(path: Path) -> dict[str, NDArray[np.float32]]:
         import onnx
         from onnx import numpy_helper
     except ImportError as error:
-        raise WeightsError(f"{path}: reading ONNX needs the onnx package", hint="pip install onnx") from error
+        raise WeightsError(f"{path}: reading ONNX needs the onnx package", hint=install_hint("onnx")) from error
     graph = onnx.load(str(path)).graph
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
     product_of = {node.output[0]: node for node in graph.node if node.op_type == "MatMul"}

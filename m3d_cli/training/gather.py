@@ -70,7 +70,7 @@ def _samples(group: Group, canvas: tuple[int, int], workers: int) -> Iterator[Sa
     if isinstance(group, ShapesGroup):
         seeds = range(group.seed, group.seed + group.count)
         mixture = SHAPE_MIXTURE if group.scenes is None else group.scenes
-        yield from render_shapes(seeds, *canvas, mixture, group.field_of_view)
+        yield from render_shapes(seeds, *canvas, mixture, group.field_of_view, workers)
         return
     yield from readable(_readers(group))
 

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from m3d_cli.errors import WeightsError
 from m3d_cli.models.compact import expanded
-from m3d_cli.models.convert import unwrapped
 from m3d_cli.models.create import TEST_CONFIG
+from m3d_cli.models.envelope import unwrapped
 from m3d_cli.models.lite import Lite, LiteConfig
 from m3d_cli.models.metric3d import Metric3DConvNext, Metric3DVit, build_network
 from m3d_cli.models.own_weights import is_published

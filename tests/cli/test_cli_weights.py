@@ -361,7 +361,7 @@ def test_a_full_disk_is_told_before_and_during_the_download(hub, published, caps
     command = program(published, "pull", MODEL)
     done = subprocess.run(command, capture_output=True, check=False, timeout=60, text=True, preexec_fn=limited)
     assert done.returncode == 5
-    assert "cannot be written (File too large). hint: check space and rights" in done.stderr
+    assert "cannot be written (File too large). hint: check space and permissions" in done.stderr
     assert find_installed(MODEL) is None
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
     assert weights("pull", MODEL) == 5

@@ -63,7 +63,7 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing(tmp_path, monkeypatch
     def full(path):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(atomic, "_sync", full)
+    monkeypatch.setattr(atomic, "sync", full)
     with pytest.raises(OutputError, match="No space left"):
         write_bytes(tmp_path / "c.bin", b"x" * 100)
     assert list(tmp_path.iterdir()) == []

@@ -47,6 +47,24 @@ def test_a_centred_camera_has_its_principal_point_in_the_middle():
     assert camera.horizontal_fov == pytest.approx(65.2385, abs=1e-4)
 
 
+@pytest.mark.parametrize(("fx", "fy"), [(1e9, 1e9), (1e-9, 1e-9), (500, 1e6), (1, 500), (73339, 73339), (1.396, 1.396)])
+def test_a_photo_sees_between_half_a_degree_and_179_and_a_half(fx, fy):
+    """320 px over the tangents of 0.25 and 89.75 degrees are 73,338.1 and 1.3963 px."""
+    with pytest.raises(CalibrationError, match="degrees are possible"):
+        Camera(640, 480, fx, fy, 320, 240).checked()
+
+
+@pytest.mark.parametrize("focal", [73338, 1.397])
+def test_the_widest_and_the_narrowest_photo_are_allowed(focal):
+    camera = Camera.centred(640, 480, focal)
+    assert camera.checked() is camera
+
+
+def test_a_size_is_a_number_of_pixels():
+    with pytest.raises(CalibrationError, match="at most"):
+        Camera(10**400, 480, 500, 500, 320, 240)
+
+
 def test_the_focal_length_is_the_mean_of_both():
     assert Camera(100, 100, 400, 500, 50, 50).focal == 450
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.camera import DistortionModel
 from m3d_cli.errors import CalibrationError
-from m3d_cli.formats.colmap import read_colmap_model
+from m3d_cli.formats.colmap import TEXT_BYTES, read_colmap_model
+from m3d_cli.intrinsics.calibration.document import pixels, real
 from m3d_cli.intrinsics.calibration.match import Calibration, CalibrationEntry, Intrinsics, made_distortion
 
 # Model -> whether it has one focal length for both axes, its distortion, and how many coefficients follow cx cy.
@@ -28,7 +30,8 @@ def read_colmap(path: Path) -> tuple[CalibrationEntry, ...]:
     cameras = _read_cameras(path)
     images = path.with_name("images.txt")
     if images.is_file():
-        return _read_images(images, cameras)
+        with reading(images, "the list of images", CalibrationError):
+            return _read_images(images, cameras)
     if len(cameras) != 1:
         raise CalibrationError(
             f"{path}: {len(cameras)} cameras, and no images.txt beside it that tells which photo is whose",
@@ -38,8 +41,7 @@ def read_colmap(path: Path) -> tuple[CalibrationEntry, ...]:
 
 
 def _read_cameras(path: Path) -> dict[str, Intrinsics]:
-    lines = path.read_text(encoding="utf-8").splitlines()
-    words = [line.split() for line in lines if line.strip() and not line.startswith("#")]
+    words = [line.split() for line in read_text(path).splitlines() if line.strip() and not line.startswith("#")]
     return {parts[0]: colmap_intrinsics(path, parts) for parts in words}
 
 
@@ -51,7 +53,7 @@ def colmap_intrinsics(path: Path, parts: list[str]) -> Intrinsics:
             f"{path}: camera model {name!r} is not supported", hint=f"known are {', '.join(_MODELS)}"
         )
     single, model, count = _MODELS[name]
-    numbers = [float(part) for part in parts[4:]]
+    numbers = [real(part) for part in parts[4:]]
     focals = 1 if single else 2
     if len(numbers) != focals + 2 + count:
         raise CalibrationError(f"{path}: {name} has {focals + 2 + count} parameters, not {len(numbers)}")
@@ -61,8 +63,8 @@ def colmap_intrinsics(path: Path, parts: list[str]) -> Intrinsics:
         fy=numbers[focals - 1],
         cx=numbers[focals],
         cy=numbers[focals + 1],
-        width=int(parts[2]),
-        height=int(parts[3]),
+        width=pixels(parts[2]),
+        height=pixels(parts[3]),
         # OpenCV takes 4 or 8 coefficients, COLMAP writes 1, 2, 4 or 8 in the same order.
         distortion=made_distortion(model, terms) if model else None,
         is_stored=True,
@@ -71,7 +73,7 @@ def colmap_intrinsics(path: Path, parts: list[str]) -> Intrinsics:
 
 def _read_images(path: Path, cameras: dict[str, Intrinsics]) -> tuple[CalibrationEntry, ...]:
     """Two lines a photo, the second (its points, maybe empty) is skipped; the name may hold spaces."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [line for line in read_text(path, TEXT_BYTES).splitlines() if not line.startswith("#")]
     entries: list[CalibrationEntry] = []
     for line in lines[::2]:
         parts = line.split(maxsplit=9)

@@ -24,6 +24,9 @@ CALIBRATION_SIGMA = 0.005
 # Principal points further from the middle than this part of a side do not belong to this image.
 CENTRE_TOLERANCE = 0.25
 
+# Principal points further from the middle than this part of both sides are no lens: a corner stands for "unknown".
+CORNER = 0.49
+
 # Principal points further from the middle than this part of a side notice a mirror or a half turn of the image.
 NOTED_OFFSET = 0.005
 
@@ -35,8 +38,9 @@ TURNING_COEFFICIENTS = 8
 class Intrinsics:
     """Focal lengths and principal point in pixels for an image of the given size; unknown parts are None.
 
-    ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``notes`` say what of the
-    file's numbers could not be kept.
+    ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``in_widths`` that the focal
+    lengths are in widths of the photo, whose size the file does not give; ``notes`` say what of the file's numbers
+    could not be kept.
     """
 
     fx: float
@@ -47,6 +51,7 @@ class Intrinsics:
     height: int | None = None
     distortion: Distortion | None = None
     is_stored: bool = False
+    in_widths: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -95,7 +100,10 @@ def fit_to_photo(
     camera, notes = _calibrated_camera(intrinsics, width, height, name)
     turn = _turn(camera, width, height, orientation, is_stored=intrinsics.is_stored)
     if turn != 1:
-        camera = turned(camera, turn)
+        try:
+            camera = turned(camera, turn)
+        except CalibrationError as error:
+            raise CalibrationError(f"{name}: {error.message}", hint=error.hint) from error
         notes = (*notes, f"calibration turned like the photo (orientation {turn})")
     elif orientation in (2, 3, 4) and _is_off_centre(camera):
         notes = (*notes, f"calibration taken as that of the upright image (the photo has orientation {orientation})")
@@ -134,11 +142,12 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
     if own_width is None or own_height is None:
         own_width, own_height = width, height
         notes = (*notes, "the calibration does not tell its image size; the size of the photo is taken")
+    unit = own_width if intrinsics.in_widths else 1
     camera = Camera(
         width=own_width,
         height=own_height,
-        fx=intrinsics.fx,
-        fy=intrinsics.fy,
+        fx=intrinsics.fx * unit,
+        fy=intrinsics.fy * unit,
         cx=own_width / 2 if intrinsics.cx is None else intrinsics.cx,
         cy=own_height / 2 if intrinsics.cy is None else intrinsics.cy,
         focal_source=FocalSource.CALIBRATION,
@@ -152,6 +161,11 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
 def _check_centre(camera: Camera, name: str, *, is_size_known: bool) -> None:
     """A principal point far from the middle belongs to another image, unless the file insists with a size."""
     off_x, off_y = abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5)
+    if min(off_x, off_y) > CORNER:
+        raise CalibrationError(
+            f"{name}: the principal point ({camera.cx:.1f}, {camera.cy:.1f}) is a corner of the image",
+            hint="leave cx and cy out where they are unknown; a matrix is read row by row or column by column",
+        )
     if max(off_x, off_y) <= (0.5 if is_size_known else CENTRE_TOLERANCE):
         return
     raise CalibrationError(

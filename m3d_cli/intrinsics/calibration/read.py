@@ -1,183 +1,117 @@
 """Readers of ``--intrinsics`` files; each returns principal points that count from the image's corner.
 
-COLMAP and nerfstudio count from the corner as m3d does. OpenCV and bare 3 x 3 matrices count from the centre of the
-top-left pixel and are moved by half a pixel.
+COLMAP, nerfstudio and Metashape count from the corner as m3d does. What follows OpenCV counts from the centre of the
+top-left pixel and is moved by half a pixel.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from m3d_cli.camera import Distortion, DistortionModel
+from m3d_cli.bounded_files import YAML_BYTES, parse_json, parse_xml, parse_yaml, read_bytes, read_text, reading
 from m3d_cli.errors import CalibrationError
-from m3d_cli.intrinsics.calibration.colmap import read_colmap
-from m3d_cli.intrinsics.calibration.match import Calibration, CalibrationEntry, Intrinsics, made_distortion
-from m3d_cli.intrinsics.calibration.opencv import (
-    FISHEYE_NAMES,
-    from_matrix,
-    is_opencv_mapping,
-    is_opencv_storage,
-    read_opencv,
-    read_opencv_mapping,
-)
+from m3d_cli.intrinsics.calibration.colmap import read_colmap, read_colmap_calibration
+from m3d_cli.intrinsics.calibration.gaussian_splatting import SPLATTING
+from m3d_cli.intrinsics.calibration.kalibr import EUROC, KALIBR
+from m3d_cli.intrinsics.calibration.kitti import KITTI, is_kitti, read_kitti
+from m3d_cli.intrinsics.calibration.match import Calibration, CalibrationEntry, Intrinsics
+from m3d_cli.intrinsics.calibration.metashape import NAME, is_metashape, read_metashape
+from m3d_cli.intrinsics.calibration.nerfstudio import NERFSTUDIO
+from m3d_cli.intrinsics.calibration.numbers import read_npy, read_numbers
+from m3d_cli.intrinsics.calibration.open3d import OPEN3D
+from m3d_cli.intrinsics.calibration.opencv import OPENCV, storage_document
+from m3d_cli.intrinsics.calibration.opensfm import OPENSFM
+from m3d_cli.intrinsics.calibration.orb_slam import ORB_SLAM
+from m3d_cli.intrinsics.calibration.ost import OST, is_ost, read_ost
+from m3d_cli.intrinsics.calibration.own import OWN, POLYCAM
+from m3d_cli.intrinsics.calibration.realsense import REALSENSE
+from m3d_cli.intrinsics.calibration.record3d import RECORD3D
+from m3d_cli.intrinsics.calibration.vins import VINS
 
-_KEYS = frozenset(("fx", "fy", "cx", "cy", "width", "height", "distortion", "pattern"))
-_NERFSTUDIO_KEYS = ("fl_x", "camera_angle_x", "frames")
+# Asked in this order; the first that a document fits reads it.
+_DOCUMENTS = (
+    NERFSTUDIO,
+    POLYCAM,
+    REALSENSE,
+    RECORD3D,
+    OPEN3D,
+    SPLATTING,
+    KALIBR,
+    EUROC,
+    ORB_SLAM,
+    VINS,
+    OPENSFM,
+    OPENCV,
+    OWN,
+)
+_OTHERS = (NAME, "COLMAP's cameras.txt or cameras.bin", KITTI, OST, "4, 8 or 9 numbers or a matrix (txt, csv, npy)")
 
 
 def read_calibration(path: Path) -> Calibration:
     """The calibration in ``path``; raises `CalibrationError` naming what is wrong with it."""
-    try:
-        entries = _reader(path)(path)
-    except CalibrationError:
-        raise
-    except Exception as error:
-        raise CalibrationError(f"{path}: the calibration cannot be read: {error}") from error
-    if not entries:
-        raise CalibrationError(f"{path}: no intrinsics in this file")
-    for entry in entries:
-        _check(path, entry.intrinsics)
+    with reading(path, "the calibration", CalibrationError):
+        entries = _entries(path)
+        if not entries:
+            raise CalibrationError("no intrinsics in this file")
+        for entry in entries:
+            _check(entry.intrinsics)
     return Calibration(path.name, entries)
 
 
-def _reader(path: Path) -> Callable[[Path], tuple[CalibrationEntry, ...]]:
+def _entries(path: Path) -> tuple[CalibrationEntry, ...]:
     suffix = path.suffix.lower()
     if suffix == ".npy":
-        return _read_npy
-    if suffix == ".xml" or (suffix in (".yml", ".yaml") and is_opencv_storage(path)):
-        return lambda file: (CalibrationEntry("", read_opencv(file)),)
+        return read_npy(read_bytes(path))
     if suffix == ".json":
-        return _read_json
+        return _from_document(parse_json(read_bytes(path)))
     if suffix in (".yml", ".yaml"):
-        return _read_yaml
-    if suffix != ".txt":
-        raise CalibrationError(
-            f"{path}: unknown kind of calibration", hint="JSON, YAML, XML, NPY, TXT or COLMAP's cameras.txt is read"
-        )
-    return read_colmap if _has_letters(path) else _read_text
+        return _from_document(parse_yaml(read_text(path, YAML_BYTES)))
+    if suffix == ".xml":
+        root = parse_xml(read_bytes(path))
+        return read_metashape(root) if is_metashape(root) else _from_document(storage_document(root))
+    if path.name == "cameras.bin":
+        return read_colmap_calibration(path.parent).entries
+    if suffix not in (".txt", ".csv", ".ini"):
+        raise _unknown()
+    return _from_text(path, read_text(path))
 
 
-def _has_letters(path: Path) -> bool:
-    """COLMAP names camera models; a bare matrix has numbers only."""
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line and not line.startswith("#")]
-    return any(letter.isupper() for line in lines for letter in line.replace("E", "e"))
+def _from_text(path: Path, text: str) -> tuple[CalibrationEntry, ...]:
+    if is_kitti(text):
+        return read_kitti(text)
+    if is_ost(text):
+        return read_ost(text)
+    if not _has_letters(text):
+        return read_numbers(text)
+    if any(word.isupper() for line in text.splitlines() for word in line.split()[1:2]):
+        return read_colmap(path)
+    raise _unknown()
 
 
-def _read_npy(path: Path) -> tuple[CalibrationEntry, ...]:
-    return (CalibrationEntry("", from_matrix(np.load(path, allow_pickle=False))),)
+def _from_document(document: Any) -> tuple[CalibrationEntry, ...]:
+    found = next((each for each in _DOCUMENTS if each.fits(document)), None)
+    if found is None:
+        raise _unknown()
+    return found.read(document)
 
 
-def _read_text(path: Path) -> tuple[CalibrationEntry, ...]:
-    return (CalibrationEntry("", from_matrix(np.loadtxt(path, delimiter=_delimiter(path), ndmin=2))),)
+def _unknown() -> CalibrationError:
+    known = [each.name for each in _DOCUMENTS] + list(_OTHERS)
+    return CalibrationError("no calibration that is known", hint=f"looked for: {'; '.join(known)}")
 
 
-def _delimiter(path: Path) -> str | None:
-    return "," if "," in path.read_text(encoding="utf-8") else None
+def _has_letters(text: str) -> bool:
+    """Whether there is more than numbers."""
+    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
+    return any(letter.isalpha() and letter not in "eE" for line in lines for letter in line)
 
 
-def _read_json(path: Path) -> tuple[CalibrationEntry, ...]:
-    return _from_document(json.loads(path.read_text(encoding="utf-8-sig")))
-
-
-def _read_yaml(path: Path) -> tuple[CalibrationEntry, ...]:
-    import yaml
-
-    return _from_document(yaml.safe_load(path.read_text(encoding="utf-8-sig")))
-
-
-def _from_document(data: Any) -> tuple[CalibrationEntry, ...]:
-    if isinstance(data, list):
-        return tuple(CalibrationEntry(str(item["pattern"]), _from_mapping(item)) for item in data)
-    if not isinstance(data, dict):
-        raise CalibrationError("a calibration is a mapping with fx, or patterns mapped to such")
-    if any(key in data for key in _NERFSTUDIO_KEYS):
-        return _from_nerfstudio(data)
-    if is_opencv_mapping(data):
-        return (CalibrationEntry("", read_opencv_mapping(data)),)
-    if "fx" in data:
-        return (CalibrationEntry(str(data.get("pattern", "")), _from_mapping(data)),)
-    return tuple(CalibrationEntry(str(pattern), _from_mapping(item)) for pattern, item in data.items())
-
-
-def _from_mapping(item: Any) -> Intrinsics:
-    """m3d's own form: fx, and fy, cx, cy, width, height, distortion where known."""
-    if not isinstance(item, dict) or "fx" not in item:
-        raise CalibrationError(f"intrinsics need at least fx, got {item!r}")
-    if unknown := sorted(set(item) - _KEYS):
-        raise CalibrationError(f"unknown keys {unknown}", hint=f"known are {sorted(_KEYS)}")
-    fx = float(item["fx"])
-    return Intrinsics(
-        fx=fx,
-        fy=float(item.get("fy", fx)),
-        cx=_optional(item.get("cx")),
-        cy=_optional(item.get("cy")),
-        width=_pixels(item.get("width")),
-        height=_pixels(item.get("height")),
-        distortion=_distortion(item.get("distortion")),
-    )
-
-
-def _optional(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _pixels(value: Any) -> int | None:
-    return None if value is None else int(value)
-
-
-def _distortion(value: Any) -> Distortion | None:
-    """``{"model": "fisheye", "coefficients": [...]}``, or a list of Brown's coefficients."""
-    if value is None:
-        return None
-    if isinstance(value, dict):
-        model = DistortionModel(value.get("model", "brown"))
-        return made_distortion(model, value["coefficients"])
-    return made_distortion(DistortionModel.BROWN, value)
-
-
-def _from_nerfstudio(data: dict[str, Any]) -> tuple[CalibrationEntry, ...]:
-    """transforms.json: intrinsics for all frames, overridden frame by frame."""
-    entries: list[CalibrationEntry] = []
-    for frame in data.get("frames") or ():
-        merged = {**data, **frame}
-        if "fl_x" in merged or "camera_angle_x" in merged:
-            entries.append(CalibrationEntry(str(frame["file_path"]).removeprefix("./"), _nerfstudio_intrinsics(merged)))
-    if "fl_x" in data or "camera_angle_x" in data:
-        entries.append(CalibrationEntry("", _nerfstudio_intrinsics(data)))
-    return tuple(entries)
-
-
-def _nerfstudio_intrinsics(item: dict[str, Any]) -> Intrinsics:
-    width, height = _pixels(item.get("w")), _pixels(item.get("h"))
-    fx = item.get("fl_x")
-    if fx is None:
-        if width is None:
-            raise CalibrationError("camera_angle_x needs w, the width of the images")
-        fx = width / 2 / math.tan(float(item["camera_angle_x"]) / 2)
-    fisheye = item.get("camera_model") in FISHEYE_NAMES
-    names = ("k1", "k2", "k3", "k4") if fisheye else ("k1", "k2", "p1", "p2", "k3")
-    model = DistortionModel.FISHEYE if fisheye else DistortionModel.BROWN
-    return Intrinsics(
-        fx=float(fx),
-        fy=float(item.get("fl_y", fx)),
-        cx=_optional(item.get("cx")),
-        cy=_optional(item.get("cy")),
-        width=width,
-        height=height,
-        distortion=made_distortion(model, [item.get(name, 0.0) for name in names]),
-    )
-
-
-def _check(path: Path, intrinsics: Intrinsics) -> None:
+def _check(intrinsics: Intrinsics) -> None:
     numbers = [intrinsics.fx, intrinsics.fy, intrinsics.cx or 0.0, intrinsics.cy or 0.0]
-    size = (intrinsics.width, intrinsics.height)
     if not all(map(math.isfinite, numbers)) or min(intrinsics.fx, intrinsics.fy) <= 0:
-        raise CalibrationError(f"{path}: focal lengths must be positive and finite, got {numbers}")
+        raise CalibrationError(f"focal lengths must be positive and finite, got {numbers}")
+    size = (intrinsics.width, intrinsics.height)
     if any(side is not None and side < 1 for side in size):
-        raise CalibrationError(f"{path}: an image of {size[0]} x {size[1]} pixels has no area")
+        raise CalibrationError(f"an image of {size[0]} x {size[1]} pixels has no area")

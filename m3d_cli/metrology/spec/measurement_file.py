@@ -14,8 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from m3d_cli import bounded_files
 from m3d_cli.errors import UsageError
-from m3d_cli.formats import bounded
 from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
 from m3d_cli.metrology.picks import Pick
 from m3d_cli.metrology.request import ALLOWANCES, Item, Request, check_names, measurand_or_refusal, with_distinct_names
@@ -128,9 +128,9 @@ def schema() -> dict[str, Any]:
 def parse_toml(text: str, place: str, unit: str | None = None) -> Sheet:
     """The sheet in TOML ``text``; raises UsageError naming the key and the nearest valid one."""
     try:
-        content = bounded.parse_toml(text)
+        content = bounded_files.parse_toml(text)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{place}: not TOML ({error})") from error
+        raise UsageError(f"{place}: not TOML ({bounded_files.reason(error)})") from error
     return sheet_of(validated(content, place), place, unit)
 
 

@@ -26,6 +26,7 @@ from m3d_cli.synthesis.light import indoors, outdoors
 from m3d_cli.synthesis.mesh import Part
 from m3d_cli.synthesis.optics import develop
 from m3d_cli.synthesis.render import Lighting, Stage
+from m3d_cli.synthesis.render_pool import render_groups
 from m3d_cli.synthesis.scenery import FAR, View, camera_of, focal_between, towards
 
 FIELD_OF_VIEW = (12.0, 120.0)  # degrees, across the image
@@ -351,16 +352,26 @@ def render_shapes(
     height: int,
     mixture: Mapping[str, float] = SHAPE_MIXTURE,
     field_of_view: tuple[float, float] = FIELD_OF_VIEW,
+    workers: int = 1,
 ) -> Iterator[Sample]:
     """The images of ``seeds``, ``width`` x ``height`` pixels, with depth in metres (+inf sky) and normals.
 
     ``field_of_view`` bounds the horizontal angle in degrees; focal lengths between are drawn evenly by their logarithm.
     """
+    render = functools.partial(_render_shape, size=(width, height), mixture=dict(mixture), field_of_view=field_of_view)
+    return render_groups(render, ([seed] for seed in seeds), workers)
+
+
+def _render_shape(
+    seeds: list[int], size: tuple[int, int], mixture: Mapping[str, float], field_of_view: tuple[float, float]
+) -> list[Sample]:
     names, shares = list(mixture), np.array(list(mixture.values()), dtype=float)
+    samples = []
     for seed in seeds:
         rng = np.random.default_rng([seed, 7])
         name = names[int(rng.choice(len(names), p=shares / shares.sum()))]
-        yield _photographed(name, seed, rng, camera_of(focal_between(field_of_view, rng), rng, width, height))
+        samples.append(_photographed(name, seed, rng, camera_of(focal_between(field_of_view, rng), rng, *size)))
+    return samples
 
 
 def _photographed(name: str, seed: int, rng: np.random.Generator, camera: Camera) -> Sample:

@@ -93,8 +93,7 @@ def test_a_frame_may_have_its_own_split(tmp_path: Path) -> None:
     frame = {"w": 32, "h": 24, "fx": 30, "fy": 30, "cx": 15.5, "cy": 11.5}
     frames = [frame | {"id": "0"}, frame | {"id": "1", "split": "train", "intrinsics": "estimated"}]
     folder = open_rgbd(write_source(tmp_path / "a", frames=frames, depth_type="sparse"))
-    assert [f.name for f in folder.select("train").frames] == ["1"]
-    assert [f.name for f in folder.select("val").frames] == ["0"]
+    assert [(frame.name, frame.split) for frame in folder.frames] == [("0", "val"), ("1", "train")]
     assert folder.frames[1].camera.focal_source is FocalSource.ESTIMATED
     assert folder.read(0).sparse
 

@@ -71,3 +71,12 @@ def test_a_tag_far_from_the_picture_is_told(equivalent: float, is_told: bool) ->
 
 def test_an_assumption_contradicts_nothing() -> None:
     assert contradiction(UNKNOWN, FocalOpinion(5.0, 0.01, "")) is None
+
+
+def test_an_estimate_keeps_what_else_was_said_of_the_photo():
+    photo = FocalFacts(2048, 1024, ExifFacts(projection="equirectangular"), notes=("tags.json has no entry",))
+    opinion = FocalOpinion(0.8, 0.1, "estimated from the image")
+    warnings = estimated_from_image(recover_focal(photo), opinion).warnings
+    assert warnings[0] == "tags.json has no entry"
+    assert "panorama" in warnings[1]
+    assert not any("assumed" in warning for warning in warnings)

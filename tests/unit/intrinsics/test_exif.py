@@ -210,3 +210,48 @@ def test_a_sidecar_that_is_no_json_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe{")
     with pytest.raises(CalibrationError, match="cannot be read"):
         read_exif_sidecar(path)
+
+
+NESTED = {
+    "SourceFile": "a.jpg",
+    "File": {"FileName": "a.jpg", "ImageWidth": 1600},
+    "Composite": {"FocalLength": "99 mm"},
+    "EXIF": {"FocalLength": "50.0 mm", "FocalLengthIn35mmFormat": "50 mm", "ExifImageWidth": 6000, "Model": "ILCE-7M3"},
+    "MakerNotes": {"FocalLength": "77 mm"},
+}
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        NESTED,
+        dict(reversed(NESTED.items())),
+        {
+            "SourceFile": "a.jpg",
+            "IFD0": {"Model": "ILCE-7M3"},
+            "ExifIFD": {**NESTED["EXIF"]},
+            "Canon": {"FocalLength": 7},
+        },
+        {"SourceFile": "a.jpg", "EXIF:IFD0": {"Model": "ILCE-7M3"}, "EXIF:ExifIFD": NESTED["EXIF"]},
+        {
+            "SourceFile": "a.jpg",
+            "Composite:FocalLength": 9,
+            **{f"EXIF:ExifIFD:{k}": v for k, v in NESTED["EXIF"].items()},
+        },
+        {"SourceFile": "a.jpg", **{k: {"id": 7, "val": v} for k, v in NESTED["EXIF"].items()}},
+        {"File": {"FileName": "a.jpg"}, "EXIF": NESTED["EXIF"]},
+    ],
+    ids=["g", "g reversed", "g1", "g0:1", "G0:1", "D", "no source"],
+)
+def test_tags_of_exiftool_are_found_in_whatever_groups_they_are_nested(tmp_path, tags):
+    facts = read_exif_sidecar(write(tmp_path, [tags])).find(Path("a.jpg"))
+    assert (facts.focal_mm, facts.focal_35mm, facts.width, facts.model) == (50, 50, 6000, "ILCE-7M3")
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '[{"a":' * 5_000, '[{"SourceFile": "a", "FocalLength": ' + "9" * 5_000 + "}]"]
+)
+def test_a_sidecar_without_bounds_is_refused_by_name(tmp_path, text):
+    (tmp_path / "tags.json").write_text(text)
+    with pytest.raises(CalibrationError, match=r"tags\.json"):
+        read_exif_sidecar(tmp_path / "tags.json")

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
-from m3d_cli.errors import UsageError
+from m3d_cli.errors import CalibrationError, UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.ladder import ASSUMED_SIGMA, FocalFacts, UserFocal, recover_focal
 from m3d_cli.intrinsics.sensors import Sensor
@@ -105,6 +105,8 @@ def test_the_users_sensor_width_goes_with_the_focal_length_in_exif():
         {"pixels": -1.0},
         {"pixels": math.nan},
         {"fov": 180.0},
+        {"fov": 179.6},
+        {"fov": 1e-9},
         {"millimetres": 4.0},
         {"sensor_width": 0.0},
     ],
@@ -112,6 +114,16 @@ def test_the_users_sensor_width_goes_with_the_focal_length_in_exif():
 def test_impossible_flags_are_refused(flags):
     with pytest.raises(UsageError):
         UserFocal(**flags)
+
+
+@pytest.mark.parametrize("pixels", [1e9, 1e-9])
+def test_a_focal_length_that_no_camera_has_is_refused_whoever_gives_it(pixels):
+    with pytest.raises(CalibrationError, match="degrees are possible"):
+        recovered(4032, 3024, PHONE, user=UserFocal(pixels=pixels))
+    with pytest.raises(CalibrationError, match="degrees are possible"):
+        recovered(4032, 3024, PHONE, user=UserFocal(equivalent=pixels))
+    with pytest.raises(CalibrationError, match="degrees are possible"):
+        recovered(4032, 3024, PHONE, intrinsics=Camera(4032, 3024, pixels, pixels, 2016, 1512))
 
 
 def test_a_calibration_brings_its_principal_point_and_distortion():
@@ -159,11 +171,11 @@ def test_a_shape_that_cameras_cut_from_their_sensor_widens_sigma(size):
 
 
 def test_a_unit_that_was_confused_is_exchanged():
-    exif = dataclasses.replace(COMPACT, plane_unit=3)
+    exif = dataclasses.replace(COMPACT, make="", plane_unit=3)
     found = recovered(2272, 1704, dataclasses.replace(exif, plane_x=438.5, plane_y=438.5))
     # 2840 px diagonal / 438.5 per cm = 64.8 mm does not exist; per inch would be larger still: nothing is used.
     assert found.is_assumed
-    per_inch_as_cm = dataclasses.replace(COMPACT, plane_x=30000, plane_y=30000, plane_unit=3)
+    per_inch_as_cm = dataclasses.replace(exif, plane_x=30000, plane_y=30000, plane_unit=3)
     # 2840 / 30000 * 10 = 0.95 mm does not exist, 2840 / 30000 * 25.4 = 2.4 mm does.
     swapped = recovered(2272, 1704, per_inch_as_cm)
     assert swapped.focal == pytest.approx(21.3125 * 30000 / 25.4)

@@ -61,6 +61,8 @@ def test_an_ambiguous_name_gives_nothing():
         ("EASTMAN KODAK COMPANY", "KODAK DC240 ZOOM", ("kodak", "dc240zoom")),
         ("OLYMPUS IMAGING CORP.", "E-M1", ("olympus", "em1")),
         ("", "X", ("", "x")),
+        ("SONY", "DSC-H9", ("sony", "dsch9")),
+        ("Sony", "Sony Cyber-shot DSC-H9", ("sony", "dsch9")),
     ],
 )
 def test_names_are_normalised(make, model, expected):
@@ -84,3 +86,24 @@ def test_a_bad_line_is_named(tmp_path, line):
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(CalibrationError, match="cannot be read"):
         read_sensor_table(tmp_path / "none.txt")
+
+
+def test_rows_that_cannot_be_true_are_skipped_and_counted(tmp_path, caplog):
+    path = tmp_path / "cameraSensors.db"
+    path.write_text("Blackberry;Blackberry Priv;0.28;x\nSony;Sony HDR-AS300;5.744;y\nSony;A\n", encoding="utf-8")
+    rows = read_sensor_table(path)
+    assert [row.width for row in rows] == [5.744]
+    assert "2 of 3 rows are skipped: line 1: a sensor 0.28 mm wide does not exist" in caplog.text
+    assert SensorTable(rows, use_lensfun=False).find("SONY", "HDR-AS300").width == 5.744
+
+
+def test_opensfms_table_names_make_and_model_in_one_text(tmp_path):
+    path = tmp_path / "sensor_data.json"
+    path.write_text('{"Canon Canon EOS 40D": 22.2, "Konica Minolta DiMAGE X50": 5.75, "Odd": null}', encoding="utf-8")
+    table = SensorTable(read_sensor_table(path), use_lensfun=False)
+    assert table.find("Canon", "Canon EOS 40D").width == 22.2
+    assert table.find("KONICA MINOLTA", "DiMAGE X50").width == 5.75
+    assert table.find("Canon", "Canon EOS 4000D") is None
+    path.write_text("[1]")
+    with pytest.raises(CalibrationError, match=r"sensor_data\.json"):
+        read_sensor_table(path)

@@ -7,7 +7,8 @@ import torch
 
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models import create_model, load_weights
-from m3d_cli.models.convert import is_official, official_names, to_official, to_own, unread_names, unwrapped
+from m3d_cli.models.convert import official_names, to_official, to_own, unread_names
+from m3d_cli.models.envelope import is_official, unwrapped
 from m3d_cli.models.metric3d import build_network
 
 PUBLISHED = ["convnext-tiny", "convnext-large", "vit-small", "vit-large", "vit-giant2"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
+from platformdirs.macos import MacOS
+from platformdirs.windows import Windows
 
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.models.catalogue import Status, entry, names
@@ -48,12 +49,24 @@ def test_the_folder_is_the_users_or_the_platforms(monkeypatch, tmp_path):
     assert cache_folder() == Path.home() / "there"
     monkeypatch.setenv("M3D_CACHE", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    monkeypatch.setattr(sys, "platform", "linux")
     assert cache_folder() == tmp_path / "xdg" / "m3d"
     monkeypatch.delenv("XDG_CACHE_HOME")
     assert cache_folder() == Path.home() / ".cache" / "m3d"
-    monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache_folder() == Path.home() / "Library" / "Caches" / "m3d"
+
+
+@pytest.mark.parametrize(
+    ("platform", "before"),
+    [(MacOS, Path.home() / "Library" / "Caches" / "m3d"), (Windows, Path.home() / "AppData" / "Local" / "m3d")],
+)
+def test_the_folder_of_earlier_releases_is_still_the_folder(monkeypatch, platform, before):
+    monkeypatch.delenv("M3D_CACHE", raising=False)
+    monkeypatch.setattr(
+        "platformdirs.windows.get_win_folder", lambda csidl_name: str(Path.home() / "AppData" / "Local")
+    )
+    monkeypatch.setattr(
+        "m3d_cli.models.store.user_cache_path", lambda *names, **options: platform(*names, **options).user_cache_path
+    )
+    assert cache_folder() == before
 
 
 def test_what_was_installed_is_found_again():

@@ -49,6 +49,13 @@ def test_twice_the_focal_flag_is_exactly_twice_the_focal_length(save_photo):
     assert twice.focal == 2 * once.focal
 
 
+def test_an_impossible_focal_length_is_refused_by_the_name_of_the_photo(save_photo, tmp_path):
+    path = save_photo("a.jpg", tags=PHONE)
+    for sources in (CameraSources(UserFocal(pixels=1e9)), intrinsics(tmp_path, fx=1e-9)):
+        with pytest.raises(CalibrationError, match=r"a\.jpg: a focal length of .* degrees are possible"):
+            read_camera(path, sources)
+
+
 def test_a_reduced_copy_keeps_the_camera_of_the_full_picture(save_photo):
     path = save_photo("a.jpg", image=np.zeros((480, 640, 3), dtype=np.uint8), tags=PHONE)
     loaded = load(path, at_least=(100, 100))
@@ -252,3 +259,25 @@ def test_photos_are_decoded_in_threads_as_one_by_one():
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(lambda path: load(path).image, photos * 4))
     assert all((a == b).all() for a, b in zip(alone * 4, together, strict=True))
+
+
+def side_files(tmp_path, tags, rows="Acme;One;6.17\n"):
+    (tmp_path / "tags.json").write_text(json.dumps(tags))
+    (tmp_path / "sensors.txt").write_text(rows)
+    return CameraSources.from_files(exif_json=tmp_path / "tags.json", sensor_db=tmp_path / "sensors.txt")
+
+
+def test_a_side_file_that_gives_nothing_for_a_photo_is_reported(save_photo, tmp_path):
+    photo = save_photo("a.jpg", tags=PHONE)
+    sources = side_files(tmp_path, [{"SourceFile": "b.jpg", "FocalLength": 5}])
+    assert read_camera(photo, sources).warnings == (
+        "tags.json has no entry for this photo",
+        "sensors.txt has no row for a photo that does not name its camera",
+    )
+    sources = side_files(tmp_path, [{"SourceFile": "a.jpg", "Make": "Acme", "Model": "Two"}])
+    assert read_camera(photo, sources).warnings == (
+        "the entry of this photo in tags.json has no focal length",
+        "sensors.txt has no row for the camera Acme Two",
+    )
+    sources = side_files(tmp_path, [{"SourceFile": "a.jpg", "Make": "Acme", "Model": "One", "FocalLength": 4.25}])
+    assert not any("json" in warning or "sensors.txt" in warning for warning in read_camera(photo, sources).warnings)

@@ -216,6 +216,14 @@ def test_scenes_are_sensible_pictures_with_unit_normals_towards_the_camera(name:
         assert (np.einsum("ij,ij->i", normals[known], sample.photo.camera.rays()[known]) < 1e-4).all()
 
 
+def test_worker_processes_give_the_same_images_in_order() -> None:
+    here, there = (list(render_shapes(range(3, 7), 64, 48, workers=workers)) for workers in (1, 2))
+    for a, b in zip(here, there, strict=True):
+        assert a.photo.path == b.photo.path
+        np.testing.assert_array_equal(a.photo.image, b.photo.image)
+        np.testing.assert_array_equal(a.truth.depth, b.truth.depth)
+
+
 def test_one_seed_is_one_picture() -> None:
     alone = next(render_shapes([5], WIDTH, HEIGHT))
     among = list(render_shapes(range(4, 7), WIDTH, HEIGHT))[1]

@@ -14,6 +14,7 @@ from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.calibration.match import Intrinsics, fit_to_photo, turned
 from m3d_cli.intrinsics.calibration.read import read_calibration
+from m3d_cli.open3d_import import load_open3d
 
 K = np.array([[1000.0, 0, 499.5], [0, 1010, 374.5], [0, 0, 1]])
 OURS = Intrinsics(1000, 1010, 500, 375)
@@ -266,7 +267,7 @@ def test_a_camera_info_file_of_ros_is_read(tmp_path):
         ("k.xml", "<a/>"),
         ("k.yml", "%YAML:1.0\n---\nx: 1\n"),
         ("k.png", ""),
-        ("transforms.json", '{"camera_angle_x": 1}'),
+        ("transforms.json", '{"camera_angle_x": 4, "w": 8}'),
         ("transforms.json", '{"frames": []}'),
     ],
 )
@@ -388,3 +389,28 @@ def test_thin_prism_terms_cannot_be_turned():
     camera = Camera(1000, 750, 1000, 1010, 480, 390, distortion=lens)
     with pytest.raises(CalibrationError, match="thin prism"):
         turned(camera, 6)
+
+
+@pytest.mark.parametrize("layout", ["nested", "flat"])
+def test_open3ds_matrix_stands_column_by_column(tmp_path, layout):
+    columns = K.T if layout == "nested" else K.T.ravel()
+    fields = {"width": 1000, "height": 750, "intrinsic_matrix": columns.tolist()}
+    assert for_all(write(tmp_path, "camera_intrinsic.json", fields)) == SIZED
+    fields["intrinsic_matrix"] = K.ravel().tolist()
+    assert for_all(write(tmp_path, "rows.json", fields)) == SIZED
+    np.savetxt(tmp_path / "columns.txt", K.T)
+    assert for_all(tmp_path / "columns.txt") == OURS
+
+
+def test_the_camera_that_open3d_writes_is_read(tmp_path):
+    """Oracle: Open3D itself."""
+    open3d = load_open3d()
+    camera = open3d.camera.PinholeCameraIntrinsic(1000, 750, 1000.0, 1010.0, 499.5, 374.5)
+    open3d.io.write_pinhole_camera_intrinsic(str(tmp_path / "camera.json"), camera)
+    assert for_all(tmp_path / "camera.json") == SIZED
+
+
+@pytest.mark.parametrize("centre", [(0.5, 0.5), (999.5, 0.0), (0, 750)])
+def test_a_principal_point_in_a_corner_is_refused(centre):
+    with pytest.raises(CalibrationError, match="corner"):
+        fit_to_photo(Intrinsics(1000, 1000, *centre, 1000, 750), 1000, 750, 1, "a.jpg")

@@ -1,0 +1,68 @@
+"""Kalibr's camchain (``cam0: {camera_model, intrinsics, resolution}``) and EuRoC's ``sensor.yaml`` of one camera.
+
+Both write fx fy cx cy in OpenCV's pixel grid. The photos of a rig's cameras are recognised by their folders
+(``cam0/``).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from m3d_cli.camera import Distortion
+from m3d_cli.intrinsics.calibration.document import (
+    DocumentFormat,
+    brown,
+    by_folder,
+    fisheye,
+    has,
+    of_opencv,
+    pixels,
+    reals,
+    unsupported,
+)
+from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics
+
+_CAMERA = re.compile(r"cam\d+")
+_BROWN = ("radtan", "radial-tangential", "plumb_bob")
+_FISHEYE = ("equidistant", "equi", "fisheye")
+_NONE = ("none", "None", "")
+
+
+def _cameras(document: Any) -> dict[str, Mapping[str, Any]]:
+    if not isinstance(document, Mapping):
+        return {}
+    return {str(k): v for k, v in document.items() if _CAMERA.fullmatch(str(k)) and has(v, "intrinsics")}
+
+
+def _read_kalibr(document: Mapping[str, Any]) -> tuple[CalibrationEntry, ...]:
+    cameras = {name: _intrinsics(item) for name, item in _cameras(document).items()}
+    return by_folder(cameras, {name: (name,) for name in cameras})
+
+
+def _intrinsics(item: Mapping[str, Any]) -> Intrinsics:
+    if item.get("camera_model", "pinhole") != "pinhole":
+        raise unsupported("camera model", item["camera_model"], ("pinhole",))
+    numbers = reals(item["intrinsics"], (4,), "intrinsics")
+    size = reals(item["resolution"], (2,), "resolution") if "resolution" in item else (None, None)
+    return of_opencv(numbers, (pixels(size[0]), pixels(size[1])), _distortion(item))
+
+
+def _distortion(item: Mapping[str, Any]) -> Distortion | None:
+    model = str(item.get("distortion_model") or "")
+    values = item.get("distortion_coeffs", item.get("distortion_coefficients")) or []
+    if model in _NONE:
+        return None
+    if model not in (*_BROWN, *_FISHEYE):
+        raise unsupported("distortion model", model, (*_BROWN, *_FISHEYE, "none"))
+    terms = reals(values, (4, 5), "lens distortion")
+    return fisheye(terms) if model in _FISHEYE else brown(terms)
+
+
+KALIBR = DocumentFormat("Kalibr's camchain", lambda document: bool(_cameras(document)), _read_kalibr)
+EUROC = DocumentFormat(
+    "EuRoC's sensor.yaml",
+    lambda document: has(document, "intrinsics", "camera_model"),
+    lambda document: (CalibrationEntry("", _intrinsics(document)),),
+)

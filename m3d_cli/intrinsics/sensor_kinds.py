@@ -1,0 +1,80 @@
+"""Bounds on a sensor's size from the kind of camera, where no table has the model.
+
+Diagonals in millimetres: compacts and superzooms have 1/3.2" to 1" types, most of them 1/2.7" to 1/1.7"; cameras with
+interchangeable lenses four thirds to medium format; thermal cameras pixels of 12 to 17 micrometres. Phones and drones
+have no entry: what their lenses see says more than the size of their sensors.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+from m3d_cli.intrinsics.sensors import normalised_make
+
+# Pixel pitch of microbolometers, in millimetres; handheld ones of up to 320 pixels also had 25 micrometres.
+THERMAL_PITCH = (0.012, 0.017)
+OLD_THERMAL_PITCH = 0.025
+_SMALL_THERMAL = 336
+
+
+@dataclass(frozen=True, slots=True)
+class SensorKind:
+    """Diagonals in mm that such cameras have, the usual one, and the relative sigma that covers them."""
+
+    name: str
+    smallest: float
+    largest: float
+    usual: float
+    sigma: float
+
+
+_COMPACT = SensorKind("a compact camera", 5.0, 16.5, 7.6, 0.25)
+_INTERCHANGEABLE = SensorKind("a camera with interchangeable lenses", 7.5, 56.0, 30.0, 0.25)
+_CAMCORDER = SensorKind("a camcorder", 2.5, 16.5, 5.5, 0.4)
+
+# A lens this long in mm sees no wide angle, whatever camera it is on.
+LONG_LENS = 25.0
+LONG_LENS_KIND = SensorKind("an unknown camera", 4.0, 60.0, 18.0, 0.7)
+
+_CAMERA_MAKES = re.compile(
+    r"(agfa|agfaphoto|canon|casio|concord|epson|fuji|fujifilm|ge|hewlett|hp|jenoptik|kodak|konica|kyocera|leica|minolta"
+    r"|nikon|olympus|om|panasonic|pentax|polaroid|praktica|premier|ricoh|rollei|samsung|sanyo|sigma|sony|toshiba"
+    r"|vivitar|yakumo)"
+)
+_LENSES = re.compile(
+    r"\beos\b|rebel|kiss|nikon (d\d|z ?\d|1 )|\bilc[ae]|\bnex\b|\bslt\b|\bdslr\b|alpha|pentax (k|\*|q|6)|\bk-\w|\*ist"
+    r"|\be-(\d|m|p)|\bom-|\bpen-|dmc-(g|l)|\bdc-(g|s)|\bx-(t|e|h|pro|m|a|s)\d?\b|\bgfx|\bnx\d|\bsd\d\d?\b|maxxum|dynax"
+    r"|s[1235] ?pro"
+)
+_SONY_CAMERAS = re.compile(r"dsc|cyber|mavica|mvc|zv-")
+_CAMCORDERS = re.compile(r"\b(hdr|fdr|dcr|ax|hc|gz|hf|vixia|legria)-?\w*\d")
+# Phones and panoramic cameras of makers that also build cameras.
+_OTHERS = re.compile(r"sm-|gt-|sgh|sch-|shv|galaxy|theta|lumix phone|ixpand|gear 360")
+
+
+def sensor_kind(make: str, model: str, width: float, height: float) -> SensorKind | None:
+    """The kind of a camera whose images have ``width`` x ``height`` pixels; None where its name says nothing."""
+    words = normalised_make(make).split()
+    name = " ".join(model.casefold().split())
+    if "flir" in words or (words[:1] == ["dji"] and re.match(r"xt", name)):
+        return _thermal(width, height)
+    if not words or not _CAMERA_MAKES.fullmatch(words[0]) or _OTHERS.search(name):
+        return None
+    if _LENSES.search(name):
+        return _INTERCHANGEABLE
+    if _CAMCORDERS.search(name):
+        return _CAMCORDER
+    return None if words[0] == "sony" and not _SONY_CAMERAS.search(name) else _COMPACT
+
+
+def _thermal(width: float, height: float) -> SensorKind:
+    diagonal = math.hypot(width, height)
+    finest, coarsest = THERMAL_PITCH
+    if max(width, height) <= _SMALL_THERMAL:
+        coarsest = OLD_THERMAL_PITCH
+    usual = math.sqrt(finest * coarsest)
+    # The pitch is one of few, so half the distance between them is the standard deviation.
+    sigma = math.log(coarsest / finest) / 2
+    return SensorKind("a thermal camera", 0.9 * finest * diagonal, 1.1 * coarsest * diagonal, usual * diagonal, sigma)
