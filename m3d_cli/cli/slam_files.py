@@ -32,7 +32,6 @@ def evaluate(
 ) -> None:
     """APE, RPE and KITTI's drift of a trajectory, with the alignment named; se3 keeps its metric scale."""
     from m3d_cli.evaluation.trajectory_scores import (
-        KITTI_LENGTHS,
         parse_alignment,
         parse_lengths,
         score_trajectory,
@@ -42,8 +41,7 @@ def evaluate(
 
     chosen = parse_alignment(alignment)
     mine, theirs = paired(estimate, truth, tolerance, Messages(quiet))
-    ways = KITTI_LENGTHS if lengths is None else parse_lengths(lengths)
-    scores = score_trajectory(mine, theirs, chosen, frames=frames, lengths=ways)
+    scores = score_trajectory(mine, theirs, chosen, frames=frames, lengths=parse_lengths(lengths))
     if plot is not None:
         from m3d_cli.sequences.trajectory_plots import write_plot
 

@@ -179,8 +179,10 @@ def parse_alignment(name: str) -> Alignment:
         raise UsageError(f"--align {name} is unknown", hint=f"one of {', '.join(Alignment)}") from error
 
 
-def parse_lengths(text: str) -> tuple[float, ...]:
-    """Path lengths in metres; raises UsageError."""
+def parse_lengths(text: str | None) -> tuple[float, ...]:
+    """Path lengths in metres, by default KITTI's; raises UsageError."""
+    if text is None:
+        return KITTI_LENGTHS
     try:
         metres = tuple(float(part) for part in text.split(",") if part.strip())
     except ValueError as error:

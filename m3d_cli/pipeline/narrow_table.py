@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -17,9 +16,9 @@ MORE = "\N{HORIZONTAL ELLIPSIS}"
 
 
 def terminal_columns() -> int | None:
-    """Columns of the terminal that reads standard output, or of COLUMNS; None where lines may have any length."""
+    """Columns of the terminal that shows standard output; None for a file or program, whose lines have any length."""
     is_terminal = sys.stdout is not None and sys.stdout.isatty()
-    return shutil.get_terminal_size().columns if is_terminal or os.environ.get("COLUMNS") else None
+    return shutil.get_terminal_size().columns if is_terminal else None
 
 
 def fitted(path: str, cells: Sequence[tuple[str, int]], last: str, width: int, columns: int) -> str:

@@ -36,7 +36,7 @@ def test_a_line_that_fits_loses_nothing() -> None:
 
 
 def test_exif_prints_one_line_of_80_columns_per_photo(monkeypatch, capsys) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("m3d_cli.pipeline.camera_table.terminal_columns", lambda: 80)
     assert main(["exif", "-r", str(PHOTOS)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + sum(path.is_file() for path in PHOTOS.rglob("*.*"))
