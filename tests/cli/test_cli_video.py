@@ -97,7 +97,7 @@ def test_a_clip_that_breaks_off_gives_what_it_has(tmp_path: Path) -> None:
 def test_what_is_no_video_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"no video" * 100)
-    with pytest.raises(PhotoError, match="not a video"):
+    with pytest.raises(PhotoError, match="the video cannot be read"):
         Clip(path)
     assert main(["video", str(path), "--out", str(tmp_path / "out")]) == 3
     assert "a.mp4: not a video" in capsys.readouterr().err

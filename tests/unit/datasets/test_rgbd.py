@@ -135,7 +135,7 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"16 x 12 pixels, meta\.json says 32 x 24"):
         folder.read(0)
     (folder.root / "rgb" / "0.jpg").unlink()
-    with pytest.raises(DatasetError, match=r"0\.jpg: cannot be read"):
+    with pytest.raises(DatasetError, match=r"0\.jpg: the image cannot be read"):
         folder.read(0)
 
 
