@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
-from m3d_cli.errors import CalibrationError, FocalError, UsageError
+from m3d_cli.errors import CalibrationError, FocalError, PhotoError, UsageError
 from m3d_cli.intrinsics.calibration.match import Calibration, fit_to_photo
 from m3d_cli.intrinsics.calibration.read import read_calibration
 from m3d_cli.intrinsics.exif import ExifFacts, read_exif
@@ -21,6 +21,7 @@ from m3d_cli.photo import Photo
 from m3d_cli.photos.decode import decode, read_info
 from m3d_cli.photos.header import PictureInfo, opened
 from m3d_cli.photos.projection import ProjectionChoice
+from m3d_cli.spherical import Projection
 
 # Shares of a side cut off beyond this are reported; an ordinary lens costs a few per cent.
 NOTED_LOSS = 0.10
@@ -45,7 +46,7 @@ class CameraSources:
     projection: ProjectionChoice | None = None
 
     def __post_init__(self) -> None:
-        if self.from_image and (self.user.is_given or self.calibration is not None):
+        if self.from_image and self.knows_lens:
             raise UsageError("--focal estimate and another focal length contradict each other", hint="give one of them")
         if self.user.is_given and self.calibration is not None:
             raise UsageError("a focal length flag and --intrinsics contradict each other", hint="give one of them")
@@ -72,6 +73,11 @@ class CameraSources:
             from_image=from_image,
             projection=projection,
         )
+
+    @property
+    def knows_lens(self) -> bool:
+        """Whether the user gave a focal length or a calibration."""
+        return self.user.is_given or self.calibration is not None
 
     @property
     def digest(self) -> str:
@@ -106,12 +112,17 @@ class LoadedPhoto:
 def read_facts(path: Path, options: CameraSources | None = None, relative: PurePath | None = None) -> PhotoFacts:
     """Facts of a photo from its header alone.
 
-    Raises `PhotoError`, `CalibrationError` for a calibration that cannot be of this photo, and `FocalError` when a
-    focal length is required and unknown.
+    Raises `PhotoError`, also for a panorama that is no flat image, `CalibrationError` for a calibration that cannot be
+    of this photo, and `FocalError` when a focal length is required and unknown.
     """
     options = options or CameraSources()
     info = read_info(path)
     exif, notes = _exif(path, relative, options.sidecar)
+    if exif.projection == Projection.EQUIRECTANGULAR.value and not options.knows_lens:
+        raise PhotoError(
+            f"{path}: an equirectangular panorama, as its XMP says, and no flat image",
+            hint="--projection equirectangular takes it as one, a focal length or --intrinsics as a flat image",
+        )
     facts = _focal_facts(path, relative, options, info, exif, notes)
     try:
         camera = recover_focal(facts)

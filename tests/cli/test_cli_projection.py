@@ -9,6 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from m3d_cli.cli import app
 from m3d_cli.formats.depth_png import TYPE_KEY, read_depth_png
@@ -112,3 +113,28 @@ def test_range_is_not_taken_for_depth(sphere, tmp_path, capsys):
     assert m3d("depth", sphere, "--projection", "equirectangular", "--out", out) == 0
     assert app.main(["pointcloud", str(sphere), "--depth", str(out), "--out", str(tmp_path / "clouds")]) == 3
     assert "holds the range of a photo that is not flat (equirectangular)" in capsys.readouterr().err
+
+
+@pytest.fixture
+def panorama(tmp_path):
+    """A JPEG whose XMP packet says that it is a panorama."""
+    packet = (
+        '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        '<rdf:Description xmlns:GPano="http://ns.google.com/photos/1.0/panorama/" '
+        'GPano:ProjectionType="equirectangular"/></rdf:RDF></x:xmpmeta>'
+    )
+    path = tmp_path / "theta.jpg"
+    Image.new("RGB", (160, 80), (90, 120, 60)).save(path, xmp=packet.encode())
+    return path
+
+
+def test_a_photo_that_names_itself_a_panorama_is_refused_with_the_way_out(panorama, tmp_path, capsys):
+    assert m3d("depth", panorama, "--out", tmp_path / "out") == 3
+    told = capsys.readouterr().err
+    assert "theta.jpg: an equirectangular panorama" in told
+    assert "--projection equirectangular" in told
+    assert m3d("depth", panorama, "--out", tmp_path / "out", "--projection", "equirectangular") == 0
+
+
+def test_who_gives_a_focal_length_has_the_last_word_on_a_panorama(panorama, tmp_path):
+    assert m3d("depth", panorama, "--out", tmp_path / "out", "--focal", "140") == 0

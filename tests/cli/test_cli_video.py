@@ -100,7 +100,7 @@ def test_what_is_no_video_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[
     with pytest.raises(PhotoError, match="the video cannot be read"):
         Clip(path)
     assert main(["video", str(path), "--out", str(tmp_path / "out")]) == 3
-    assert "a.mp4: not a video" in capsys.readouterr().err
+    assert "a.mp4: the video cannot be read" in capsys.readouterr().err
 
 
 def test_a_video_becomes_depth_and_a_preview_and_resumes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
