@@ -57,9 +57,16 @@ def fused(seen: FocalOpinion, lines: LineFocal | None) -> FocalOpinion:
     return FocalOpinion(math.exp(mean), sigma, f"estimated from the image and {lines.lines} of its lines")
 
 
-def estimated_from_image(camera: Camera, opinion: FocalOpinion) -> Camera:
-    """``camera`` with the focal length of ``opinion``; other candidates stay beside it."""
+def estimated_from_image(camera: Camera, opinion: FocalOpinion, *, is_asked: bool = False) -> Camera:
+    """``camera`` with the focal length of ``opinion``; other candidates stay beside it.
+
+    What is assumed of a phone's main camera stays where the image says less than that, unless the user asked for what
+    the image says.
+    """
     candidate = candidate_of(camera, opinion)
+    priors = [one for one in camera.candidates if one.source is FocalSource.ASSUMED]
+    if camera.is_assumed and not is_asked and any(one.rel_sigma <= opinion.sigma for one in priors):
+        return dataclasses.replace(camera, candidates=(*camera.candidates, candidate))
     warning = (
         f"focal length estimated from the image alone: {opinion.equivalent:.0f} mm (35 mm equivalent) within "
         f"{opinion.sigma:.0%}; lengths along the view share that (pass --focal or --focal-35mm)"

@@ -16,6 +16,7 @@ from m3d_cli.errors import UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.exif_focal import PANORAMA_SIGMA, exif_candidates
 from m3d_cli.intrinsics.original_size import Frame
+from m3d_cli.intrinsics.sensor_kinds import is_phone
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, Sensor
 
 # 69.4 degrees over the long side, a phone's main camera (26 mm on 4:3): f = long side / (2 tan(69.4 / 2)) = 0.722 long.
@@ -182,7 +183,9 @@ def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> Camera:
     chosen = FocalCandidate(focal, focal, FocalSource.ASSUMED, ASSUMED_SIGMA, note)
     if facts.exif.projection:
         chosen = chosen.widened(PANORAMA_SIGMA)
-    return _estimate(facts, chosen, (), (*warnings, ASSUMED_WARNING))
+    # A phone's main camera is what the assumption is of: for a phone it counts as evidence beside what the image says.
+    counts = is_phone(facts.exif.make, facts.exif.model, facts.width, facts.height)
+    return _estimate(facts, chosen, (chosen,) if counts else (), (*warnings, ASSUMED_WARNING))
 
 
 def _from_user(facts: FocalFacts) -> Camera:

@@ -79,12 +79,18 @@ def sensor_kind(make: str, model: str, width: float, height: float) -> SensorKin
     return None if words[0] == "sony" and not _SONY_CAMERAS.search(name) else _COMPACT
 
 
+def is_phone(make: str, model: str, width: float, height: float) -> bool:
+    """Whether this is a phone, by its maker, who may also build cameras."""
+    made_by = normalised_make(make).partition(" ")[0]
+    return sensor_kind(make, model, width, height) is None and _PHONE_MAKES.fullmatch(made_by) is not None
+
+
 def sensor_bounds(make: str, model: str, width: float, height: float) -> tuple[float, float] | None:
     """Diagonals in mm that the sensor of such a camera or phone can have; None where its name says nothing."""
     kind = sensor_kind(make, model, width, height)
     if kind is not None:
         return kind.smallest, kind.largest
-    return PHONE_DIAGONALS if _PHONE_MAKES.fullmatch(normalised_make(make).partition(" ")[0]) else None
+    return PHONE_DIAGONALS if is_phone(make, model, width, height) else None
 
 
 def _thermal(width: float, height: float) -> SensorKind:

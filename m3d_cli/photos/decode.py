@@ -27,6 +27,10 @@ _UPRIGHT = {
 }
 
 
+# Width and height of a decode that is enough to estimate a focal length.
+_ENOUGH_FOR_FOCAL = (960, 720)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Decoded:
     """Upright sRGB pixels, uint8 (H, W, 3), and the facts of the file; the pixels may be a reduced copy.
@@ -60,6 +64,16 @@ def decode(path: Path, at_least: tuple[int, int] | None = None) -> Decoded:
             _reduce(image, info, at_least)
         pixels, warnings = _pixels(path, image, info)
         return Decoded(pixels, info, warnings)
+
+
+def focal_copy(path: Path, image: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """The pixels from which a focal length is estimated, the same for every command; ``image`` is what is decoded.
+
+    A JPEG that was decoded at another size would give a slightly different estimate.
+    """
+    if image is None or identify(path) is ImageFormat.JPEG:
+        return decode(path, _ENOUGH_FOR_FOCAL).image
+    return image
 
 
 def _reduce(image: ImageFile.ImageFile, info: PictureInfo, at_least: tuple[int, int]) -> None:

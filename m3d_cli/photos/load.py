@@ -99,7 +99,8 @@ class LoadedPhoto:
     """Pixels for the network and the camera of the full image.
 
     ``image`` is uint8 (H, W, 3), upright sRGB, undistorted; it may be a reduced copy. ``camera`` always is of the full
-    size, without distortion; ``distorted`` is the one that took the photo.
+    size, without distortion; ``distorted`` is the one that took the photo. ``focal_image`` are the pixels from which
+    its focal length will be estimated, if it will.
     """
 
     path: Path
@@ -107,6 +108,7 @@ class LoadedPhoto:
     camera: Camera
     distorted: Camera
     notes: tuple[str, ...] = ()
+    focal_image: NDArray[np.uint8] | None = None
 
 
 def read_facts(path: Path, options: CameraSources | None = None, relative: PurePath | None = None) -> PhotoFacts:

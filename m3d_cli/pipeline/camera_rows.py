@@ -9,12 +9,9 @@ from m3d_cli.camera import Camera, FocalCandidate
 from m3d_cli.errors import M3dError, PhotoError
 from m3d_cli.intrinsics.estimated import candidate_of, contradiction, estimated_from_image
 from m3d_cli.intrinsics.shared_focal import consensus
-from m3d_cli.photos.decode import decode
+from m3d_cli.photos.decode import focal_copy
 from m3d_cli.photos.discover import Listing, PhotoFile
 from m3d_cli.photos.load import CameraSources, PhotoFacts, focal_required, read_facts
-
-# Width and height of a decode that is enough for the estimate.
-_ENOUGH = (960, 720)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +23,11 @@ class CameraRow:
     camera: Camera | None
     error: M3dError | None = None
     from_image: FocalCandidate | None = None
+
+    @property
+    def will_be_estimated(self) -> bool:
+        """Whether a run looks at the image for what is only assumed here."""
+        return self.camera is not None and self.camera.is_assumed and self.from_image is None
 
 
 def camera_rows(listing: Listing, sources: CameraSources) -> Iterator[CameraRow]:
@@ -53,7 +55,7 @@ def with_estimates(rows: Iterator[CameraRow]) -> Iterator[CameraRow]:
             yield row
             continue
         try:
-            image = decode(row.photo.path, _ENOUGH).image
+            image = focal_copy(row.photo.path)
         except M3dError as error:
             yield replace(row, camera=None, error=error)
             continue

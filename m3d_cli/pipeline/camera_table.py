@@ -18,6 +18,8 @@ from m3d_cli.reporter import Reporter
 WIDEST_PATH = 60
 COLUMNS = (("size", 11), ("camera", 28), ("focal_px", 9), ("source", 16), ("sigma", 6), ("hfov", 6))
 
+_NOT_YET = "m3d depth will estimate it from the image (--estimate shows it)"
+
 
 def table_line(path: str, width: int, cells: list[str], last: str) -> str:
     columns = terminal_columns()
@@ -44,7 +46,10 @@ def table_row(row: CameraRow, width: int) -> str:
         f"{found.focal_rel_sigma:.1%}",
         f"{found.horizontal_fov:.1f}",
     ]
-    told = [] if row.from_image is None else [f"image: {row.from_image.focal:.0f} px +- {row.from_image.rel_sigma:.0%}"]
+    told = [_NOT_YET] if row.will_be_estimated else []
+    told += (
+        [] if row.from_image is None else [f"image: {row.from_image.focal:.0f} px +- {row.from_image.rel_sigma:.0%}"]
+    )
     return table_line(path, width, cells, one_line("; ".join([found.derivation, *told, *found.warnings])))
 
 
@@ -70,7 +75,7 @@ def json_row(row: CameraRow) -> str:
             "focal_35mm": facts.exif.focal_35mm,
         }
     if found is not None:
-        fields |= _focal_fields(found)
+        fields |= _focal_fields(found) | {"will_be_estimated": row.will_be_estimated}
     if row.from_image is not None:
         fields["picture"] = _candidate_fields(row.from_image)
     if row.error is not None:

@@ -166,7 +166,9 @@ def encoded(kind: OutputFormat, panorama: Panorama, settings: Settings) -> tuple
         return (encode_tiff(values),), 0
     if kind is OutputFormat.PFM:
         return encode_pfm(values), 0
-    return (encode_preview(values, settings.preview),), 0
+    if kind is OutputFormat.PREVIEW:
+        return (encode_preview(values, settings.preview),), 0
+    raise AssertionError(f"no encoder of {kind}")
 
 
 def about(panorama: Panorama) -> tuple[str, ...]:

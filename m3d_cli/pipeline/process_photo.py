@@ -11,6 +11,7 @@ from m3d_cli.formats.sidecar import focal_trust
 from m3d_cli.inference.photo import CanonicalPhoto, canonical_transform, to_canonical
 from m3d_cli.intrinsics.estimated import estimated_from_image
 from m3d_cli.models.spec import ModelSpec
+from m3d_cli.photos.decode import focal_copy
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import LoadedPhoto, load
 from m3d_cli.photos.undistort import undistorted_camera
@@ -113,7 +114,10 @@ def read_photo(photo: PhotoFile, shared: Shared | None, settings: Settings) -> L
     """A photo, decoded no larger than the network needs unless its colours are wanted."""
     camera = camera_of(photo, shared, settings.camera)
     at_least = None if settings.wants_clouds else _needed_size(camera, settings.model)
-    return load(photo.path, settings.camera, relative=photo.relative, camera=camera, at_least=at_least)
+    loaded = load(photo.path, settings.camera, relative=photo.relative, camera=camera, at_least=at_least)
+    if not settings.estimates_focal(camera, is_shared=shared is not None):
+        return loaded
+    return replace(loaded, focal_image=focal_copy(photo.path, loaded.image))
 
 
 def prepared(
@@ -122,7 +126,9 @@ def prepared(
     """The photo, its focal length estimated from the image where that is wanted, and the network's input."""
     camera = photo.distorted
     if settings.estimates_focal(camera, is_shared=is_shared):
-        camera = estimated_from_image(camera, engine.get().focal(photo.image, camera.width, camera.height))
+        image = photo.image if photo.focal_image is None else photo.focal_image
+        opinion = engine.get().focal(image, camera.width, camera.height)
+        camera = estimated_from_image(camera, opinion, is_asked=settings.camera.from_image)
         photo = replace(photo, camera=camera, distorted=camera)
     return photo, to_canonical(photo.image, photo.camera, settings.model)
 

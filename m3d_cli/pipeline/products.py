@@ -160,7 +160,9 @@ def _encode(kind: OutputFormat, settings: Settings, result: DepthMap) -> tuple[b
         return (encode_normal_png(_normals(result)),)
     if kind is OutputFormat.NORMAL_NPY:
         return encode_npy(_normals(result))
-    return (_confidence_png(result),)
+    if kind is OutputFormat.CONFIDENCE:
+        return (_confidence_png(result),)
+    raise AssertionError(f"no encoder of {kind}")
 
 
 def _normals(result: DepthMap) -> NDArray[np.float32]:

@@ -63,7 +63,7 @@ def text_of(prospect: Prospect) -> str:
     focal = prospect.camera
     told = f"{focal.focal:.1f} px {focal.focal_source} +- {focal.focal_rel_sigma:.1%}"
     if prospect.estimates:
-        told = "focal length estimated from the image"
+        told = "focal length will be estimated from the image"
     return f"{prospect.status:5}  {path} -> {outputs}  {told}"
 
 
@@ -83,6 +83,7 @@ def json_of(prospect: Prospect) -> str:
             "focal_source": str(focal.focal_source),
             "focal_rel_sigma": focal.focal_rel_sigma,
             "asks_picture": prospect.estimates,
+            "will_be_estimated": prospect.estimates,
         }
     if prospect.error is not None:
         error = prospect.error

@@ -78,3 +78,25 @@ def test_photos_that_share_a_camera_are_not_asked_one_by_one(folder: Path, tmp_p
     out = tmp_path / "d"
     assert app.main(["depth", str(folder / "plain.png"), "--out", str(out), "--same-camera", *LITE]) == 0
     assert sidecar(out, "plain")["focal_source"] == "assumed"
+
+
+def test_commands_agree_on_a_focal_length_or_say_it_is_to_come(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(1)
+    coarse = rng.integers(60, 200, (12, 16, 3), dtype=np.uint8)
+    path, out = tmp_path / "large.jpg", tmp_path / "out"
+    Image.fromarray(cv2.resize(coarse, (3000, 2250), interpolation=cv2.INTER_CUBIC)).save(path)
+
+    def told(*arguments: str) -> dict[str, object]:
+        assert app.main([*arguments, "--json", "-q"]) == 0
+        return dict(json.loads(capsys.readouterr().out))
+
+    assert told("exif", str(path))["will_be_estimated"] is True
+    assert told("depth", str(path), "--out", str(out), "--dry-run", *LITE)["will_be_estimated"] is True
+    seen = told("exif", str(path), "--estimate")
+    assert seen["will_be_estimated"] is False
+    for command in ("depth", "pointcloud"):
+        done = told(command, str(path), "--out", str(tmp_path / command), *LITE)
+        for key in ("focal_source", "focal_px", "focal_rel_sigma"):
+            assert done[key] == seen[key]

@@ -8,6 +8,7 @@ import pytest
 from m3d_cli.camera import FocalSource
 from m3d_cli.intrinsics.estimated import (
     FocalOpinion,
+    candidate_of,
     contradiction,
     estimated_from_image,
     fused,
@@ -80,3 +81,19 @@ def test_an_estimate_keeps_what_else_was_said_of_the_photo():
     assert warnings[0] == "tags.json has no entry"
     assert "panorama" in warnings[1]
     assert not any("assumed" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(("make", "sigma", "is_kept"), [("Jolla", 0.5, True), ("Jolla", 0.1, False), ("", 0.5, False)])
+def test_what_is_assumed_of_a_phone_stays_where_the_image_says_less(make, sigma, is_kept):
+    assumed = recover_focal(FocalFacts(3264, 2448, ExifFacts(make=make, model=make, focal_mm=4.0)))
+    opinion = FocalOpinion(56 / 43.2666, sigma, "estimated from the image")
+    camera = estimated_from_image(assumed, opinion)
+    assert camera.is_assumed is is_kept
+    assert camera.focal == pytest.approx(0.72 * 3264 if is_kept else candidate_of(assumed, opinion).focal)
+    assert any(one.source is FocalSource.ESTIMATED for one in camera.candidates)
+
+
+def test_who_asks_for_the_image_gets_what_it_says_of_a_phone_too():
+    assumed = recover_focal(FocalFacts(3264, 2448, ExifFacts(make="Jolla", model="Jolla")))
+    opinion = FocalOpinion(56 / 43.2666, 0.5, "estimated from the image")
+    assert estimated_from_image(assumed, opinion, is_asked=True).focal_source is FocalSource.ESTIMATED
