@@ -7,9 +7,11 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import TypedDict
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import Unpack
 
 from m3d_cli.atomic import write_bytes
 from m3d_cli.camera import Camera
@@ -27,6 +29,7 @@ from m3d_cli.photo import Photo
 from m3d_cli.photos.discover import PhotoFile, Selection, find_photos
 from m3d_cli.photos.load import CameraSources, LoadedPhoto, load
 from m3d_cli.photos.load import load_photo as load_with_camera
+from m3d_cli.photos.projection import parse_projection
 from m3d_cli.pipeline.clouds import CloudStyle
 from m3d_cli.pipeline.journal import Outcome
 from m3d_cli.pipeline.measure_run import MeasurePlan
@@ -49,6 +52,17 @@ _MEASUREMENT = re.compile(
     r"(?:(?P<name>[^=]*?)\s*=\s*)?"
     r"(?P<kind>line|path|height|area|angle|range|plane-distance|plane|box|ground)\s+(?P<points>.+)"
 )
+
+
+class Lens(TypedDict, total=False):
+    """What may be said of the lens: ``focal`` in pixels, ``focal_35mm`` in mm, ``fov`` (horizontal) in degrees, or
+    ``intrinsics``, a calibration file; without any, EXIF or the image decides.
+    """
+
+    focal: float | None
+    focal_35mm: float | None
+    fov: float | None
+    intrinsics: str | Path | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,11 +149,8 @@ class Model:
         self,
         photo: str | Path | Photo | NDArray[np.uint8],
         *,
-        focal: float | None = None,
-        focal_35mm: float | None = None,
-        fov: float | None = None,
-        intrinsics: str | Path | None = None,
         max_depth: float | None = None,
+        **lens: Unpack[Lens],
     ) -> PredictedDepth:
         """Metric depth of a file, a `Photo`, or upright RGB pixels (H, W, 3) uint8.
 
@@ -147,7 +158,7 @@ class Model:
         file; without any, EXIF or the image decides, and ``result.camera.focal_source`` says which. Depth beyond
         ``max_depth`` metres becomes unknown. Raises PhotoError, CalibrationError, WeightsError, DeviceError.
         """
-        sources = _sources(focal, focal_35mm, fov, intrinsics)
+        sources = _sources(lens)
         settings = dataclasses.replace(self._settings, camera=sources, max_depth=max_depth)
         loaded, canonical = prepared(_loaded(photo, settings), settings, self._engine, is_shared=False)
         made = self._engine.get().compute(canonical, settings.wanted_by_files)
@@ -192,14 +203,10 @@ def load_model(
 
 def load_photo(
     path: str | Path,
-    *,
-    focal: float | None = None,
-    focal_35mm: float | None = None,
-    fov: float | None = None,
-    intrinsics: str | Path | None = None,
+    **lens: Unpack[Lens],
 ) -> Photo:
     """A photo upright and undistorted, with the camera of its pixels. Raises PhotoError, CalibrationError."""
-    return load_with_camera(Path(path), _sources(focal, focal_35mm, fov, intrinsics))
+    return load_with_camera(Path(path), _sources(lens))
 
 
 def load_depth(path: str | Path) -> DepthMap:
@@ -215,21 +222,20 @@ def run(
     weights: str | Path | None = None,
     formats: Sequence[str] = ("png",),
     recursive: bool = False,
-    focal: float | None = None,
-    focal_35mm: float | None = None,
-    fov: float | None = None,
-    intrinsics: str | Path | None = None,
     same_camera: bool = False,
+    projection: str | None = None,
     max_depth: float | None = None,
     device: str = "auto",
     precision: str = "auto",
     overwrite: bool = False,
+    **lens: Unpack[Lens],
 ) -> Iterator[Outcome]:
     """Process files and folders as `m3d depth` does, with its journal: a second call does what is missing.
 
+    ``projection`` is that of photos that are not flat ("equirectangular", "fisheye"), of which range is written.
     Yields an `Outcome` per photo, in order; a photo that failed has an ``error``. Raises what ends a whole run.
     """
-    sources = _sources(focal, focal_35mm, fov, intrinsics)
+    sources = _sources(lens, projection)
     kinds = parse_formats(",".join(formats))
     settings = _settings(model, weights, kinds, sources, precision=precision, max_depth=max_depth)
     listing = find_photos([str(path) for path in paths], Selection(recursive=recursive, skip_folders=(Path(out),)))
@@ -250,11 +256,8 @@ def measure(
     model: str | None = None,
     weights: str | Path | None = None,
     depth: str | Path | None = None,
-    focal: float | None = None,
-    focal_35mm: float | None = None,
-    fov: float | None = None,
-    intrinsics: str | Path | None = None,
     device: str = "auto",
+    **lens: Unpack[Lens],
 ) -> PhotoReport:
     """Measure on one photo, as `m3d measure` does: ``["door = line 812,1204 812,388", "height 400,90 400,1300"]``.
 
@@ -268,7 +271,7 @@ def measure(
         allow_assumed_focal=allow_assumed_focal,
         allow_unknown_errors=allow_unknown_errors,
     )
-    sources = _sources(focal, focal_35mm, fov, intrinsics)
+    sources = _sources(lens)
     settings = _settings(model, weights, (), sources, stored=None if depth is None else Path(depth))
     file = PhotoFile(Path(photo), PurePosixPath(Path(photo).name))
     plan = MeasurePlan((file,), settings, Workers((device,)), {file.relative: request})
@@ -287,11 +290,15 @@ def _parsed(text: str) -> tuple[str, str]:
     return found["kind"], found["points"] if name is None else f"{name}={found['points']}"
 
 
-def _sources(
-    focal: float | None, focal_35mm: float | None, fov: float | None, intrinsics: str | Path | None
-) -> CameraSources:
-    user = UserFocal(pixels=focal, equivalent=focal_35mm, fov=fov)
-    return CameraSources.from_files(user, intrinsics=None if intrinsics is None else Path(intrinsics))
+def _sources(lens: Lens, projection: str | None = None) -> CameraSources:
+    if unknown := sorted(lens.keys() - Lens.__annotations__.keys()):
+        raise TypeError(f"unexpected keyword argument {unknown[0]!r}")
+    intrinsics, fov = lens.get("intrinsics"), lens.get("fov")
+    choice = parse_projection(projection, fov)
+    user = UserFocal(pixels=lens.get("focal"), equivalent=lens.get("focal_35mm"), fov=fov if choice is None else None)
+    return CameraSources.from_files(
+        user, intrinsics=None if intrinsics is None else Path(intrinsics), projection=choice
+    )
 
 
 def _settings(
