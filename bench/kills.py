@@ -138,12 +138,16 @@ def main() -> None:
         for command in COMMANDS:
             out = work / command.name / "out"
             out.mkdir(parents=True)
-            calls = {SYNC: run(command.arguments(data, out))[1]}
-            known[command.name] = (contents(out), calls[SYNC])
+            places = {SYNC: run(command.arguments(data, out))[1]}
+            known[command.name] = (contents(out), places)
+            shutil.rmtree(out)
+            out.mkdir()
+            places[RENAME] = run(command.arguments(data, out), RENAME)[1]
         for number in range(options.kills):
             command = COMMANDS[number % len(COMMANDS)]
-            expected, calls_of_sync = known[command.name]
-            kind, last = (SYNC, RENAME)[draw.integers(2)], int(draw.integers(1, max(2, calls_of_sync + 1)))
+            expected, places = known[command.name]
+            kind = draw.choice([name for name, count in places.items() if count])
+            last = int(draw.integers(1, places[kind] + 1))
             wrong = killed(command, data, work, expected, kind, last)
             counts[command.name] += 1
             if wrong:

@@ -18,6 +18,8 @@ from pathlib import Path
 from typing import Any
 
 TEXTS = frozenset(("m3d_version", "derivation", "warnings", "notes", "improve", "method", "message", "hint", "licence"))
+# Keys that sidecars did not have before.
+ADDED = frozenset(("focal_trust", "errors_known"))
 MEASURE = (
     "measure",
     "palace.jpg",
@@ -73,7 +75,7 @@ def content(path: Path) -> object:
 
 def without_texts(value: Any) -> Any:
     if isinstance(value, dict):
-        return {name: without_texts(one) for name, one in value.items() if name not in TEXTS}
+        return {name: without_texts(one) for name, one in value.items() if name not in TEXTS | ADDED}
     return [without_texts(one) for one in value] if isinstance(value, list) else value
 
 
