@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,30 +94,36 @@ class PanoramaWork:
             panorama = computed_panorama(present.job.photo, self.settings, self.engine, self.stop, stages)
             self.journal.started(task.job.photo.name, task.key, task.job.outputs)
             products = _written(task.job, self.settings, panorama, stages)
-            outcome = self._done(task, panorama, products, stages)
+            camera, model = panorama.range.camera, panorama.model.name
+            outcome = written_outcome(
+                task, self.journal, products, stages, width=camera.width, height=camera.height, model=model
+            )
             if self.remote is not None:
                 self.remote.deliver(task.job.outputs)
-            return outcome
+            return replace(outcome, warnings=(*panorama.warnings, *empty_note(products.points)))
 
-    def _done(self, task: Task, panorama: Panorama, products: Products, stages: Stages) -> Outcome:
-        sizes, times = sizes_and_times(task.job.outputs)
-        return Outcome(
-            path=task.job.photo.name,
-            status=Status.DONE,
-            key=task.key,
-            outputs=self.journal.names(task.job.outputs),
-            sizes=sizes,
-            mtimes_ns=times,
-            digests=products.digests,
-            width=panorama.range.camera.width,
-            height=panorama.range.camera.height,
-            median_m=products.record.median_m,
-            model=panorama.model.name,
-            points=products.points,
-            warnings=(*panorama.warnings, *empty_note(products.points)),
-            at=time.time(),
-            seconds=stages.seconds,
-        )
+
+def written_outcome(
+    task: Task, journal: Ledger, products: Products, stages: Stages, *, width: int, height: int, model: str
+) -> Outcome:
+    """The outcome of a photo whose files are written."""
+    sizes, times = sizes_and_times(task.job.outputs)
+    return Outcome(
+        path=task.job.photo.name,
+        status=Status.DONE,
+        key=task.key,
+        outputs=journal.names(task.job.outputs),
+        sizes=sizes,
+        mtimes_ns=times,
+        digests=products.digests,
+        width=width,
+        height=height,
+        median_m=products.record.median_m,
+        model=model,
+        points=products.points,
+        at=time.time(),
+        seconds=stages.seconds,
+    )
 
 
 def computed_panorama(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from dataclasses import dataclass, replace
 
 from m3d_cli.camera import Camera
@@ -17,9 +16,9 @@ from m3d_cli.photos.load import LoadedPhoto, load
 from m3d_cli.photos.undistort import undistorted_camera
 from m3d_cli.pipeline.clouds import CLOUD_FORMATS, encode_points
 from m3d_cli.pipeline.existing_depth import read_back
-from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
+from m3d_cli.pipeline.journal import Outcome
 from m3d_cli.pipeline.plan import OutputFormat
-from m3d_cli.pipeline.process_panorama import PanoramaWork, about, computed_panorama, encoded
+from m3d_cli.pipeline.process_panorama import PanoramaWork, about, computed_panorama, encoded, written_outcome
 from m3d_cli.pipeline.products import (
     Finished,
     Products,
@@ -74,31 +73,17 @@ class DepthWork:
         return Finished.computed(str(photo.relative), self.settings, loaded, canonical, computed)
 
     def _done(self, task: Task, finished: Finished, products: Products, stages: Stages) -> Outcome:
-        camera = finished.camera
-        sizes, times = sizes_and_times(task.job.outputs)
-        return Outcome(
-            path=task.job.photo.name,
-            status=Status.DONE,
-            key=task.key,
-            outputs=self.journal.names(task.job.outputs),
-            sizes=sizes,
-            mtimes_ns=times,
-            digests=products.digests,
-            width=camera.width,
-            height=camera.height,
+        camera, model = finished.camera, finished.model.name
+        outcome = written_outcome(
+            task, self.journal, products, stages, width=camera.width, height=camera.height, model=model
+        )
+        return replace(
+            outcome,
             focal_px=camera.focal,
             focal_source=str(camera.focal_source),
             focal_rel_sigma=camera.focal_rel_sigma,
             focal_trust=focal_trust(camera),
-            median_m=products.record.median_m,
-            model=finished.model.name,
-            points=products.points,
-            warnings=(
-                *camera.warnings,
-                *empty_note(products.points),
-            ),
-            at=time.time(),
-            seconds=stages.seconds,
+            warnings=(*camera.warnings, *empty_note(products.points)),
         )
 
 
