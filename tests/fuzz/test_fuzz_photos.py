@@ -30,7 +30,7 @@ mutated = mutations.mutated
 
 IMAGES = 500
 EXIF_BLOCKS = 500
-SECONDS_EACH = 2.0
+SECONDS_EACH = 8.0
 BYTES_EACH = 500 * 1024 * 1024
 FORMATS = ("jpg", "jpg-progressive", "png", "webp", "tif", "tif-lzw", "heic", "avif", "gif", "bmp")
 

@@ -86,7 +86,7 @@ def test_what_is_too_large_too_deep_or_expands_is_refused_in_time(parse, text, t
         reading(tmp_path / "side", "the file", CalibrationError),
     ):
         parse(text)
-    assert time.process_time() - begin < 2
+    assert time.process_time() - begin < 8
 
 
 def test_documents_within_the_bounds_are_read():
