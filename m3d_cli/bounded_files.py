@@ -96,6 +96,23 @@ def read_text(path: Path, limit: int = SIDE_FILE_BYTES) -> str:
     return read_bytes(path, limit).decode("utf-8-sig")
 
 
+def read_first_document(path: Path, limit: int = SIDE_FILE_BYTES) -> str:
+    """The first document of a YAML stream, of at most ``limit`` bytes, however many follow."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise ValueError("it is not a regular file")
+    lines: list[bytes] = []
+    size = 0
+    with path.open("rb") as file:
+        while size <= limit and (line := file.readline(limit + 1)):
+            if line.rstrip() == b"---" and any(one.strip() and not one.startswith(b"%") for one in lines):
+                break
+            lines.append(line)
+            size += len(line)
+    if size > limit:
+        raise ValueError(f"it is larger than {limit / MEGABYTE:g} MB")
+    return b"".join(lines).decode("utf-8-sig")
+
+
 def read_json(path: Path, most_values: int = MOST_VALUES, limit: int = SIDE_FILE_BYTES) -> Any:
     """The JSON document in a file of at most ``limit`` bytes, as `parse_json`."""
     return parse_json(read_bytes(path, limit), most_values)

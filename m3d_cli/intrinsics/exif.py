@@ -20,7 +20,7 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from m3d_cli.intrinsics.xmp import Crop, XmpFacts, drone_lens, read_xmp
+from m3d_cli.intrinsics.xmp import Crop, PixelLens, XmpFacts, drone_lens, read_xmp
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHECKSUM_BYTES = 4
@@ -49,7 +49,10 @@ _TAGS = {
     "DigitalZoomRatio": 0xA404,
     "FocalLengthIn35mmFilm": 0xA405,
     "LensModel": 0xA434,
+    "Software": 0x0131,
+    "DateTimeOriginal": 0x9003,
 }
+_DATE = re.compile(r"((?:19|20)\d\d)[:-](\d\d)[:-](\d\d)")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?|[-+]?\.\d+")
 _RATIO = re.compile(r"\s*([-+]?\d+(?:\.\d+)?)\s*/\s*([-+]?\d+(?:\.\d+)?)")
 
@@ -61,7 +64,8 @@ class ExifFacts:
     ``focal_mm`` is the real focal length, ``focal_35mm`` the 35 mm equivalent, both in millimetres. ``plane_x`` and
     ``plane_y`` are pixels per ``plane_unit`` (2 inch, 3 cm, 4 mm, 5 micrometre) on the sensor. ``width`` and
     ``height`` are the image's as the camera wrote it, before any editing. ``crop`` is what an editor cut out of it,
-    ``projection`` that of a panorama, ``lens_focal`` in pixels of an image ``lens_long`` wide a drone's (all from XMP).
+    ``year`` is when the photo was taken, ``software`` what wrote the file: a camera's firmware or an editor.
+    ``projection`` that of a panorama, ``pixel_lens`` a lens in pixels that a drone or a phone stated (all from XMP).
     """
 
     make: str = ""
@@ -75,16 +79,17 @@ class ExifFacts:
     width: int | None = None
     height: int | None = None
     digital_zoom: float | None = None
+    year: int | None = None
+    software: str = ""
     crop: Crop | None = None
     projection: str = ""
-    lens_focal: float | None = None
-    lens_long: float | None = None
+    pixel_lens: PixelLens | None = None
     notes: tuple[str, ...] = ()
 
     @property
     def gives_focal(self) -> bool:
         """Whether a focal length may follow from these tags."""
-        return any(one is not None for one in (self.focal_mm, self.focal_35mm, self.lens_focal))
+        return any(one is not None for one in (self.focal_mm, self.focal_35mm, self.pixel_lens))
 
     def completed_by(self, other: ExifFacts) -> ExifFacts:
         """These facts, with those of ``other`` where these are unknown.
@@ -106,9 +111,11 @@ _STATEMENTS = (
     ("focal_mm",),
     ("focal_35mm",),
     ("digital_zoom",),
+    ("year",),
+    ("software",),
     ("crop",),
     ("projection",),
-    ("lens_focal", "lens_long"),
+    ("pixel_lens",),
     ("plane_x", "plane_y", "plane_unit"),
     ("width", "height"),
 )
@@ -140,8 +147,7 @@ def read_exif(
         found,
         crop=xmp.crop,
         projection=xmp.projection or found.projection,
-        lens_focal=xmp.lens_focal,
-        lens_long=xmp.lens_long,
+        pixel_lens=xmp.lens,
     )
 
 
@@ -177,7 +183,6 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
     """Facts of raw tag values (numbers, rationals, lists, texts such as "4.2 mm") by EXIF name."""
     unit = integer(tags.get("FocalPlaneResolutionUnit"))
     zoom = positive(tags.get("DigitalZoomRatio"), OVERFLOWS)
-    lens_focal, lens_long = drone_lens(tags)
     return ExifFacts(
         make=text(tags.get("Make")),
         model=text(tags.get("Model")),
@@ -190,11 +195,18 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
         width=size(tags.get("ExifImageWidth")),
         height=size(tags.get("ExifImageLength")),
         digital_zoom=zoom,
+        year=_year(text(tags.get("DateTimeOriginal"))),
+        software=text(tags.get("Software")),
         projection="panorama" if integer(tags.get("CustomRendered")) == _APPLE_PANORAMA else "",
-        lens_focal=lens_focal,
-        lens_long=lens_long,
+        pixel_lens=drone_lens(tags),
         notes=notes,
     )
+
+
+def _year(date: str) -> int | None:
+    """Year of an EXIF date; None on the first of January, where clocks that were never set begin."""
+    found = _DATE.match(date)
+    return int(found[1]) if found and (found[2], found[3]) != ("01", "01") else None
 
 
 def number(value: Any) -> float | None:

@@ -6,6 +6,7 @@ Every rule gives a candidate with its own sigma, already checked against what op
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 
 from m3d_cli.camera import FocalCandidate, FocalSource
@@ -32,8 +33,6 @@ PLANE_SIGMA_WITHOUT_SIZE = 0.05
 SENSOR_SIGMA = 0.03
 NEAR_NAME_SIGMA = 0.05
 SENSOR_FLAG_SIGMA = 0.02
-# The design of a lens, of which each copy differs a little.
-DRONE_SIGMA = 0.02
 UNUSUAL_SIGMA = 0.15
 # A zoom factor is written with few digits and its resampling is the camera's secret.
 ZOOM_SIGMA = 0.05
@@ -43,6 +42,13 @@ ZOOM_TOLERANCE = 0.12
 # Makers known to count the digital zoom in the 35 mm equivalent (an iPhone of 29 mm writes 57 mm at zoom 1.97).
 ZOOM_INCLUDED_MAKES = frozenset(("apple",))
 FISHEYE_SIGMA = 0.25
+# Viewers that resize a photo keep the pixels per mm of the larger one and write the new size as the camera's.
+EDITED_PLANE_SIGMA = 0.4
+_EDITORS = re.compile(
+    r"acd ?see|acd systems|affinity|aperture|capture one|corel|darktable|digikam|dxo|faststone|fotor|gimp|graphic"
+    r"|image ?magick|iphoto|irfan|lightroom|luminar|microsoft|nikon (transfer|view)|ofoto|paint|photo|picasa"
+    r"|pixelmator|polarr|preview|rawtherapee|snapseed|ulead|viewer|windows|xnview|zoner"
+)
 PANORAMA_SIGMA = 0.5
 
 
@@ -62,13 +68,18 @@ class _Facts:
         if self.sensor is not None:
             return None
         frame = self.frame
-        return sensor_kind(self.exif.make, self.exif.model, frame.camera_long, frame.camera_short)
+        return sensor_kind(self.exif.make, self.exif.model, frame.camera_long, frame.camera_short, self.exif.year)
 
     @property
     def diagonals(self) -> tuple[float, float]:
         """Sensor diagonals in mm that a camera of this name may have."""
-        kind = self.kind
-        return (SMALLEST_SENSOR, LARGEST_SENSOR) if kind is None else (kind.smallest, kind.largest)
+        exif, frame = self.exif, self.frame
+        known = (
+            None
+            if self.sensor
+            else sensor_bounds(exif.make, exif.model, frame.camera_long, frame.camera_short, exif.year)
+        )
+        return known or (SMALLEST_SENSOR, LARGEST_SENSOR)
 
     @property
     def zoom(self) -> float:
@@ -83,7 +94,7 @@ def exif_candidates(
     facts = _Facts(frame, exif, sensor, is_turned, [])
     rules = (
         _by_sensor_flag(facts, sensor_width),
-        _by_drone(facts),
+        _by_pixel_lens(facts),
         _by_equivalent(facts),
         _by_plane(facts) or _by_plane_width(facts),
         _by_sensor(facts),
@@ -94,6 +105,12 @@ def exif_candidates(
         facts.warnings.append(
             f"the sensor of this camera is unknown; that of {bounded.note.partition(' of ')[2]} is taken: "
             f"lengths may be off by {bounded.rel_sigma:.0%} (pass --focal, --focal-35mm or --sensor-width)"
+        )
+    if [one.source for one in kept] == [FocalSource.EXIF_FOCAL_PLANE] and _may_be_resized(facts):
+        kept = (kept[0].widened(EDITED_PLANE_SIGMA),)
+        facts.warnings.append(
+            f"{exif.software} wrote this file: the focal plane resolution, which nothing confirms, may belong to "
+            "another size"
         )
     if kept and frame.is_cropped:
         facts.warnings.append(
@@ -125,14 +142,17 @@ def _by_sensor_flag(facts: _Facts, width: float | None) -> FocalCandidate | None
     return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.USER, SENSOR_FLAG_SIGMA, note))
 
 
-def _by_drone(facts: _Facts) -> FocalCandidate | None:
-    """The focal length in pixels that a drone's maker designed its lens for."""
-    focal, long = facts.exif.lens_focal, facts.exif.lens_long
-    if focal is None or long is None:
+def _by_pixel_lens(facts: _Facts) -> FocalCandidate | None:
+    """The lens in pixels that a drone or a depth photo states."""
+    lens = facts.exif.pixel_lens
+    if lens is None:
         return None
-    focal *= facts.frame.long / long
-    note = f"{facts.exif.lens_focal:g} px over {long:g} px (XMP CalibratedFocalLength)"
-    return _zoomed(facts, FocalCandidate(focal, focal, FocalSource.CALIBRATION, DRONE_SIGMA, note))
+    # Without a size of its own the lens is of the camera's whole image.
+    scale = facts.frame.long / (lens.long or facts.frame.camera_long)
+    fx, fy = (lens.fy, lens.fx) if facts.is_turned else (lens.fx, lens.fy)
+    note = f"{lens.fx:g} px over {lens.long or facts.frame.camera_long:g} px ({lens.tag})"
+    found = FocalCandidate(fx * scale, fy * scale, FocalSource.CALIBRATION, lens.rel_sigma, note)
+    return _zoomed(facts, found)
 
 
 def _by_equivalent(facts: _Facts) -> FocalCandidate | None:
@@ -172,7 +192,7 @@ def _equivalent_zoomed(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
 def _zoom_by_bounds(facts: _Facts, zoom: float) -> bool | None:
     """Whether the 35 mm equivalent includes the zoom, where only one answer gives a sensor that such cameras have."""
     exif, frame = facts.exif, facts.frame
-    bounds = sensor_bounds(exif.make, exif.model, frame.camera_long, frame.camera_short)
+    bounds = sensor_bounds(exif.make, exif.model, frame.camera_long, frame.camera_short, exif.year)
     if bounds is None or not exif.focal_mm or not exif.focal_35mm:
         return None
     diagonal = exif.focal_mm * FULL_FRAME_DIAGONAL / exif.focal_35mm
@@ -202,6 +222,11 @@ def _by_plane(facts: _Facts) -> FocalCandidate | None:
     sigma = PLANE_SIGMA if facts.frame.is_original_known else PLANE_SIGMA_WITHOUT_SIZE
     note = f"{facts.exif.focal_mm:g} mm at {density[0]:.1f} pixels per mm"
     return _zoomed(facts, FocalCandidate(fx, fy, FocalSource.EXIF_FOCAL_PLANE, sigma, note))
+
+
+def _may_be_resized(facts: _Facts) -> bool:
+    """Whether an editor wrote the file, and the size in EXIF is not one that it left as the camera's."""
+    return facts.frame.scale == 1.0 and _EDITORS.search(facts.exif.software.casefold()) is not None
 
 
 def _by_plane_width(facts: _Facts) -> FocalCandidate | None:

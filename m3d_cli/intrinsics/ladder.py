@@ -11,7 +11,7 @@ import dataclasses
 import math
 from dataclasses import dataclass, field
 
-from m3d_cli.camera import FIELDS_OF_VIEW, Camera, FocalCandidate, FocalSource
+from m3d_cli.camera import FIELDS_OF_VIEW, Camera, Distortion, DistortionModel, FocalCandidate, FocalSource
 from m3d_cli.errors import UsageError
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.exif_focal import PANORAMA_SIGMA, exif_candidates
@@ -121,7 +121,23 @@ def recover_focal(facts: FocalFacts) -> Camera:
         return _assumed(facts, notes)
     chosen, disagreement = choose(found)
     estimate = _estimate(facts, chosen, found, (*notes, *disagreement))
-    return dataclasses.replace(estimate, cx=frame.centre[0] * facts.width, cy=frame.centre[1] * facts.height)
+    estimate = dataclasses.replace(estimate, cx=frame.centre[0] * facts.width, cy=frame.centre[1] * facts.height)
+    return _with_lens(estimate, facts, frame)
+
+
+def _with_lens(estimate: Camera, facts: FocalFacts, frame: Frame) -> Camera:
+    """Principal point and distortion of a lens stated in pixels, where the image is the camera's whole one."""
+    lens = facts.exif.pixel_lens
+    is_whole = not (facts.is_turned or frame.is_cropped or frame.added_sigma)
+    if lens is None or estimate.focal_source is not FocalSource.CALIBRATION or not is_whole:
+        return estimate
+    scale = estimate.fx / lens.fx
+    return dataclasses.replace(
+        estimate,
+        cx=estimate.cx + lens.offset[0] * scale,
+        cy=estimate.cy + lens.offset[1] * scale,
+        distortion=Distortion(DistortionModel.BROWN, lens.distortion) if lens.distortion else None,
+    )
 
 
 def choose(found: tuple[FocalCandidate, ...]) -> tuple[FocalCandidate, tuple[str, ...]]:

@@ -7,6 +7,7 @@ what their lenses see says more than the size of their sensors.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import re
 from dataclasses import dataclass
@@ -28,6 +29,10 @@ class SensorKind:
     largest: float
     usual: float
     sigma: float
+
+    def until(self, largest: float) -> SensorKind:
+        """The same at a time when no such camera had a larger sensor than ``largest`` mm."""
+        return dataclasses.replace(self, largest=min(self.largest, largest))
 
 
 _COMPACT = SensorKind("a compact camera", 5.0, 16.5, 7.6, 0.25)
@@ -60,12 +65,19 @@ _PHONE_MAKES = re.compile(
 )
 # Diagonals of phones' sensors in mm: the front camera's 1/5" to the 1" type.
 PHONE_DIAGONALS = (3.6, 16.5)
+# Before each year no camera of the kind had a sensor of a larger diagonal in mm: the 1" type came to compacts with the
+# DSC-RX100; phones grew by the N8, the 808 and the CM1.
+_COMPACTS_UNTIL = ((2012, 11.0),)
+_PHONES_UNTIL = ((2010, 7.3), (2012, 9.3), (2014, 13.5))
 # Phones and panoramic cameras of makers that also build cameras.
 _OTHERS = re.compile(r"sm-|gt-|sgh|sch-|shv|galaxy|theta|lumix phone|ixpand|gear 360")
 
 
-def sensor_kind(make: str, model: str, width: float, height: float) -> SensorKind | None:
-    """The kind of a camera whose images have ``width`` x ``height`` pixels; None where its name says nothing."""
+def sensor_kind(make: str, model: str, width: float, height: float, year: int | None = None) -> SensorKind | None:
+    """The kind of a camera whose images have ``width`` x ``height`` pixels; None where its name says nothing.
+
+    ``year`` is when the photo was taken.
+    """
     words = normalised_make(make).split()
     name = " ".join(model.casefold().split())
     if "flir" in words or (words[:1] == ["dji"] and re.match(r"xt", name)):
@@ -76,7 +88,9 @@ def sensor_kind(make: str, model: str, width: float, height: float) -> SensorKin
         return _LARGE
     if _CAMCORDERS.search(name):
         return _CAMCORDER
-    return None if words[0] == "sony" and not _SONY_CAMERAS.search(name) else _COMPACT
+    if words[0] == "sony" and not _SONY_CAMERAS.search(name):
+        return None
+    return _COMPACT.until(_limit(_COMPACTS_UNTIL, year))
 
 
 def is_phone(make: str, model: str, width: float, height: float) -> bool:
@@ -85,12 +99,21 @@ def is_phone(make: str, model: str, width: float, height: float) -> bool:
     return sensor_kind(make, model, width, height) is None and _PHONE_MAKES.fullmatch(made_by) is not None
 
 
-def sensor_bounds(make: str, model: str, width: float, height: float) -> tuple[float, float] | None:
+def sensor_bounds(
+    make: str, model: str, width: float, height: float, year: int | None = None
+) -> tuple[float, float] | None:
     """Diagonals in mm that the sensor of such a camera or phone can have; None where its name says nothing."""
-    kind = sensor_kind(make, model, width, height)
+    kind = sensor_kind(make, model, width, height, year)
     if kind is not None:
         return kind.smallest, kind.largest
-    return PHONE_DIAGONALS if is_phone(make, model, width, height) else None
+    if not is_phone(make, model, width, height):
+        return None
+    smallest, largest = PHONE_DIAGONALS
+    return smallest, min(largest, _limit(_PHONES_UNTIL, year))
+
+
+def _limit(limits: tuple[tuple[int, float], ...], year: int | None) -> float:
+    return next((largest for before, largest in limits if year is not None and year < before), math.inf)
 
 
 def _thermal(width: float, height: float) -> SensorKind:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import CalibrationError, FocalError, PhotoError, UsageError
-from m3d_cli.intrinsics.calibration.match import Calibration, fit_to_photo
+from m3d_cli.intrinsics.calibration.match import Calibration, camera_name, fit_to_photo
 from m3d_cli.intrinsics.calibration.read import read_calibration
 from m3d_cli.intrinsics.exif import ExifFacts, read_exif
 from m3d_cli.intrinsics.exif_sidecar import ExifSidecar, read_exif_sidecar
@@ -132,6 +132,8 @@ def read_facts(path: Path, options: CameraSources | None = None, relative: PureP
         raise CalibrationError(f"{path}: {error.message}", hint=error.hint) from error
     if options.require_focal and camera.is_assumed and not options.from_image:
         raise focal_required(path)
+    if facts.intrinsics is None:
+        camera = _possible(camera)
     return PhotoFacts(info, exif, camera.with_warnings(*_lens_warnings(path, camera)))
 
 
@@ -192,6 +194,19 @@ def _exif(path: Path, relative: PurePath | None, sidecar: ExifSidecar | None) ->
     return listed.completed_by(own), notes
 
 
+def _possible(camera: Camera) -> Camera:
+    """The camera without the distortion that its photo states, where no image can be undistorted by it."""
+    if camera.distortion is None:
+        return camera
+    from m3d_cli.photos.undistort import undistorted_camera
+
+    try:
+        undistorted_camera(camera)
+    except CalibrationError as error:
+        return replace(camera, distortion=None).with_warnings(f"the photo's lens distortion is not used: {error}")
+    return camera
+
+
 def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:
     """What undistorting the image will cost; raises `CalibrationError` when that is impossible."""
     if camera.distortion is None:
@@ -216,7 +231,7 @@ def _focal_facts(
     exif: ExifFacts,
     notes: tuple[str, ...],
 ) -> FocalFacts:
-    intrinsics, calibration_notes = _intrinsics(path, relative, options, info)
+    intrinsics, calibration_notes = _intrinsics(path, relative, options, info, exif)
     notes = (*notes, *calibration_notes)
     if options.sensors.lacks(exif.make, exif.model):
         camera = f"the camera {exif.make} {exif.model}" if exif.model else "a photo that does not name its camera"
@@ -235,11 +250,11 @@ def _focal_facts(
 
 
 def _intrinsics(
-    path: Path, relative: PurePath | None, options: CameraSources, info: PictureInfo
+    path: Path, relative: PurePath | None, options: CameraSources, info: PictureInfo, exif: ExifFacts
 ) -> tuple[Camera | None, tuple[str, ...]]:
     if options.calibration is None:
         return None, ()
-    found = options.calibration.find(path, relative)
+    found = options.calibration.find(path, relative, camera_name(exif.make, exif.model))
     if found is None:
         return None, (f"{options.calibration.origin} has no intrinsics for this photo",)
     return fit_to_photo(found, info.width, info.height, info.orientation, str(path))

@@ -18,6 +18,9 @@ FOCAL_RATIOS = (0.2, 20.0)
 # A principal point nearer to the edge than this part of a side is a lens model that broke down, not a lens.
 EDGE_MARGIN = 0.05
 
+# Points along a ray from the centre to a corner, and the part of the largest radius at which the corner must lie.
+_SAMPLES, _UNFOLDED = 33, 0.98
+
 
 def undistorted_camera(camera: Camera) -> Camera:
     """The pinhole camera of the undistorted image: same size, square pixels, every pixel seen by the lens.
@@ -33,7 +36,9 @@ def undistorted_camera(camera: Camera) -> Camera:
     focal = float(max(matrix[0, 0], matrix[1, 1]))
     cx, cy = float(matrix[0, 2]) + OPENCV_OFFSET, float(matrix[1, 2]) + OPENCV_OFFSET
     _check_pinhole(camera, focal, cx, cy)
-    return dataclasses.replace(camera, fx=focal, fy=focal, cx=cx, cy=cy, distortion=None)
+    straight = dataclasses.replace(camera, fx=focal, fy=focal, cx=cx, cy=cy, distortion=None)
+    _check_folds(straight, lens)
+    return straight
 
 
 def lost_share(camera: Camera) -> float:
@@ -55,6 +60,31 @@ def _check_pinhole(camera: Camera, focal: float, cx: float, cy: float) -> None:
         f"of {focal:.4g} px and its principal point at ({cx:.4g}, {cy:.4g}) px",
         hint="check the distortion coefficients; a lens of about 180 degrees does not fit a flat image",
     )
+
+
+def _check_folds(straight: Camera, lens: Distortion) -> None:
+    """Radii in the photo grow with those of the undistorted image up to its corners, or the lens model folds it."""
+    sides = np.array([(u, v) for u in (0, straight.width) for v in (0, straight.height)], dtype=np.float64)
+    corners = straight.unproject(sides, np.ones(len(sides)))[:, :2]
+    steps = np.linspace(0, 1, _SAMPLES)[:, None, None]
+    rays = np.concatenate([steps * corners, np.ones((_SAMPLES, len(sides), 1))], axis=2)
+    shown = _distorted(rays.reshape(-1, 1, 3), lens).reshape(_SAMPLES, len(sides), 2)
+    # Along the direction of the corner, so that a ray shown on the other side of the centre counts as negative.
+    radii = (shown * corners).sum(axis=2)
+    if np.isfinite(radii).all() and (radii[-1] >= _UNFOLDED * radii.max(axis=0)).all():
+        return
+    raise CalibrationError(
+        "the lens distortion of the calibration folds the image over",
+        hint="check the distortion coefficients, their order and their signs",
+    )
+
+
+def _distorted(points: NDArray[np.float64], lens: Distortion) -> NDArray[np.float64]:
+    """Where the lens shows points (N, 1, 3), for a focal length of 1: (N, 2)."""
+    terms = np.asarray(lens.coefficients, dtype=np.float64)
+    project = cv2.fisheye.projectPoints if lens.model is DistortionModel.FISHEYE else cv2.projectPoints
+    shown, _ = project(points, np.zeros(3), np.zeros(3), np.eye(3), terms)
+    return np.asarray(shown, dtype=np.float64).reshape(-1, 2)
 
 
 def _pinhole_matrix(camera: Camera, lens: Distortion) -> NDArray[np.float64]:

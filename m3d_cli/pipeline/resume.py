@@ -100,7 +100,9 @@ def _file_entries(job: Job, camera: CameraSources) -> str:
     # The name of a file without an entry stands in the photo's warnings.
     origin = camera.calibration.origin if camera.calibration is not None and intrinsics is None else ""
     exif = camera.sidecar.find(path, relative) if camera.sidecar is not None else None
-    return repr((intrinsics, origin, exif))
+    # Which entry is that of the photo's camera shows in its header alone: all of them count.
+    cameras = camera.calibration.of_cameras if camera.calibration is not None else ()
+    return repr((intrinsics, origin, exif, *cameras))
 
 
 def _stored_state(job: Job, settings: Settings) -> str:

@@ -57,10 +57,14 @@ class Intrinsics:
 
 @dataclass(frozen=True, slots=True)
 class CalibrationEntry:
-    """Intrinsics of the photos that ``pattern`` (a path, name, stem or glob) fits; an empty pattern fits all."""
+    """Intrinsics of the photos that ``pattern`` (a path, name, stem or glob) fits; an empty pattern fits all.
+
+    With a ``camera`` (`camera_name`) and no pattern they are of the photos of that camera.
+    """
 
     pattern: str
     intrinsics: Intrinsics
+    camera: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +81,13 @@ class Calibration:
         globs = tuple(entry for entry in self.entries if any(sign in entry.pattern for sign in "*?["))
         object.__setattr__(self, "_globs", globs)
 
-    def find(self, path: PurePath, relative: PurePath | None = None) -> Intrinsics | None:
-        """Intrinsics for a photo: by path, name or stem, then by glob, then the entry for all."""
+    @property
+    def of_cameras(self) -> tuple[CalibrationEntry, ...]:
+        """The entries that are found by the camera which took the photo."""
+        return tuple(entry for entry in self.entries if entry.camera)
+
+    def find(self, path: PurePath, relative: PurePath | None = None, camera: str = "") -> Intrinsics | None:
+        """Intrinsics for a photo: by path, name or stem, then by glob, by ``camera``, then the entry for all."""
         position = self._index.find(path, relative)
         if position is not None:
             return self.entries[position].intrinsics
@@ -86,7 +95,14 @@ class Calibration:
         for entry in self._globs:
             if any(fnmatch.fnmatch(text, entry.pattern) for text in spellings):
                 return entry.intrinsics
-        return next((entry.intrinsics for entry in self.entries if not entry.pattern), None)
+        everywhere = [entry for entry in self.entries if not entry.pattern and entry.camera in ("", camera)]
+        return everywhere[0].intrinsics if everywhere else None
+
+
+def camera_name(make: str, model: str) -> str:
+    """A camera's name as OpenSfM writes it: lower case, the make once; empty where the photo does not name it."""
+    make, model = make.casefold().strip(), model.casefold()
+    return " ".join(f"{make} {model.replace(make, '') if make else model}".split()) if model.strip() else ""
 
 
 def fit_to_photo(

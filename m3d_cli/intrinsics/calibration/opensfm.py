@@ -31,12 +31,24 @@ def _fits(document: Any) -> bool:
 
 
 def _read(document: Mapping[str, Any]) -> tuple[CalibrationEntry, ...]:
-    if len(document) > 1:
+    """One camera is that of all photos; of several, each is that of the photos whose EXIF names it."""
+    if len(document) == 1:
+        return tuple(CalibrationEntry("", _intrinsics(item)) for item in document.values())
+    names = [_camera(key, item) for key, item in document.items()]
+    if not all(names) or len(set(names)) < len(names):
         raise CalibrationError(
-            f"{len(document)} cameras, and nothing here says which photo is whose",
-            hint="keep one camera in the file, or use COLMAP's or nerfstudio's export",
+            f"{len(names)} cameras, and nothing here says which photo is whose",
+            hint="keep one camera of each model in the file, or use COLMAP's or nerfstudio's export",
         )
-    return tuple(CalibrationEntry("", _intrinsics(item)) for item in document.values())
+    return tuple(
+        CalibrationEntry("", _intrinsics(item), name) for name, item in zip(names, document.values(), strict=True)
+    )
+
+
+def _camera(key: str, item: Mapping[str, Any]) -> str:
+    """Make and model in a key such as ``v2 dji fc6310 5472 3648 perspective 0.6666``; empty for another key."""
+    before, found, _ = key.partition(f" {item['width']} {item['height']} ")
+    return " ".join(before.removeprefix("v2 ").split()) if found else ""
 
 
 def _intrinsics(item: Mapping[str, Any]) -> Intrinsics:

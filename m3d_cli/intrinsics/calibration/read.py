@@ -18,6 +18,7 @@ from m3d_cli.bounded_files import (
     parse_xml,
     parse_yaml,
     read_bytes,
+    read_first_document,
     read_text,
     reading,
 )
@@ -78,7 +79,7 @@ def _entries(path: Path) -> tuple[CalibrationEntry, ...]:
     if suffix == ".json":
         return _from_document(parse_json(read_bytes(path)))
     if suffix in (".yml", ".yaml"):
-        return _from_document(parse_yaml(read_text(path, YAML_BYTES)))
+        return _from_document(parse_yaml(read_first_document(path, YAML_BYTES)))
     if suffix == ".xml":
         root = parse_xml(read_bytes(path))
         return read_metashape(root) if is_metashape(root) else _from_document(storage_document(root))

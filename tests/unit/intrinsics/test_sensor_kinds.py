@@ -7,9 +7,9 @@ import math
 import pytest
 
 from m3d_cli.camera import FocalSource
-from m3d_cli.intrinsics.exif import ExifFacts
+from m3d_cli.intrinsics.exif import ExifFacts, facts_from_tags
 from m3d_cli.intrinsics.ladder import FocalFacts, recover_focal
-from m3d_cli.intrinsics.sensor_kinds import sensor_kind
+from m3d_cli.intrinsics.sensor_kinds import sensor_bounds, sensor_kind
 from m3d_cli.intrinsics.sensors import Sensor
 
 
@@ -132,3 +132,50 @@ def test_the_long_end_of_a_superzoom_is_a_focal_length(millimetres, equivalent):
     assert found.focal_source is FocalSource.EXIF_35MM
     assert found.focal == pytest.approx(equivalent / 43.2666 * 5760)
     assert "unusual" in found.warnings[0]
+
+
+@pytest.mark.parametrize(("year", "is_used"), [(2006, False), (2014, True), (None, True)])
+def test_a_sensor_that_no_compact_had_in_that_year_is_no_evidence(year, is_used):
+    exif = {"make": "SONY", "model": "DSC-ZZ1", "focal_mm": 10.4, "plane_x": 4148.0, "plane_unit": 3, "year": year}
+    found = recovered(5472, 3648, **exif)
+    assert (found.focal_source is FocalSource.EXIF_FOCAL_PLANE) is is_used
+
+
+@pytest.mark.parametrize(("year", "largest"), [(2008, 7.3), (2011, 9.3), (2013, 13.5), (2024, 16.5), (None, 16.5)])
+def test_phones_had_small_sensors_first(year, largest):
+    assert sensor_bounds("NOKIA", "808", 4000, 3000, year) == (3.6, largest)
+
+
+@pytest.mark.parametrize(
+    ("date", "year"),
+    [("2006:07:08 09:10:11", 2006), ("2006:01:01 00:00:00", None), ("0000:00:00 00:00:00", None), ("", None)],
+)
+def test_the_date_of_a_clock_that_was_never_set_says_nothing(date, year):
+    assert facts_from_tags({"DateTimeOriginal": date}).year == year
+
+
+@pytest.mark.parametrize(
+    ("software", "size", "is_wide"),
+    [
+        ("Microsoft Windows Photo Viewer 6.1", (1000, 750), True),
+        ("ACDSee Pro 5", (1000, 750), True),
+        ("Ver.1.08", (1000, 750), False),
+        # The camera's size was kept, so the resolution follows the resize.
+        ("Microsoft Windows Photo Viewer 6.1", (500, 375), False),
+    ],
+)
+def test_a_lone_focal_plane_resolution_is_doubted_where_an_editor_may_have_rewritten_the_size(software, size, is_wide):
+    exif = ExifFacts(
+        make="Unheard",
+        model="Of",
+        focal_mm=6.0,
+        plane_x=4000.0,
+        plane_unit=2,
+        width=1000,
+        height=750,
+        software=software,
+    )
+    found = recover_focal(FocalFacts(*size, exif))
+    assert found.focal_source is FocalSource.EXIF_FOCAL_PLANE
+    assert (found.focal_rel_sigma > 0.4) is is_wide
+    assert any("wrote this file" in warning for warning in found.warnings) is is_wide

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 from PIL import Image
 
-from m3d_cli.camera import FocalSource
+from m3d_cli.camera import Distortion, DistortionModel, FocalSource
 from m3d_cli.intrinsics.exif import ExifFacts, facts_from_tags, read_exif
 from m3d_cli.intrinsics.ladder import FocalFacts, recover_focal
 from m3d_cli.intrinsics.sensors import Sensor
@@ -155,7 +155,7 @@ DRONE = (
 @pytest.mark.parametrize(("size", "focal"), [((4000, 3000), 2372.266), ((1000, 750), 593.07), ((750, 1000), 593.07)])
 def test_the_lens_of_a_drone_stands_in_pixels_of_its_whole_image(size, focal):
     xmp = facts_of_packet(packet(DRONE.format("2372.266")))
-    exif = ExifFacts(make="DJI", model="FC9999", lens_focal=xmp.lens_focal, lens_long=xmp.lens_long)
+    exif = ExifFacts(make="DJI", model="FC9999", pixel_lens=xmp.lens)
     found = recovered(*size, exif)
     assert (found.focal_source, found.focal_rel_sigma) == (FocalSource.CALIBRATION, 0.02)
     assert found.focal == pytest.approx(focal, abs=0.01)
@@ -164,11 +164,64 @@ def test_the_lens_of_a_drone_stands_in_pixels_of_its_whole_image(size, focal):
 
 @pytest.mark.parametrize("text", ["0.000000", "-1", "x", "nan", "1e30"])
 def test_a_drone_without_a_sound_lens_is_assumed(text):
-    assert facts_of_packet(packet(DRONE.format(text))).lens_focal is None
-    assert facts_from_tags({"CalibratedFocalLength": 2372.266, "CalibratedOpticalCenterX": 2000}).lens_focal is None
+    assert facts_of_packet(packet(DRONE.format(text))).lens is None
+    assert facts_from_tags({"CalibratedFocalLength": 2372.266, "CalibratedOpticalCenterX": 2000}).pixel_lens is None
 
 
 def test_exiftools_tags_hold_the_lens_of_a_drone_too():
     tags = {"CalibratedFocalLength": 2372.266, "CalibratedOpticalCenterX": 2000, "CalibratedOpticalCenterY": "1500"}
     facts = facts_from_tags(tags)
-    assert (facts.lens_focal, facts.lens_long, facts.gives_focal) == (2372.266, 4000, True)
+    assert facts.gives_focal
+    assert (facts.pixel_lens.fx, facts.pixel_lens.long) == (2372.266, 4000)
+
+
+# A Phantom 4 RTK of 5472 x 3648, numbers rounded.
+DEWARP = "2018-09-05;3660.5,3658.5,-16.5,32.25,-0.265,0.11,0.0003,-0.0001,-0.04"
+DEWARPED = f'drone-dji:DewarpData="{DEWARP}" drone-dji:DewarpFlag="{{}}"'
+
+
+def test_a_drones_factory_calibration_gives_centre_and_distortion():
+    exif = ExifFacts(make="DJI", model="FC6310R", width=5472, height=3648, pixel_lens=lens_of("0"))
+    found = recovered(2736, 1824, exif)
+    assert (found.focal_source, found.focal_rel_sigma) == (FocalSource.CALIBRATION, 0.01)
+    assert (found.fx, found.fy) == pytest.approx((1830.25, 1829.25))
+    assert (found.cx, found.cy) == pytest.approx((1368 - 8.25, 912 + 16.125))
+    assert found.distortion == Distortion(DistortionModel.BROWN, (-0.265, 0.11, 0.0003, -0.0001, -0.04))
+
+
+def test_pixels_that_the_drone_dewarped_have_no_distortion_left():
+    found = recovered(5472, 3648, ExifFacts(pixel_lens=lens_of("1")))
+    assert (found.fx, found.distortion) == (3660.5, None)
+    turned = recovered(3648, 5472, ExifFacts(pixel_lens=lens_of("0")), is_turned=True)
+    assert (turned.fx, turned.fy, turned.distortion) == (3658.5, 3660.5, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2018-09-05", DEWARP + ",1", DEWARP.replace("3660.5", "0"), DEWARP.replace("-0.265", "nan"), "a;b,c,d"],
+)
+def test_a_calibration_of_a_drone_that_cannot_be_is_not_used(text):
+    assert facts_from_tags({"DewarpData": text}).pixel_lens is None
+
+
+def lens_of(flag):
+    return facts_of_packet(packet(DEWARPED.format(flag))).lens
+
+
+IMAGING_MODEL = (
+    "<Device:Cameras><rdf:Seq><rdf:li><Device:Camera><rdf:Description><Camera:ImagingModel>"
+    '<rdf:Description ImagingModel:FocalLengthX="{}" ImagingModel:FocalLengthY="3010" '
+    'ImagingModel:PrincipalPointX="0.51" ImagingModel:PrincipalPointY="0.5" ImagingModel:ImageWidth="4000" '
+    'ImagingModel:ImageHeight="3000"/></Camera:ImagingModel></rdf:Description></Device:Camera></rdf:li>'
+    '<rdf:li><Device:Camera><rdf:Description><Camera:ImagingModel><rdf:Description ImagingModel:FocalLengthX="9"/>'
+    "</Camera:ImagingModel></rdf:Description></Device:Camera></rdf:li></rdf:Seq></Device:Cameras>"
+)
+
+
+def test_a_depth_photo_of_a_phone_states_the_lens_of_its_first_camera():
+    xmp = facts_of_packet(packet("", IMAGING_MODEL.format("3000")))
+    found = recovered(2000, 1500, ExifFacts(make="Google", pixel_lens=xmp.lens))
+    assert (found.fx, found.fy, found.cx, found.cy) == pytest.approx((1500, 1505, 1020, 750))
+    assert found.focal_source is FocalSource.CALIBRATION
+    # Some writers give parts of a side, and not all of the same side.
+    assert facts_of_packet(packet("", IMAGING_MODEL.format("0.75"))).lens is None

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from m3d_cli.camera import Camera, Distortion, DistortionModel, FocalSource
 from m3d_cli.errors import CalibrationError, FocalError, PhotoError, UsageError
@@ -281,3 +282,29 @@ def test_a_side_file_that_gives_nothing_for_a_photo_is_reported(save_photo, tmp_
     )
     sources = side_files(tmp_path, [{"SourceFile": "a.jpg", "Make": "Acme", "Model": "One", "FocalLength": 4.25}])
     assert not any("json" in warning or "sensors.txt" in warning for warning in read_camera(photo, sources).warnings)
+
+
+DEWARPED = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '<rdf:Description drone-dji:DewarpFlag="0" drone-dji:DewarpData="2018-09-05;66.9,66.9,-0.3,0.6,{},0.11,0,0,-0.04"/>'
+    "</rdf:RDF></x:xmpmeta>"
+)
+
+
+@pytest.mark.parametrize(("k1", "is_possible"), [(-0.265, True), (-1.9, False)])
+def test_the_distortion_that_a_drone_states_is_removed_where_it_can_be(tmp_path, k1, is_possible):
+    path = tmp_path / "drone.jpg"
+    Image.new("RGB", (100, 66)).save(path, xmp=DEWARPED.format(k1).encode())
+    photo = load(path)
+    assert photo.camera.distortion is None
+    assert photo.distorted.fx == pytest.approx(66.9)
+    assert (photo.distorted.distortion is not None) is is_possible
+    assert any("lens distortion is not used" in one for one in photo.camera.warnings) is not is_possible
+
+
+@pytest.mark.parametrize("k1", [-0.7, -1.0, -1.9])
+def test_a_calibration_that_folds_the_image_over_is_refused(k1):
+    lens = Distortion(DistortionModel.BROWN, (k1, 0.0, 0.0, 0.0, 0.0))
+    camera = Camera(100, 66, 66.9, 66.9, 50.0, 33.0, distortion=lens)
+    with pytest.raises(CalibrationError, match="folds the image over"):
+        undistorted_camera(camera)
