@@ -1,0 +1,152 @@
+"""Markers and boards found by themselves in a photo: AprilTag, ArUco, ChArUco and chessboards (OpenCV's detectors)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from m3d_cli.camera import OPENCV_OFFSET
+from m3d_cli.errors import UsageError
+from m3d_cli.metrology.geometry.planar_targets import PlanarTarget
+from m3d_cli.metrology.geometry.sides import refined_corners
+
+# Standard deviations in pixels of a corner where two fitted edges meet, of a chessboard's saddle point, and of a corner
+# that only the detector placed.
+EDGE_SIGMA, SADDLE_SIGMA, DETECTED_SIGMA = 0.3, 0.2, 1.0
+# Relative standard deviation of what a printer makes of a size.
+PRINTED_TOLERANCE = 0.003
+# Saddle points are looked for within this many pixels, less where squares are small.
+_SADDLE_REACH = 5
+_SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+_HINT = "apriltag36h11:0.05, aruco4x4_50:0.05, charuco:7x5:0.03:0.022 or chessboard:9x6:0.025 (sizes in metres)"
+
+
+class MarkerKind(str, Enum):
+    """What is looked for."""
+
+    MARKER = "marker"
+    CHARUCO = "charuco"
+    CHESSBOARD = "chessboard"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class MarkerSpec:
+    """Markers of a ``dictionary``, or a board of ``columns`` x ``rows``; ``size`` and ``marker`` in metres.
+
+    ``size`` is the side of a marker or of a board's square; a chessboard's columns and rows are its inner corners, a
+    ChArUco board's its squares.
+    """
+
+    text: str
+    kind: MarkerKind
+    size: float
+    dictionary: str = ""
+    columns: int = 0
+    rows: int = 0
+    marker: float = 0.0
+
+
+def marker_spec(text: str) -> MarkerSpec:
+    """``family:size``, ``charuco:CxR:square:marker[:family]`` or ``chessboard:CxR:square``; raises UsageError."""
+    name, *parts = text.strip().casefold().split(":")
+    try:
+        if name == "chessboard":
+            columns, rows = _grid(parts[0])
+            (size,) = map(float, parts[1:])
+            found = MarkerSpec(text, MarkerKind.CHESSBOARD, size, "", columns, rows)
+        elif name == "charuco":
+            columns, rows = _grid(parts[0])
+            dictionary = _dictionary(parts[3] if len(parts) == 4 else "aruco4x4_50")
+            size, marker = map(float, parts[1:3])
+            found = MarkerSpec(text, MarkerKind.CHARUCO, size, dictionary, columns, rows, marker)
+        else:
+            (size,) = map(float, parts)
+            found = MarkerSpec(text, MarkerKind.MARKER, size, _dictionary(name))
+    except (ValueError, IndexError, KeyError) as error:
+        raise UsageError(f"--markers {text} is none that is known", hint=_HINT) from error
+    is_possible = found.size > 0 and (found.kind is not MarkerKind.CHARUCO or 0 < found.marker < found.size)
+    if not is_possible or (found.kind is not MarkerKind.MARKER and min(found.columns, found.rows) < 2):
+        raise UsageError(f"--markers {text}: no such board", hint=_HINT)
+    return found
+
+
+def _grid(text: str) -> tuple[int, int]:
+    columns, rows = map(int, text.split("x"))
+    return columns, rows
+
+
+def _dictionary(name: str) -> str:
+    """OpenCV's name of a family: ``apriltag36h11`` is ``DICT_APRILTAG_36h11``, ``aruco4x4_50`` is ``DICT_4X4_50``."""
+    known = {entry.casefold(): entry for entry in dir(cv2.aruco) if entry.startswith("DICT_")}
+    plain = re.sub(r"^aruco_?", "", name)
+    plain = re.sub(r"^apriltag_?", "apriltag_", plain)
+    return known[f"dict_{'aruco_' if plain == 'original' else ''}{plain}"]
+
+
+def find_markers(image: NDArray[np.uint8], spec: MarkerSpec) -> tuple[PlanarTarget, ...]:
+    """What of ``spec`` is seen in ``image`` (H, W, 3), upright and undistorted: one target for each marker or board."""
+    grey = np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+    if spec.kind is MarkerKind.CHESSBOARD:
+        return _chessboard(grey, spec)
+    if spec.kind is MarkerKind.CHARUCO:
+        return _charuco(grey, spec)
+    return _markers(grey, spec)
+
+
+def _markers(grey: NDArray[np.uint8], spec: MarkerSpec) -> tuple[PlanarTarget, ...]:
+    detector = cv2.aruco.ArucoDetector(_opencv_dictionary(spec), _parameters())
+    corners, ids, _ = detector.detectMarkers(grey)
+    found = []
+    for number, seen in zip(np.ravel(ids) if ids is not None else (), corners, strict=True):
+        rough = np.asarray(seen, dtype=np.float64).reshape(4, 2) + OPENCV_OFFSET
+        exact = refined_corners(grey, rough, is_dark_inside=True)
+        pixels, sigma = (rough, DETECTED_SIGMA) if exact is None else (exact, EDGE_SIGMA)
+        name = f"marker {number}"
+        found.append(PlanarTarget(name, pixels, _SQUARE * spec.size, sigma, PRINTED_TOLERANCE, spec.text))
+    return tuple(found)
+
+
+def _charuco(grey: NDArray[np.uint8], spec: MarkerSpec) -> tuple[PlanarTarget, ...]:
+    board = cv2.aruco.CharucoBoard((spec.columns, spec.rows), spec.size, spec.marker, _opencv_dictionary(spec))
+    detector = cv2.aruco.CharucoDetector(board, detectorParams=_parameters())
+    corners, ids, _, _ = detector.detectBoard(grey)
+    if ids is None or len(ids) < 4:
+        return ()
+    places = np.asarray(board.getChessboardCorners(), dtype=np.float64)[np.ravel(ids), :2]
+    pixels = np.asarray(corners, dtype=np.float64).reshape(-1, 2)
+    return (PlanarTarget("board", pixels + OPENCV_OFFSET, places, SADDLE_SIGMA, PRINTED_TOLERANCE, spec.text),)
+
+
+def _chessboard(grey: NDArray[np.uint8], spec: MarkerSpec) -> tuple[PlanarTarget, ...]:
+    is_found, corners = cv2.findChessboardCorners(grey, (spec.columns, spec.rows))
+    if not is_found:
+        return ()
+    apart = np.linalg.norm(np.diff(corners.reshape(spec.rows, spec.columns, 2), axis=1), axis=2).min()
+    reach = int(np.clip(apart / 3, 2, _SADDLE_REACH))
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
+    exact = cv2.cornerSubPix(grey, np.ascontiguousarray(corners), (reach, reach), (-1, -1), stop)
+    rows, columns = np.mgrid[: spec.rows, : spec.columns]
+    places = np.stack([columns.ravel(), rows.ravel()], axis=1) * spec.size
+    pixels = np.asarray(exact, dtype=np.float64).reshape(-1, 2) + OPENCV_OFFSET
+    return (PlanarTarget("board", pixels, places, SADDLE_SIGMA, PRINTED_TOLERANCE, spec.text),)
+
+
+def _parameters() -> cv2.aruco.DetectorParameters:
+    """OpenCV's own, with cells read by more pixels and only in their middle: small or blurred markers stay readable."""
+    parameters = cv2.aruco.DetectorParameters()
+    parameters.perspectiveRemovePixelPerCell = 8
+    parameters.perspectiveRemoveIgnoredMarginPerCell = 0.25
+    parameters.adaptiveThreshWinSizeMax, parameters.adaptiveThreshWinSizeStep = 53, 10
+    return parameters
+
+
+def _opencv_dictionary(spec: MarkerSpec) -> cv2.aruco.Dictionary:
+    return cv2.aruco.getPredefinedDictionary(getattr(cv2.aruco, spec.dictionary))
