@@ -100,4 +100,4 @@ def read_splits(root: Path) -> dict[str, str]:
     with reading(files[0], "the list of DDAD's scenes", DatasetError, _HINT):
         content = read_json(files[0], MOST_LISTED_VALUES, LIST_BYTES)["scene_splits"]
         pairs = [(SPLITS.get(str(key), ""), name) for key, entry in content.items() for name in entry["filenames"]]
-    return {"/".join(Path(name).parts[-2:]): split for split, name in pairs}
+        return {"/".join(Path(name).parts[-2:]): split for split, name in pairs}
