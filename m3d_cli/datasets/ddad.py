@@ -74,7 +74,9 @@ def _depth(image: Path, cloud: Path, pinhole: Pinhole, camera_from_lidar: NDArra
     points = sweep[:, :3].astype(np.float64)
     height, width = read_picture(image).shape[:2]
     camera: Camera = pinhole.camera(image, width, height)
-    return project_points(points @ camera_from_lidar[:3, :3].T + camera_from_lidar[:3, 3], camera)
+    # What a damaged pose moves beyond all numbers falls into no pixel.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return project_points(points @ camera_from_lidar[:3, :3].T + camera_from_lidar[:3, 3], camera)
 
 
 def _pose(pose: Mapping[str, Any]) -> NDArray[np.float64]:
