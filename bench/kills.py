@@ -11,64 +11,37 @@ Results go to bench/results/ as JSON; the exit code is 1 where something differs
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import multiprocessing
 import os
 import platform
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from depth import RESULTS, commit, environment
+import torch
+from depth import RESULTS, commit
 from kill_inputs import PUBLISHED_MODEL, plain_photos, published_checkpoint, training_config, walk
+
+from m3d_cli import atomic
+from m3d_cli.cli.app import main as main_of_m3d
+from m3d_cli.models.registry import PUBLISHED, PublishedFile
+from m3d_cli.models.store import sha256_of
 
 MODEL = ("--model", "m3d-test-lite", "--device", "cpu", "-q")
 MEASURED = ("--line=wide=5,20 40,20", "--allow-assumed-focal", "--allow-unknown-errors", "--report=json,html")
 SYNC, RENAME, CHANGE = "sync", "rename", "change"
 
-# The program, which kills itself before the n-th file is synced, after the n-th was renamed, or before the n-th change
-# below the folder that it writes to. It takes a checkpoint of the tiny network for a published one.
-KILLED = """
-import itertools, os, signal, sys
-from pathlib import Path
-from m3d_cli import atomic
-from m3d_cli.cli.app import main
-from m3d_cli.models.registry import PUBLISHED, PublishedFile
-from m3d_cli.models.store import sha256_of
-kind, last, out, checkpoint = sys.argv[1], int(sys.argv[2]), sys.argv[3], Path(sys.argv[4])
-calls, starter = itertools.count(1), os.getpid()
-def counted():
-    if os.getpid() == starter and next(calls) == last:
-        os.kill(starter, signal.SIGKILL)
-def watched(event, arguments):
-    is_change = event in ("os.remove", "os.mkdir", "os.rmdir", "os.rename", "os.truncate")
-    is_change |= event == "open" and bool(arguments[2] & (os.O_WRONLY | os.O_RDWR))
-    if is_change and isinstance(arguments[0], (str, Path)) and str(arguments[0]).startswith(out):
-        counted()
-sync, replace = atomic.sync, os.replace
-def counted_sync(path):
-    counted()
-    sync(path)
-def counted_replace(*arguments):
-    replace(*arguments)
-    counted()
-if kind == "sync":
-    atomic.sync = counted_sync
-elif kind == "rename":
-    os.replace = counted_replace
-else:
-    sys.addaudithook(watched)
-PUBLISHED[MODEL] = PublishedFile(MODEL, checkpoint.name, checkpoint.stat().st_size, sha256_of(checkpoint))
-code = main(sys.argv[5:])
-print(next(calls) - 1)
-sys.exit(code)
-""".replace("MODEL", repr(PUBLISHED_MODEL))
+# Loaded once, before the programs fork off: most of a run's time is spent on it otherwise.
+LOADED = ("torch", "timm", "m3d_cli.api", "m3d_cli.cli.app", "m3d_cli.training.run")
+STARTER = multiprocessing.get_context("forkserver")
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,25 +158,85 @@ def inputs(folder: Path) -> None:
     shutil.copyfile(folder / "fused" / "cloud.ply", folder / "cloud.ply")
 
 
+def program(kind: str, last: int, out: Path, data: Path, arguments: tuple[str, ...], *, one_core: bool) -> None:
+    """The program, in a process of its own: it kills itself before the ``last``-th file is synced, after so many were
+    renamed, or before so many changes below ``out``. It takes a checkpoint of the tiny network for a published one.
+    """
+    calls, starter, checkpoint = itertools.count(1), os.getpid(), data / "tiny.pth"
+    if one_core:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.environ["M3D_CACHE"] = str(out)
+    log = os.open(data / "log.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+
+    def counted() -> None:
+        if os.getpid() == starter and next(calls) == last:
+            os.kill(starter, signal.SIGKILL)
+
+    def watched(event: str, facts: tuple[object, ...]) -> None:
+        is_change = event in ("os.remove", "os.mkdir", "os.rmdir", "os.rename", "os.truncate")
+        is_change |= event == "open" and bool(facts[2] & (os.O_WRONLY | os.O_RDWR))
+        if is_change and isinstance(facts[0], str | Path) and str(facts[0]).startswith(str(out)):
+            counted()
+
+    if kind == SYNC:
+        sync = atomic.sync
+        atomic.sync = lambda path: (counted(), sync(path))
+    elif kind == RENAME:
+        replace = os.replace
+        os.replace = lambda *names: (replace(*names), counted())
+    else:
+        sys.addaudithook(watched)
+    facts = (PUBLISHED_MODEL, checkpoint.name, checkpoint.stat().st_size, sha256_of(checkpoint))
+    PUBLISHED[PUBLISHED_MODEL] = PublishedFile(*facts)
+    code = main_of_m3d(list(arguments))
+    (data / "calls.txt").write_text(str(next(calls) - 1))
+    sys.exit(code)
+
+
 def run(
     arguments: tuple[str, ...], data: Path, out: Path, kind: str = SYNC, last: int = 0, *, one_core: bool = False
 ) -> tuple[int, int]:
     """Exit code of the program, and how often it would have come to the place where it can be killed."""
-    command = [sys.executable, "-c", KILLED, kind, str(last), str(out), str(data / "tiny.pth"), *arguments]
-    pinned = ["taskset", "-c", str(min(os.sched_getaffinity(0)))] if one_core else []
-    known = environment() | {"M3D_CACHE": str(out)}
-    done = subprocess.run([*pinned, *command], capture_output=True, check=False, env=known, text=True)
-    if done.returncode not in (0, -signal.SIGKILL):
-        raise SystemExit(f"{' '.join(arguments)} ended with {done.returncode}: {done.stderr}")
-    calls = done.stdout.split()
-    return done.returncode, int(calls[-1]) if calls and calls[-1].isdigit() else 0
+    (data / "calls.txt").write_text("0")
+    started = STARTER.Process(
+        target=program, args=(kind, last, out, data, arguments), kwargs={"one_core": one_core}, daemon=False
+    )
+    started.start()
+    started.join()
+    if started.exitcode not in (0, -signal.SIGKILL):
+        said = (data / "log.txt").read_text()
+        raise SystemExit(f"{' '.join(arguments)} ended with {started.exitcode}: {said}")
+    return started.exitcode, int((data / "calls.txt").read_text())
 
 
 def contents(out: Path, *, journals: bool) -> dict[str, bytes]:
     """All files, but journals unless they are wanted."""
     apart = (".lock",) if journals else (".jsonl", ".lock")
     files = (path for path in out.rglob("*") if path.is_file() and path.suffix not in apart)
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+    return {path.relative_to(out).as_posix(): content_of(path) for path in files}
+
+
+def content_of(path: Path) -> bytes:
+    """The bytes of a file; of a checkpoint of torch those of its tensors, since pickles tell equal strings apart."""
+    if path.suffix != ".pt":
+        return path.read_bytes()
+    return b"".join(plain(torch.load(path, weights_only=True)))
+
+
+def plain(content: object) -> Iterator[bytes]:
+    """Values at any depth, each behind its place."""
+    if isinstance(content, dict):
+        content = list(content.items())
+    if isinstance(content, list | tuple):
+        for place, value in enumerate(content):
+            yield f"[{place}]".encode()
+            yield from plain(value)
+    elif isinstance(content, torch.Tensor):
+        yield f"{content.dtype} {tuple(content.shape)}".encode() + content.numpy().tobytes()
+    else:
+        yield repr(content).encode()
 
 
 def begun(command: Command, data: Path, out: Path) -> None:
@@ -249,6 +282,7 @@ def main() -> None:
     options = parser.parse_args()
     words = options.commands.split(",")
     commands = [command for command in COMMANDS if any(word in command.name for word in words)]
+    STARTER.set_forkserver_preload(list(LOADED))
     draw, counts, kinds, faults = np.random.default_rng(options.seed), Counter[str](), Counter[str](), []
     with tempfile.TemporaryDirectory() as folder:
         data, out = Path(folder) / "data", Path(folder) / "out"
