@@ -6,18 +6,17 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.errors import FocalError, M3dError
+from m3d_cli.metrology.adjustment import adjust
 from m3d_cli.metrology.geometry.depth_reading import check_inside
 from m3d_cli.metrology.geometry.lens import Lens
 from m3d_cli.metrology.geometry.scene import Element, Scene
 from m3d_cli.metrology.measurands import REGIONS, Kind, Measurand
 from m3d_cli.metrology.measure_kinds import Plan, make
 from m3d_cli.metrology.picks import MeasureError, Pick
-from m3d_cli.metrology.references import Scale, reference_elements, scale_of, scaled
+from m3d_cli.metrology.references import Evidence, Scale, evidence_in, freed, scale_of
 from m3d_cli.metrology.request import Item, Refusal, Request
 from m3d_cli.metrology.uncertainty import Split, Term, Uncertain, interval
 
@@ -101,9 +100,10 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
         scene = Scene(depth, fitted, errors)
     except M3dError as error:
         return Solution.refused(request, error)
-    scale, broken = None, None
+    evidence, scale, broken = None, None, None
     try:
-        scale = scale_of(scene)
+        evidence = evidence_in(scene)
+        scale = scale_of(scene, evidence)
     except MeasureError as error:
         broken = error
     results: list[Measurement | Refusal] = []
@@ -113,7 +113,7 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
         elif broken is not None and item.kind.power:
             results.append(Refusal.of(item, broken))
         else:
-            results += _results(scene, item, scale, lens)
+            results += _results(scene, item, evidence, scale, lens)
     return Solution(tuple(results), scale)
 
 
@@ -129,27 +129,27 @@ def _inside(item: Item, camera: Camera) -> Item:
 
 
 def _results(
-    scene: Scene, measurand: Measurand, scale: Scale | None, lens: Lens | None
+    scene: Scene, measurand: Measurand, evidence: Evidence | None, scale: Scale | None, lens: Lens | None
 ) -> Sequence[Measurement | Refusal]:
     try:
-        found = [_measured(scene, plan, scale) for plan in make(scene, measurand)]
+        found = [_measured(scene, plan, evidence, scale) for plan in make(scene, measurand)]
     except MeasureError as error:
         return [Refusal.of(measurand, error)]
     return found if lens is None else [dataclasses.replace(one, points=lens.seen(one.points)) for one in found]
 
 
-def _measured(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
-    elements = [*plan.elements, *(reference_elements(scene) if scale is not None else ())]
-    planes = scene.used_planes(elements, *plan.planes)
-    count = len(scale.references) if scale is not None else 0
-    uncertain = Uncertain(scene.depth.camera, scene.error_model, elements, planes, count)
+def _measured(scene: Scene, plan: Plan, evidence: Evidence | None, scale: Scale | None) -> Measurement:
+    known, exact = (evidence.elements, evidence.planes) if evidence is not None else ((), ())
+    elements = (*plan.elements, *known)
+    planes = scene.used_planes(elements, *plan.planes, *exact)
+    uncertain = Uncertain(scene.depth.camera, freed(scene.error_model, evidence), elements, planes)
+    adjusted = adjust(uncertain, evidence.made(len(plan.elements)) if evidence is not None else ())
     kind = plan.measurand.kind
-    split = uncertain.split(scaled(plan.quantity, scale, len(plan.elements), kind.power))
+    split = adjusted.split(plan.quantity)
     if kind in _NEVER_ZERO and not split.value > 0:
         raise MeasureError(f"{plan.measurand.name}: its points are at the same place", hint="give different points")
     low, high = interval(split, kind.power)
-    undisturbed = uncertain.state(np.zeros(len(uncertain.terms)))
-    factor = scale.factor if scale is not None else 1.0
+    state = adjusted.state
     is_scaled = scale is not None and kind.power > 0
     return Measurement(
         measurand=plan.measurand,
@@ -167,7 +167,7 @@ def _measured(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
             *_edge_warnings(plan.elements),
             *(scale.warnings if scale is not None else ()),
         ),
-        details={**{name: number(undisturbed) * factor for name, number in plan.numbers.items()}, **plan.fixed},
+        details={**{name: number(state) for name, number in plan.numbers.items()}, **plan.fixed},
     )
 
 
