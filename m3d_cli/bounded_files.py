@@ -7,6 +7,7 @@ aliases, entities or document types.
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 import stat
@@ -92,8 +93,14 @@ def read_bytes(path: Path, limit: int = SIDE_FILE_BYTES) -> bytes:
 
 
 def read_text(path: Path, limit: int = SIDE_FILE_BYTES) -> str:
-    """All of a UTF-8 file of at most ``limit`` bytes, without a byte order mark."""
-    return read_bytes(path, limit).decode("utf-8-sig")
+    """All of a UTF-8 (or marked UTF-16) file of at most ``limit`` bytes, without a byte order mark."""
+    return decoded(read_bytes(path, limit))
+
+
+def decoded(data: bytes) -> str:
+    """Text in UTF-8, or in UTF-16 where its byte order mark says so, without that mark."""
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return data.decode("utf-16" if is_utf16 else "utf-8-sig")
 
 
 def read_first_document(path: Path, limit: int = SIDE_FILE_BYTES) -> str:
@@ -122,7 +129,7 @@ def parse_json(data: bytes, most_values: int = MOST_VALUES) -> Any:
     """A JSON document (UTF-8) of at most ``most_values`` values in `DEEPEST` levels."""
     # Brackets and commas inside of texts are counted too: the count is an upper bound.
     _check_count(data.count(b",") + data.count(b"[") + data.count(b"{"), most_values)
-    document = json.loads(data.decode("utf-8-sig"))
+    document = json.loads(decoded(data))
     level = [document]
     for _ in range(DEEPEST + 1):
         inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, (dict, list))]

@@ -19,6 +19,8 @@ from m3d_cli.errors import CalibrationError, OutputError
 
 # Lenses beyond this angle from the axis do not exist; a model's polynomial may still reach there.
 WIDEST_FISHEYE = math.radians(125)
+# Rounding of an image of the sphere, in parts of a side.
+_SHAPE_TOLERANCE = 0.01
 _NEWTON_STEPS = 12
 
 
@@ -69,6 +71,24 @@ class SphericalCamera:
         return cls(Projection.EQUIRECTANGULAR, width, height, fx, fy, width / 2, height / 2)
 
     @classmethod
+    def part_of_sphere(
+        cls, size: tuple[int, int], whole: tuple[int, int], left: float, top: float, part: tuple[int, int]
+    ) -> SphericalCamera:
+        """An equirectangular photo of ``size`` that shows a ``part`` of a sphere of ``whole`` pixels, from left, top.
+
+        Raises CalibrationError where photo and part have another shape.
+        """
+        across, down = size[0] / part[0], size[1] / part[1]
+        if abs(across / down - 1) > _SHAPE_TOLERANCE:
+            raise CalibrationError(
+                f"{size[0]} x {size[1]} pixels, but {part[0]} x {part[1]} for this part of a sphere in its XMP",
+                hint="the photo was cropped afterwards; pad it to 360 x 180 degrees and remove its XMP",
+            )
+        fx, fy = whole[0] * across / math.tau, whole[1] * down / math.pi
+        cx, cy = (whole[0] / 2 - left) * across, (whole[1] / 2 - top) * down
+        return cls(Projection.EQUIRECTANGULAR, *size, fx, fy, cx, cy)
+
+    @classmethod
     def equidistant(cls, width: int, height: int, field_of_view: float) -> SphericalCamera:
         """A fisheye photo whose width sees ``field_of_view`` degrees, angles in proportion to the radius."""
         if not 1 <= field_of_view <= math.degrees(2 * WIDEST_FISHEYE):
@@ -80,8 +100,13 @@ class SphericalCamera:
 
     @property
     def wraps(self) -> bool:
-        """Whether the left edge continues the right one."""
-        return self.projection is Projection.EQUIRECTANGULAR
+        """Whether the left edge continues the right one, and nothing of the sphere is missing."""
+        is_all_round = abs(self.fx * math.tau / self.width - 1) < _SHAPE_TOLERANCE
+        return self.projection is Projection.EQUIRECTANGULAR and is_all_round and self._is_pole_to_pole
+
+    @property
+    def _is_pole_to_pole(self) -> bool:
+        return abs(self.fy * math.pi / self.height - 1) < _SHAPE_TOLERANCE
 
     def resized(self, width: int, height: int) -> SphericalCamera:
         """The camera of the image resampled to ``width`` x ``height``."""
@@ -111,11 +136,14 @@ class SphericalCamera:
         side = np.hypot(x, z) if self.projection is Projection.EQUIRECTANGULAR else np.hypot(x, y)
         if self.projection is Projection.EQUIRECTANGULAR:
             u, v = np.arctan2(x, z) * self.fx + self.cx, np.arctan2(y, side) * self.fy + self.cy
+            hidden = np.zeros(u.shape, dtype=np.bool_)
         else:
             theta = np.arctan2(side, z)
             share = np.where(side > 0, self._radius(theta) / np.maximum(side, 1e-12), 0.0)
             u, v = x * share * self.fx + self.cx, y * share * self.fy + self.cy
-            hidden = (theta > self.reach) | (u < 0) | (v < 0) | (u > self.width) | (v > self.height)
+            hidden = theta > self.reach
+        if not self.wraps:
+            hidden = hidden | (u < 0) | (v < 0) | (u > self.width) | (v > self.height)
             u, v = np.where(hidden, np.nan, u), np.where(hidden, np.nan, v)
         return u.astype(np.float32), v.astype(np.float32)
 

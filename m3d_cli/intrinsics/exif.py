@@ -20,7 +20,8 @@ from typing import IO, Any
 
 from PIL import Image, ImageFile
 
-from m3d_cli.intrinsics.xmp import Crop, PixelLens, XmpFacts, drone_lens, read_xmp
+from m3d_cli.intrinsics.pixel_lens import PixelLens
+from m3d_cli.intrinsics.xmp import Crop, SpherePart, XmpFacts, facts_of_values, read_xmp
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PNG_CHECKSUM_BYTES = 4
@@ -84,6 +85,7 @@ class ExifFacts:
     crop: Crop | None = None
     projection: str = ""
     pixel_lens: PixelLens | None = None
+    sphere_part: SpherePart | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -116,6 +118,7 @@ _STATEMENTS = (
     ("crop",),
     ("projection",),
     ("pixel_lens",),
+    ("sphere_part",),
     ("plane_x", "plane_y", "plane_unit"),
     ("width", "height"),
 )
@@ -148,6 +151,7 @@ def read_exif(
         crop=xmp.crop,
         projection=xmp.projection or found.projection,
         pixel_lens=xmp.lens,
+        sphere_part=xmp.sphere_part,
     )
 
 
@@ -183,6 +187,7 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
     """Facts of raw tag values (numbers, rationals, lists, texts such as "4.2 mm") by EXIF name."""
     unit = integer(tags.get("FocalPlaneResolutionUnit"))
     zoom = positive(tags.get("DigitalZoomRatio"), OVERFLOWS)
+    xmp = facts_of_values(tags)
     return ExifFacts(
         make=text(tags.get("Make")),
         model=text(tags.get("Model")),
@@ -197,8 +202,10 @@ def facts_from_tags(tags: Mapping[str, Any], notes: tuple[str, ...] = ()) -> Exi
         digital_zoom=zoom,
         year=_year(text(tags.get("DateTimeOriginal"))),
         software=text(tags.get("Software")),
-        projection="panorama" if integer(tags.get("CustomRendered")) == _APPLE_PANORAMA else "",
-        pixel_lens=drone_lens(tags),
+        crop=xmp.crop,
+        projection=xmp.projection or ("panorama" if integer(tags.get("CustomRendered")) == _APPLE_PANORAMA else ""),
+        pixel_lens=xmp.lens,
+        sphere_part=xmp.sphere_part,
         notes=notes,
     )
 

@@ -12,8 +12,17 @@ from dataclasses import dataclass
 from m3d_cli.camera import FocalCandidate, FocalSource
 from m3d_cli.intrinsics.exif import ExifFacts
 from m3d_cli.intrinsics.original_size import IN_CAMERA_CROP_SIGMA, Frame
-from m3d_cli.intrinsics.sensor_kinds import LONG_LENS, LONG_LENS_KIND, SensorKind, sensor_bounds, sensor_kind
+from m3d_cli.intrinsics.sensor_kinds import (
+    LONG_LENS,
+    LONG_LENS_KIND,
+    SensorKind,
+    sensor_bounds,
+    sensor_kind,
+    usual_diagonals,
+)
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, LARGEST_SENSOR, SMALLEST_SENSOR, Sensor, normalised_make
+from m3d_cli.intrinsics.wide_lenses import bent_lens
+from m3d_cli.intrinsics.xmp import FISHEYE
 
 # Bounds outside of which a number is no focal length of a camera; superzooms reach 3000 mm, half a degree is 114 long
 # sides (`camera.FIELDS_OF_VIEW`).
@@ -41,12 +50,16 @@ LARGEST_ZOOM = 50.0
 ZOOM_TOLERANCE = 0.12
 # Makers known to count the digital zoom in the 35 mm equivalent (an iPhone of 29 mm writes 57 mm at zoom 1.97).
 ZOOM_INCLUDED_MAKES = frozenset(("apple",))
-FISHEYE_SIGMA = 0.25
+# A lens that is no pinhole, and one below 17 mm (35 mm equivalent), of which many are none.
+BENT_SIGMA = 0.25
+WIDE_EQUIVALENT, WIDE_SIGMA = 17.0, 0.1
 # Viewers that resize a photo keep the pixels per mm of the larger one and write the new size as the camera's.
 EDITED_PLANE_SIGMA = 0.4
+# What gives a sensor that is not within this share of one that such cameras have.
+USUAL_TOLERANCE, ODD_PLANE_SIGMA = 0.05, 0.4
 _EDITORS = re.compile(
-    r"acd ?see|acd systems|affinity|aperture|capture one|corel|darktable|digikam|dxo|faststone|fotor|gimp|graphic"
-    r"|image ?magick|iphoto|irfan|lightroom|luminar|microsoft|nikon (transfer|view)|ofoto|paint|photo|picasa"
+    r"acd ?see|acd systems|affinity|aperture|capture one|corel|darktable|digikam|dxo|faststone|fotor|gimp|google"
+    r"|graphic|image ?magick|iphoto|irfan|lightroom|luminar|microsoft|nikon (transfer|view)|ofoto|paint|photo|picasa"
     r"|pixelmator|polarr|preview|rawtherapee|snapseed|ulead|viewer|windows|xnview|zoner"
 )
 PANORAMA_SIGMA = 0.5
@@ -106,12 +119,10 @@ def exif_candidates(
             f"the sensor of this camera is unknown; that of {bounded.note.partition(' of ')[2]} is taken: "
             f"lengths may be off by {bounded.rel_sigma:.0%} (pass --focal, --focal-35mm or --sensor-width)"
         )
-    if [one.source for one in kept] == [FocalSource.EXIF_FOCAL_PLANE] and _may_be_resized(facts):
-        kept = (kept[0].widened(EDITED_PLANE_SIGMA),)
-        facts.warnings.append(
-            f"{exif.software} wrote this file: the focal plane resolution, which nothing confirms, may belong to "
-            "another size"
-        )
+    if [one.source for one in kept] == [FocalSource.EXIF_FOCAL_PLANE]:
+        kept = (_unconfirmed_plane(facts, kept[0]),)
+    kept = tuple(_bent(facts, one) for one in kept)
+    _note_bent_lens(facts, kept)
     if kept and frame.is_cropped:
         facts.warnings.append(
             "the image was cropped after it was taken: its focal length and principal point are less certain"
@@ -121,8 +132,8 @@ def exif_candidates(
     elif kept and frame.is_strip:
         facts.warnings.append("an image this wide is a panorama or a strip: its focal length is uncertain")
     elif kept and frame.added_sigma:
-        facts.warnings.append("no sensor is that wide: taken as cut in the camera from the whole width of a 4:3 sensor")
-    if exif.projection:
+        facts.warnings.append("no sensor has that shape: taken as cut in the camera from a 4:3 sensor")
+    if exif.projection not in ("", FISHEYE):
         kept = tuple(one.widened(PANORAMA_SIGMA) for one in kept)
         facts.warnings.append(
             f"the photo is a panorama ({exif.projection}), no flat image: the focal length of its lens is not that of "
@@ -224,9 +235,48 @@ def _by_plane(facts: _Facts) -> FocalCandidate | None:
     return _zoomed(facts, FocalCandidate(fx, fy, FocalSource.EXIF_FOCAL_PLANE, sigma, note))
 
 
-def _may_be_resized(facts: _Facts) -> bool:
-    """Whether an editor wrote the file, and the size in EXIF is not one that it left as the camera's."""
-    return facts.frame.scale == 1.0 and _EDITORS.search(facts.exif.software.casefold()) is not None
+def _unconfirmed_plane(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
+    """A resolution that nothing else confirms, and that may be of another size than the one EXIF gives.
+
+    Editors that resize write the new size, of which nothing shows; a camera's own resolution gives a sensor that
+    cameras have.
+    """
+    if facts.frame.scale != 1.0 or facts.exif.focal_mm is None:
+        return found
+    diagonal = facts.exif.focal_mm * facts.frame.diagonal / found.focal * facts.zoom
+    if _EDITORS.search(facts.exif.software.casefold()):
+        why, sigma = f"{facts.exif.software} wrote this file", EDITED_PLANE_SIGMA
+    elif not any(abs(diagonal / usual - 1) <= USUAL_TOLERANCE for usual in usual_diagonals(facts.kind)):
+        why, sigma = f"it gives a sensor of {diagonal:.1f} mm, which such cameras do not have", ODD_PLANE_SIGMA
+    else:
+        return found
+    facts.warnings.append(f"the focal plane resolution, which nothing confirms, may belong to another size: {why}")
+    return found.widened(sigma)
+
+
+def _bent(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
+    """Sigma of a lens that is no pinhole, or so wide that it hardly can be one."""
+    if found.source is FocalSource.USER:
+        return found
+    if bent_lens(facts.exif):
+        return found.widened(BENT_SIGMA)
+    return found.widened(WIDE_SIGMA) if _equivalent(facts, found) < WIDE_EQUIVALENT else found
+
+
+def _note_bent_lens(facts: _Facts, kept: tuple[FocalCandidate, ...]) -> None:
+    what = bent_lens(facts.exif)
+    is_wide = any(_equivalent(facts, one) < WIDE_EQUIVALENT for one in kept)
+    if not what and not is_wide:
+        return
+    facts.warnings.append(
+        f"{what or 'so wide a lens'} may bend straight lines, and the photo is taken as flat: for a fisheye give "
+        "--projection fisheye with --fov or --intrinsics"
+    )
+
+
+def _equivalent(facts: _Facts, found: FocalCandidate) -> float:
+    """The 35 mm equivalent in mm of a focal length in pixels, before any digital zoom."""
+    return found.focal / facts.zoom / facts.frame.diagonal * FULL_FRAME_DIAGONAL
 
 
 def _by_plane_width(facts: _Facts) -> FocalCandidate | None:
@@ -318,7 +368,5 @@ def _is_sane(facts: _Facts, found: FocalCandidate) -> bool:
 
 
 def _adjusted(facts: _Facts, found: FocalCandidate) -> FocalCandidate:
-    """Sigma of what concerns every rule: a crop, and a lens that is no pinhole."""
-    if found.source is not FocalSource.USER and "fisheye" in f"{facts.exif.lens} {facts.exif.model}".casefold():
-        found = found.widened(FISHEYE_SIGMA)
+    """Sigma of what concerns every rule: a crop."""
     return found.widened(facts.frame.crop_sigma)

@@ -13,7 +13,7 @@ from typing import Any
 
 from m3d_cli.bounded_files import check_entries, parse_json, read_bytes, reading
 from m3d_cli.errors import CalibrationError
-from m3d_cli.intrinsics.exif import ExifFacts, facts_from_tags
+from m3d_cli.intrinsics.exif import OVERFLOWS, SENTINELS, ExifFacts, facts_from_tags, positive
 from m3d_cli.photo_names import NameIndex
 
 # exiftool and Flickr spell some tags differently from the EXIF standard.
@@ -142,10 +142,23 @@ def _content(raw: Any) -> Any:
 def _facts(tags: dict[str, Any]) -> ExifFacts:
     named = {_ALIASES[tag]: value for tag, value in tags.items() if tag in _ALIASES}
     named |= {tag: value for tag, value in tags.items() if tag not in _ALIASES}
+    if "FocalLengthIn35mmFilm" not in named and (equivalent := _composite_equivalent(tags)) is not None:
+        named["FocalLengthIn35mmFilm"] = equivalent
     unit = named.get("FocalPlaneResolutionUnit")
     if isinstance(unit, str):
         named["FocalPlaneResolutionUnit"] = _UNITS.get(unit.strip().lower(), unit)
     return facts_from_tags(named, ("tags from the EXIF sidecar",))
+
+
+def _composite_equivalent(tags: dict[str, Any]) -> float | None:
+    """The 35 mm equivalent in mm that exiftool works out itself: a number, "27.0 mm", or behind the real one."""
+    text = str(tags.get("FocalLength35efl", "")).rpartition("equivalent:")[2]
+    whole = positive(text, SENTINELS)
+    real, factor = positive(tags.get("FocalLength"), SENTINELS), positive(tags.get("ScaleFactor35efl"), OVERFLOWS)
+    if factor is not None and real is not None:
+        return real * factor
+    # Without a factor the tag repeats the real focal length.
+    return whole if whole is not None and whole != real else None
 
 
 def _unknown(path: Path) -> CalibrationError:

@@ -18,6 +18,7 @@ from m3d_cli.intrinsics.exif_focal import PANORAMA_SIGMA, exif_candidates
 from m3d_cli.intrinsics.original_size import Frame
 from m3d_cli.intrinsics.sensor_kinds import is_phone
 from m3d_cli.intrinsics.sensors import FULL_FRAME_DIAGONAL, Sensor
+from m3d_cli.intrinsics.wide_lenses import is_all_round_shape
 
 # 69.4 degrees over the long side, a phone's main camera (26 mm on 4:3): f = long side / (2 tan(69.4 / 2)) = 0.722 long.
 ASSUMED_FOCAL_RATIO = 0.72
@@ -27,6 +28,11 @@ ASSUMED_SIGMA = 0.25
 ASSUMED_WARNING = (
     "focal length unknown, 69.4 degrees assumed: lengths may be off by 25 % (pass --focal or --focal-35mm)"
 )
+ALL_ROUND_WARNING = (
+    "twice as wide as high: if this is a 360-degree photo, give --projection equirectangular; it is taken as flat"
+)
+# Main lenses of phones have up to 9 mm, on 1" sensors; longer ones are second cameras, 2 to 5 times as long.
+LONGEST_MAIN_LENS, SECOND_LENS_SIGMA = 9.5, 0.8
 
 _PLANE = FocalSource.EXIF_FOCAL_PLANE
 
@@ -104,7 +110,15 @@ def recover_focal(facts: FocalFacts) -> Camera:
     Raises `CalibrationError` where the user or a calibration gives a focal length that no camera has.
     """
     exif = facts.exif
-    frame = Frame.of(facts.width, facts.height, exif.width, exif.height, is_turned=facts.is_turned, crop=exif.crop)
+    frame = Frame.of(
+        facts.width,
+        facts.height,
+        exif.width,
+        exif.height,
+        is_turned=facts.is_turned,
+        crop=exif.crop,
+        is_phone=is_phone(exif.make, exif.model, facts.width, facts.height),
+    )
     found, warnings = exif_candidates(
         frame,
         exif,
@@ -199,9 +213,15 @@ def _assumed(facts: FocalFacts, warnings: tuple[str, ...]) -> Camera:
     chosen = FocalCandidate(focal, focal, FocalSource.ASSUMED, ASSUMED_SIGMA, note)
     if facts.exif.projection:
         chosen = chosen.widened(PANORAMA_SIGMA)
+    elif is_all_round_shape(facts.width, facts.height):
+        chosen = chosen.widened(PANORAMA_SIGMA)
+        warnings = (*warnings, ALL_ROUND_WARNING)
     # A phone's main camera is what the assumption is of: for a phone it counts as evidence beside what the image says.
-    counts = is_phone(facts.exif.make, facts.exif.model, facts.width, facts.height)
-    return _estimate(facts, chosen, (chosen,) if counts else (), (*warnings, ASSUMED_WARNING))
+    is_of_phone = is_phone(facts.exif.make, facts.exif.model, facts.width, facts.height)
+    if is_of_phone and (facts.exif.focal_mm or 0) > LONGEST_MAIN_LENS:
+        chosen, is_of_phone = chosen.widened(SECOND_LENS_SIGMA), False
+        warnings = (*warnings, f"a lens of {facts.exif.focal_mm:g} mm is not a phone's main one, and may see far less")
+    return _estimate(facts, chosen, (chosen,) if is_of_phone else (), (*warnings, ASSUMED_WARNING))
 
 
 def _from_user(facts: FocalFacts) -> Camera:

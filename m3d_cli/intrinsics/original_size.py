@@ -30,6 +30,8 @@ _SQUARE = 1.05
 CUT_ASPECTS = (1.9, 2.5)
 CUT_SHAPE = 4 / 3
 CUT_SIGMA = 0.04
+# Phones cut square images from 4:3 as well, but an editor's square has the same shape.
+SQUARE_CUT_SIGMA = 0.08
 
 # An editor's crop is written with six digits; what it may have resized afterwards is seen by the size.
 EDITED_SIGMA = 0.01
@@ -58,17 +60,21 @@ class Frame:
         *,
         is_turned: bool = False,
         crop: Crop | None = None,
+        is_phone: bool = False,
     ) -> Frame:
         """Frame of an upright image ``width`` x ``height`` whose EXIF gives another size, the same, or none.
 
-        ``is_turned`` tells that EXIF's width lies along the upright height; ``crop`` is an editor's. ``centre`` is the
-        middle of the camera's image in parts of the sides of the image at hand.
+        ``is_turned`` tells that EXIF's width lies along the upright height; ``crop`` is an editor's; ``is_phone`` that
+        a phone took the image. ``centre`` is the middle of the camera's image in parts of the sides of the image at
+        hand.
         """
         if crop is not None:
             return cls._edited((width, height), (exif_width, exif_height), crop, is_turned=is_turned)
         frame = cls._of_sizes(width, height, exif_width, exif_height, is_turned=is_turned)
         if frame.is_strip:
             return dataclasses.replace(frame, added_sigma=LARGEST_CROP_SIGMA)
+        if is_phone and frame.camera_long / frame.camera_short < _SQUARE:
+            return dataclasses.replace(frame, camera_long=frame.camera_short * CUT_SHAPE, added_sigma=SQUARE_CUT_SIGMA)
         if frame.camera_long / frame.camera_short <= CUT_ASPECTS[0]:
             return frame
         return dataclasses.replace(frame, camera_short=frame.camera_long / CUT_SHAPE, added_sigma=CUT_SIGMA)
@@ -88,7 +94,8 @@ class Frame:
         is_known = not is_rewritten and abs(_aspect(whole) / _aspect(camera) - 1) <= 2 * ASPECT_TOLERANCE
         frame_long, frame_short = camera if is_known else (long, short)
         centre = ((0.5 - crop.left) / crop.width, (0.5 - crop.top) / crop.height)
-        is_inside = whole is straight and not is_turned and all(0 < part < 1 for part in centre)
+        # A corner that was cut out does not hold the middle of the camera's image.
+        is_known_place = whole is straight and not is_turned
         sigma = math.hypot(EDITED_SIGMA, math.radians(abs(crop.degrees)))
         return cls(
             frame_long,
@@ -97,7 +104,7 @@ class Frame:
             is_original_known=True,
             is_cropped=False,
             added_sigma=sigma,
-            centre=centre if is_inside else (0.5, 0.5),
+            centre=centre if is_known_place else (0.5, 0.5),
         )
 
     @classmethod

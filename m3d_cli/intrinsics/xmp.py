@@ -1,13 +1,11 @@
 """What editors, phones and drones wrote in a photo's XMP packet: crops, panoramas, the lens in pixels.
 
-A packet that cannot be read says nothing, as with EXIF. Names have the usual prefixes (``crs``, ``GPano``,
-``drone-dji``, ``ImagingModel``).
+A packet that cannot be read says nothing, as with EXIF.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +13,7 @@ from PIL import Image
 from PIL.TiffImagePlugin import TiffImageFile
 
 from m3d_cli.bounded_files import MEGABYTE, XmlElement, parse_xml
+from m3d_cli.intrinsics.pixel_lens import MOST_PIXELS, PixelLens, drone_lens, phone_lens
 
 logger = logging.getLogger(__name__)
 
@@ -26,16 +25,15 @@ _TIFF_TAG = 700
 # A crop that keeps less of a side than this leaves a number of pixels that no one would use.
 LEAST_KEPT = 0.02
 MOST_DEGREES = 45.0
-# Focal lengths and sides of images, in pixels. Lenses in parts of a side, whose side writers disagree on, are shorter.
-LEAST_PIXELS, MOST_PIXELS = 16.0, 100_000.0
 
-# The design of a lens, of which each copy differs a little; one copy calibrated in the factory; what a phone states.
-DESIGN_SIGMA, FACTORY_SIGMA, PHONE_SIGMA = 0.02, 0.01, 0.02
-
-# fx, fy, cx, cy, k1, k2, p1, p2, k3 after the date, with cx and cy from the middle of the image.
-_DEWARP_NUMBERS = 9
-# Coefficients and offsets (in parts of the focal length) beyond which the numbers are not those of a drone's lens.
-_MOST_DISTORTION, _MOST_OFFSET = 2.0, 0.1
+EQUIRECTANGULAR, FISHEYE = "equirectangular", "fisheye"
+# Prefixes are the writer's choice; these are the usual ones of the schemas read here, and their names go without.
+_SCHEMAS = {
+    "http://ns.adobe.com/camera-raw-settings/1.0/": "crs",
+    "http://ns.google.com/photos/1.0/panorama/": "GPano",
+    "http://www.dji.com/drone-dji/1.0/": "drone-dji",
+    "http://pix4d.com/camera/1.0/": "Camera",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,39 +58,31 @@ class Crop:
 
 
 @dataclass(frozen=True, slots=True)
-class PixelLens:
-    """A lens in pixels of an image whose long side has ``long`` pixels (None: that of the camera's whole image).
+class SpherePart:
+    """The part of a sphere that an equirectangular image shows: pixels of the whole, and where the part begins."""
 
-    ``offset`` is the principal point from the middle of the image; ``distortion`` are Brown's k1, k2, p1, p2, k3 of
-    the pixels as stored, empty where there is none or it was removed. ``tag`` is where all this stands.
-    """
-
-    fx: float
-    fy: float
-    long: float | None
-    rel_sigma: float
-    tag: str
-    offset: tuple[float, float] = (0.0, 0.0)
-    distortion: tuple[float, ...] = ()
+    whole: tuple[int, int]
+    left: int
+    top: int
+    size: tuple[int, int]
 
     @property
-    def is_sound(self) -> bool:
-        """Whether the numbers can be those of a lens."""
-        sides = (self.fx, self.fy, self.fx if self.long is None else self.long)
-        return (
-            all(LEAST_PIXELS <= side <= MOST_PIXELS for side in sides)
-            and all(abs(part) <= _MOST_OFFSET * self.fx for part in self.offset)
-            and all(abs(term) <= _MOST_DISTORTION for term in self.distortion)
-        )
+    def is_whole(self) -> bool:
+        """Whether nothing is missing."""
+        return self.whole == self.size
 
 
 @dataclass(frozen=True, slots=True)
 class XmpFacts:
-    """The crop that was applied to the pixels, the projection of a panorama, and the lens; None where unknown."""
+    """The crop that was applied to the pixels, the projection of a panorama, and the lens; None where unknown.
+
+    ``sphere_part`` is what of the whole sphere an equirectangular image shows.
+    """
 
     crop: Crop | None = None
     projection: str = ""
     lens: PixelLens | None = None
+    sphere_part: SpherePart | None = None
 
 
 def read_xmp(image: Image.Image) -> XmpFacts:
@@ -114,58 +104,39 @@ def facts_of_packet(packet: bytes) -> XmpFacts:
     except Exception as error:  # noqa: BLE001 - a broken packet may raise whatever the parser does
         logger.info("the XMP packet cannot be read: %r", error)
         return XmpFacts()
-    values = _values(root)
-    lens = drone_lens({name.removeprefix("drone-dji:"): text for name, text in values.items()}) or _phone_lens(values)
-    return XmpFacts(_crop(values), values.get("GPano:ProjectionType", "").casefold(), lens)
+    return facts_of_values(_values(root))
 
 
-def drone_lens(values: Mapping[str, object]) -> PixelLens | None:
-    """The lens of a DJI drone by the names of its tags: as calibrated in the factory, else as designed."""
+def facts_of_values(values: Mapping[str, object]) -> XmpFacts:
+    """Facts of values by name, without the prefixes of the schemas: those of a packet, or those exiftool lists."""
+    return XmpFacts(_crop(values), _projection(values), drone_lens(values) or phone_lens(values), _sphere_part(values))
+
+
+def _projection(values: Mapping[str, object]) -> str:
+    """Google's photo spheres may leave the type out, of which there is one; Pix4D's schema names fisheye lenses."""
+    named = str(values.get("ProjectionType", "")).casefold()
+    if named:
+        return named
+    if "FullPanoWidthPixels" in values or _is_true(values.get("UsePanoramaViewer")):
+        return EQUIRECTANGULAR
+    return FISHEYE if str(values.get("ModelType", "")).casefold() == FISHEYE else ""
+
+
+def _sphere_part(values: Mapping[str, object]) -> SpherePart | None:
+    whole, area = "FullPano{}Pixels", "CroppedArea{}Pixels"
+    names = (whole.format("Width"), whole.format("Height"), area.format("Left"), area.format("Top"))
+    sides = (area.format("ImageWidth"), area.format("ImageHeight"))
     try:
-        middle = [float(str(values[f"CalibratedOpticalCenter{axis}"])) for axis in "XY"]
-    except (KeyError, ValueError):
-        middle = []
-    long = 2 * max(middle) if middle else None
-    return _dewarped(values, long) or _designed(values, long)
-
-
-def _dewarped(values: Mapping[str, object], long: float | None) -> PixelLens | None:
-    """``DewarpData`` is "date;fx,fy,cx,cy,k1,k2,p1,p2,k3"; with ``DewarpFlag`` 1 the distortion was removed."""
-    try:
-        numbers = [float(text) for text in str(values["DewarpData"]).rpartition(";")[2].split(",")]
-    except (KeyError, ValueError):
+        width, height, left, top, part_width, part_height = (int(float(str(values[n]))) for n in (*names, *sides))
+    except (KeyError, ValueError, OverflowError):
         return None
-    if len(numbers) != _DEWARP_NUMBERS or not all(map(math.isfinite, numbers)):
-        return None
-    fx, fy, x, y, *distortion = numbers
-    is_removed = str(values.get("DewarpFlag", "0")).strip() not in ("0", "False")
-    terms = () if is_removed or not any(distortion) else tuple(distortion)
-    lens = PixelLens(fx, fy, long, FACTORY_SIGMA, "XMP DewarpData", (x, y), terms)
-    return lens if lens.is_sound else None
+    is_sound = 0 < part_width <= width <= MOST_PIXELS and 0 < part_height <= height <= MOST_PIXELS
+    is_inside = 0 <= left <= width - part_width and 0 <= top <= height - part_height
+    return SpherePart((width, height), left, top, (part_width, part_height)) if is_sound and is_inside else None
 
 
-def _designed(values: Mapping[str, object], long: float | None) -> PixelLens | None:
-    """``CalibratedFocalLength`` is in pixels of the whole image, whose middle is the optical centre."""
-    try:
-        focal = float(str(values["CalibratedFocalLength"]))
-    except (KeyError, ValueError):
-        return None
-    lens = PixelLens(focal, focal, long, DESIGN_SIGMA, "XMP CalibratedFocalLength")
-    return lens if long is not None and lens.is_sound else None
-
-
-def _phone_lens(values: Mapping[str, str]) -> PixelLens | None:
-    """The imaging model of the first camera in a depth photo (Dynamic Depth 1.0, XDM 1.0): pixels of its own size."""
-    try:
-        fx, fy = (float(values[f"ImagingModel:FocalLength{axis}"]) for axis in "XY")
-        width, height = (float(values[f"ImagingModel:Image{side}"]) for side in ("Width", "Height"))
-        x, y = (float(values.get(f"ImagingModel:PrincipalPoint{axis}", 0.5)) for axis in "XY")
-    except (KeyError, ValueError):
-        return None
-    is_in_parts = all(0 <= part <= 1 for part in (x, y))
-    offset = ((x - 0.5) * width, (y - 0.5) * height) if is_in_parts else (x - width / 2, y - height / 2)
-    lens = PixelLens(fx, fy, max(width, height), PHONE_SIGMA, "XMP ImagingModel", offset)
-    return lens if lens.is_sound else None
+def _is_true(value: object) -> bool:
+    return str(value).casefold() == "true"
 
 
 def _values(root: XmlElement) -> dict[str, str]:
@@ -177,18 +148,33 @@ def _values(root: XmlElement) -> dict[str, str]:
 
 
 def _listed(root: XmlElement) -> Iterator[tuple[str, str]]:
+    addresses = {address.rstrip("/") for address in _SCHEMAS}
+    declared = {name for name, address in _declared(root) if address.strip().rstrip("/") in addresses}
+    known = {*_SCHEMAS.values(), *(name.removeprefix("xmlns:") for name in declared)}
+
+    def plain(name: str) -> str:
+        prefix, colon, rest = name.partition(":")
+        return rest if colon and prefix in known else name
+
     for one in root.all("rdf:Description"):
-        yield from one.attributes.items()
-        yield from ((child.name, child.text) for child in one.children if child.text)
+        yield from ((plain(name), text) for name, text in one.attributes.items())
+        yield from ((plain(child.name), child.text) for child in one.children if child.text)
 
 
-def _crop(values: dict[str, str]) -> Crop | None:
+def _declared(element: XmlElement) -> Iterator[tuple[str, str]]:
+    yield from ((name, text) for name, text in element.attributes.items() if name.startswith("xmlns:"))
+    for child in element.children:
+        yield from _declared(child)
+
+
+def _crop(values: Mapping[str, object]) -> Crop | None:
     """The crop of Camera Raw, unless the packet says that the pixels are not cropped yet."""
-    if values.get("crs:HasCrop", "").casefold() != "true" or values.get("crs:AlreadyApplied", "").casefold() == "false":
+    is_pending = str(values.get("AlreadyApplied", "")).casefold() == "false"
+    if not _is_true(values.get("HasCrop")) or is_pending:
         return None
     try:
-        left, top, right, bottom = (float(values[f"crs:Crop{side}"]) for side in ("Left", "Top", "Right", "Bottom"))
-        angle = float(values.get("crs:CropAngle", "0"))
+        left, top, right, bottom = (float(str(values[f"Crop{side}"])) for side in ("Left", "Top", "Right", "Bottom"))
+        angle = float(str(values.get("CropAngle", "0")))
     except (KeyError, ValueError):
         return None
     crop = Crop(left, top, right, bottom, angle)

@@ -11,6 +11,7 @@ from PIL import Image, ImageFile
 
 from m3d_cli.errors import PhotoError
 from m3d_cli.photos.colour import to_rgb
+from m3d_cli.photos.grey16 import few_levels
 from m3d_cli.photos.header import PictureInfo, identify, opened, photo_errors
 from m3d_cli.photos.raw import decode_raw, read_raw_info
 from m3d_cli.photos.sniff import ImageFormat
@@ -83,6 +84,7 @@ def _reduce(image: ImageFile.ImageFile, info: PictureInfo, at_least: tuple[int, 
 
 
 def _pixels(path: Path, image: ImageFile.ImageFile, info: PictureInfo) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    is_deep = _is_16_bit_colour(image)
     image.load()
     try:
         rgb, warnings = to_rgb(image)
@@ -91,4 +93,10 @@ def _pixels(path: Path, image: ImageFile.ImageFile, info: PictureInfo) -> tuple[
     if not info.rotated_by_decoder and info.orientation in _UPRIGHT:
         rgb = rgb.transpose(_UPRIGHT[info.orientation])
     with photo_errors(path):
-        return np.array(rgb, dtype=np.uint8), warnings
+        pixels = np.array(rgb, dtype=np.uint8)
+    return pixels, (*warnings, *few_levels(pixels)) if is_deep else warnings
+
+
+def _is_16_bit_colour(image: ImageFile.ImageFile) -> bool:
+    """Whether the file has 16 bits a channel, of which Pillow keeps the upper 8; shown before the pixels are loaded."""
+    return image.mode in ("RGB", "RGBA") and any("16" in str(tile.args) for tile in image.tile)

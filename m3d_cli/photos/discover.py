@@ -154,7 +154,12 @@ class _Search:
 
     def _listed(self, listed: Sequence[str]) -> Iterator[PhotoFile]:
         for url in filter(is_url, listed):
-            yield from self._remote(url)
+            try:
+                yield from self._remote(url)
+            except UsageError as error:
+                # One address of a list is one photo: the others go on.
+                remote = RemoteFile(url)
+                yield PhotoFile(remote.nowhere, PurePosixPath(_safe_name(url)), error.message, remote)
         listed = [text for text in listed if not is_url(text)]
         cwd = current_folder() if listed else ""
         absolute = [os.path.normpath(os.path.join(cwd, text)) for text in listed]  # noqa: PTH118 - hot loop
@@ -173,12 +178,14 @@ class _Search:
         """Photos behind a URL, by their names: a look into each would cost as much as fetching it."""
         try:
             found = find_remote(url, recursive=self.selection.recursive)
-        except FileNotFoundError:
+        except FileNotFoundError as error:
             remote = RemoteFile(url)
-            yield PhotoFile(remote.nowhere, PurePosixPath(_safe_name(url)), "there is no such file", remote)
+            yield PhotoFile(remote.nowhere, PurePosixPath(_safe_name(url)), str(error), remote)
             return
         for remote, relative in sorted(found, key=lambda pair: natural_key(pair[1])):
             reason = self._reason_to_ignore_remote(remote.url, relative)
+            if reason == NOT_AN_IMAGE and remote.url == url:
+                reason = ""  # named on purpose; what it is shows when it is fetched
             if reason:
                 self.ignored[reason] += 1
                 continue
@@ -259,9 +266,14 @@ class _Search:
             if entry.name.startswith(".") and not self.selection.hidden:
                 self.ignored[HIDDEN] += 1
                 continue
-            if entry.is_dir():
+            try:
+                is_folder, is_file = entry.is_dir(), entry.is_file()
+            except OSError:  # a link that leads to itself
+                self.ignored[UNREADABLE] += 1
+                continue
+            if is_folder:
                 folders.append((entry.path, f"{relative}{entry.name}"))
-            elif entry.is_file() or not os.path.exists(entry.path):  # noqa: PTH110 - hot loop
+            elif is_file or not os.path.exists(entry.path):  # noqa: PTH110 - hot loop
                 files.append((entry.path, f"{relative}{entry.name}"))
             else:
                 self.ignored[SPECIAL] += 1

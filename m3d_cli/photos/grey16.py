@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 LARGEST = 65535
-# Shares of the pixels that may be dead or saturated: they lie outside the range in use.
-_OUTSIDE = 0.001
+# Shares of the pixels that may be dead, saturated or a hot spot: they lie outside the range in use, of which this part
+# is added at both ends.
+_OUTSIDE, _MARGIN = 0.01, 0.1
 # A range in use that is a smaller share of the declared one is stretched: it would leave fewer than 64 grey levels.
 SMALL_SHARE = 0.25
 
@@ -30,7 +31,7 @@ def grey_bytes(values: NDArray[np.integer[Any]], declared: tuple[int, int] | Non
     """Values (H, W) of 0 to 65535 as 0 to 255, and a warning where they were stretched."""
     counts = np.bincount(values.ravel(), minlength=LARGEST + 1)
     low, high = _believed(declared, counts)
-    first, last = _range_in_use(counts)
+    first, last = range_in_use(counts)
     warning = ""
     if 0 < last - first < SMALL_SHARE * (high - low):
         warning = (
@@ -40,6 +41,16 @@ def grey_bytes(values: NDArray[np.integer[Any]], declared: tuple[int, int] | Non
         low, high = first, last
     scaled = (values.astype(np.float32) - np.float32(low)) * np.float32(255 / (high - low))
     return np.rint(scaled.clip(0, 255)).astype(np.uint8), warning
+
+
+def few_levels(pixels: NDArray[np.uint8]) -> tuple[str, ...]:
+    """A warning for 16-bit colours that used a small part of their range, of which 8 bits keep a few levels."""
+    first, last = range_in_use(np.bincount(pixels.ravel(), minlength=256))
+    if last - first >= SMALL_SHARE * 256:
+        return ()
+    return (
+        f"16-bit colours: {last - first + 1} of 256 levels are left in 8 bits; save a copy that is stretched, or grey",
+    )
 
 
 def declared_range(image: Image.Image) -> tuple[int, int] | None:
@@ -88,11 +99,15 @@ def _believed(declared: tuple[int, int] | None, counts: NDArray[np.intp]) -> tup
     return declared if fits else (0, LARGEST)
 
 
-def _range_in_use(counts: NDArray[np.intp]) -> tuple[int, int]:
+def range_in_use(counts: NDArray[np.intp]) -> tuple[int, int]:
+    """The lowest and highest of the values that are counted, but for the few that lie far off."""
     below = np.cumsum(counts)
     total = int(below[-1])
     first = int(np.searchsorted(below, _OUTSIDE * total, side="right"))
-    return first, int(np.searchsorted(below, (1 - _OUTSIDE) * total, side="left"))
+    last = int(np.searchsorted(below, (1 - _OUTSIDE) * total, side="left"))
+    present = np.flatnonzero(counts)
+    margin = math.ceil(_MARGIN * (last - first))
+    return max(int(present[0]), first - margin), min(int(present[-1]), last + margin)
 
 
 def _whole(value: object) -> int | None:

@@ -17,11 +17,11 @@ from m3d_cli.intrinsics.exif import ExifFacts, read_exif
 from m3d_cli.intrinsics.exif_sidecar import ExifSidecar, read_exif_sidecar
 from m3d_cli.intrinsics.ladder import FocalFacts, UserFocal, recover_focal
 from m3d_cli.intrinsics.sensors import SensorTable, read_sensor_table
+from m3d_cli.intrinsics.wide_lenses import sees_all_round
 from m3d_cli.photo import Photo
 from m3d_cli.photos.decode import decode, read_info
 from m3d_cli.photos.header import PictureInfo, opened
 from m3d_cli.photos.projection import ProjectionChoice
-from m3d_cli.spherical import Projection
 
 # Shares of a side cut off beyond this are reported; an ordinary lens costs a few per cent.
 NOTED_LOSS = 0.10
@@ -120,9 +120,9 @@ def read_facts(path: Path, options: CameraSources | None = None, relative: PureP
     options = options or CameraSources()
     info = read_info(path)
     exif, notes = _exif(path, relative, options.sidecar)
-    if exif.projection == Projection.EQUIRECTANGULAR.value and not options.knows_lens:
+    if not options.knows_lens and (sign := sees_all_round(exif, info.width, info.height)):
         raise PhotoError(
-            f"{path}: an equirectangular panorama, as its XMP says, and no flat image",
+            f"{path}: an equirectangular panorama, as {sign}, and no flat image",
             hint="--projection equirectangular takes it as one, a focal length or --intrinsics as a flat image",
         )
     facts = _focal_facts(path, relative, options, info, exif, notes)
@@ -201,10 +201,13 @@ def _possible(camera: Camera) -> Camera:
     from m3d_cli.photos.undistort import undistorted_camera
 
     try:
-        undistorted_camera(camera)
+        straight = undistorted_camera(camera)
     except CalibrationError as error:
         return replace(camera, distortion=None).with_warnings(f"the photo's lens distortion is not used: {error}")
-    return camera
+    return camera.with_warnings(
+        "the lens distortion that the photo states is removed: outputs are of the undistorted image, with a focal "
+        f"length of {straight.focal:.0f} px"
+    )
 
 
 def _lens_warnings(path: Path, camera: Camera) -> tuple[str, ...]:

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from m3d_cli.camera import DistortionModel
 from m3d_cli.errors import CalibrationError, M3dError, UsageError
 from m3d_cli.intrinsics.calibration.match import Calibration, fit_to_photo
+from m3d_cli.intrinsics.exif import read_exif
 from m3d_cli.photos.decode import decode
-from m3d_cli.photos.header import PictureInfo
+from m3d_cli.photos.header import PictureInfo, opened
 from m3d_cli.spherical import WIDEST_FISHEYE, Projection, SphericalCamera
 
 # The image of a circular fisheye lens leaves the corners black: squares of this share of the sides, up to this grey.
@@ -71,7 +72,11 @@ def _camera(
     info: PictureInfo,
 ) -> SphericalCamera:
     if choice.kind is Projection.EQUIRECTANGULAR:
-        return SphericalCamera.full_sphere(info.width, info.height)
+        part = read_exif(path, opened).sphere_part
+        if part is None or part.is_whole:
+            return SphericalCamera.full_sphere(info.width, info.height)
+        size = (info.width, info.height)
+        return SphericalCamera.part_of_sphere(size, part.whole, part.left, part.top, part.size)
     if choice.field_of_view is not None:
         return SphericalCamera.equidistant(info.width, info.height, choice.field_of_view)
     found = calibration.find(path, relative) if calibration is not None else None

@@ -22,6 +22,9 @@ SCHEME = "://"
 GIGABYTE = 1_000_000_000
 
 # Stores where a file appears whole when its upload ends; elsewhere it is uploaded under another name first.
+_WEB = frozenset(("http", "https"))
+# What a web server answers where nothing is.
+_ABSENT = (404, 410)
 ATOMIC_STORES = frozenset(("s3", "s3a", "gs", "gcs", "abfs", "az", "memory"))
 
 
@@ -82,8 +85,11 @@ def find_remote(url: str, *, recursive: bool) -> list[tuple[RemoteFile, str]]:
     store, path = open_store(url)
     try:
         found, base = _listed(store, path, recursive=recursive)
-    except FileNotFoundError:
-        raise
+    except FileNotFoundError as error:
+        status = getattr(error.__cause__, "status", None)
+        is_answer = isinstance(status, int) and status not in _ABSENT
+        why = f"the server answers with status {status}" if is_answer else "there is no such file"
+        raise FileNotFoundError(why) from error
     except Exception as error:
         raise UsageError(
             f"{url}: cannot be listed: {_reason(error, url)}", hint="check the URL and your permissions"
@@ -166,14 +172,16 @@ def _too_large(remote: RemoteFile, most_bytes: int) -> PhotoError:
 
 def _listed(store: Any, path: str, *, recursive: bool) -> tuple[list[tuple[str, dict[str, Any]]], str]:
     """Names with their facts, and the folder that they are reported relative to."""
-    if any(character in path for character in "*?["):
+    # On the web a question mark begins a query.
+    signs = "*[" if protocols(store) & _WEB else "*?["
+    if any(character in path.partition("?")[0] for character in signs):
         found = store.glob(path, detail=True)
-        fixed = path[: min(path.index(c) for c in "*?[" if c in path)]
+        fixed = path[: min(path.index(c) for c in signs if c in path)]
         return [pair for pair in found.items() if pair[1]["type"] == "file"], fixed.rpartition("/")[0]
     # A web server says of any address that it is a file; a name with an ending is taken for one.
     facts = store.info(path)
     if facts["type"] != "directory":
-        return [(path, facts)], path.rpartition("/")[0]
+        return [(path, facts)], path.partition("?")[0].rpartition("/")[0]
     found = store.find(path, maxdepth=None if recursive else 1, detail=True)
     return list(found.items()), path
 
@@ -185,7 +193,10 @@ def _remote_file(store: Any, name: str, facts: dict[str, Any]) -> RemoteFile:
 
 
 def _below(name: str, base: str) -> str:
-    return name[len(base) :].lstrip("/") if name.startswith(base) else name.rpartition("/")[2]
+    if SCHEME in name:
+        name = name.partition("?")[0]
+    below = name[len(base) :].lstrip("/") if name.startswith(base) else name.rpartition("/")[2]
+    return below or "photo"
 
 
 def _reason(error: Exception, url: str) -> str:

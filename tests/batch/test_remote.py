@@ -387,3 +387,40 @@ def test_a_run_does_not_put_its_old_copy_over_the_journal_of_another_part(photos
     # Nor does a merge remove what it has not seen.
     assert app.main(["merge", f"file://{out}"]) == 0
     assert '"later"' in grown.read_text()
+
+
+class Signed(SimpleHTTPRequestHandler):
+    """A photo behind addresses without a suffix and with a signature, and one that always fails."""
+
+    def do_GET(self):
+        if "broken" in self.path:
+            self.send_error(500)
+            return
+        data = self.server.photo
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(data)
+
+    do_HEAD = do_GET
+
+    def log_message(self, *_):
+        pass
+
+
+def test_a_photo_named_by_a_url_is_fetched_whatever_its_name(photos, tmp_path, capsys):
+    pytest.importorskip("aiohttp", reason="the remote extra is not installed")
+    with ThreadingHTTPServer(("127.0.0.1", 0), Signed) as server:
+        server.photo = (photos / "IMG 0.png").read_bytes()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{server.server_address[1]}"
+        listed = tmp_path / "list"
+        listed.write_text(f"{base}/a/one.png?X-Signature=a/b\n{base}/two\nhttp://[::bad/x.png\n{base}/broken.png\n")
+        out = tmp_path / "out"
+        assert app.main(["depth", "--files-from", str(listed), "--out", str(out), *OPTIONS, "--device", "cpu"]) == 3
+        server.shutdown()
+    assert sorted(path.name for path in out.glob("*.png")) == ["one.png", "two.png"]
+    told = capsys.readouterr().err
+    assert "the server answers with status 500" in told
+    assert "http://[::bad/x.png" in told

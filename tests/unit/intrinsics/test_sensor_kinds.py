@@ -43,7 +43,7 @@ def recovered(width, height, sensor=None, **exif):
     ],
 )
 def test_the_kind_of_a_camera_follows_from_its_name(make, model, name):
-    found = sensor_kind(make, model, 640, 512)
+    found = sensor_kind(make, model, 640, 480)
     assert (found.name if found else None) == name
 
 
@@ -179,3 +179,43 @@ def test_a_lone_focal_plane_resolution_is_doubted_where_an_editor_may_have_rewri
     assert found.focal_source is FocalSource.EXIF_FOCAL_PLANE
     assert (found.focal_rel_sigma > 0.4) is is_wide
     assert any("wrote this file" in warning for warning in found.warnings) is is_wide
+
+
+@pytest.mark.parametrize(("density", "is_odd"), [(4237.0, False), (4237.0 * 1.15, True)])
+def test_a_lone_resolution_is_doubted_where_no_such_sensor_exists(density, is_odd):
+    """6000 pixels at 4237 per inch are 36 mm; 31 mm are the width of no camera's sensor."""
+    found = recovered(6000, 4000, make="Canon", model="Canon EOS R99", focal_mm=50.0, plane_x=density, plane_unit=2)
+    assert (found.focal_rel_sigma > 0.3) is is_odd
+    assert any("which such cameras do not have" in one for one in found.warnings) is is_odd
+
+
+@pytest.mark.parametrize(
+    ("make", "model", "size", "name"),
+    [
+        ("DJI", "ZH20T", (640, 512), "a thermal camera"),
+        ("DJI", "ZH20T", (4056, 3040), None),
+        ("Canon", "PowerShot A80", (640, 512), "a compact camera"),
+        ("OLYMPUS", "E-100RS", (1360, 1024), "a compact camera"),
+        ("OLYMPUS", "E-410", (3648, 2736), "a camera with a large sensor"),
+        ("PENTAX", "PENTAX Q7", (4000, 3000), "a compact camera"),
+        ("Phase One", "P65+", (8984, 6732), "a medium format camera"),
+        ("JVC", "GZ-MG505", (2560, 1920), "a camcorder"),
+    ],
+)
+def test_size_and_make_name_the_kind_too(make, model, size, name):
+    found = sensor_kind(make, model, *size)
+    assert (found.name if found else None) == name
+
+
+def test_a_square_photo_of_a_phone_was_cut_from_four_to_three():
+    """26 mm over the diagonal of 4032 x 3024."""
+    found = recovered(3024, 3024, make="Apple", model="iPhone 12", focal_35mm=26.0)
+    assert found.focal == pytest.approx(26 / 43.2666 * 5040, rel=1e-3)
+    assert "cut in the camera" in found.warnings[0]
+
+
+def test_a_second_lens_of_a_phone_is_not_assumed_to_be_its_main_one():
+    tele, main = (recovered(4000, 3000, make="HUAWEI", model="ELS-N39", focal_mm=mm) for mm in (18.0, 5.6))
+    assert tele.focal_rel_sigma > 0.7
+    assert tele.candidates == ()
+    assert main.focal_rel_sigma == 0.25

@@ -213,6 +213,28 @@ def test_a_list_is_separated_by_lines_or_nul_bytes(tmp_path, monkeypatch):
         read_list(tmp_path / "none")
 
 
+def test_a_list_of_windows_has_marks_and_no_list_is_endless(tmp_path, monkeypatch):
+    path = tmp_path / "list"
+    path.write_bytes(b"\xef\xbb\xbfa.jpg\n")
+    assert read_list(path) == ["a.jpg"]
+    path.write_bytes("ä.jpg\r\n".encode("utf-16"))
+    assert read_list(path) == ["ä.jpg"]
+    path.write_bytes(b"a.jpg\0b.jpg\0")
+    with pytest.raises(UsageError, match="NUL bytes") as caught:
+        read_list(path)
+    assert "-0" in caught.value.hint
+    monkeypatch.setattr("m3d_cli.photos.file_list.MOST_BYTES", 1000)
+    with pytest.raises(UsageError, match="a list of more than"):
+        read_list("/dev/zero")
+
+
+def test_a_link_that_leads_to_itself_is_counted_and_the_others_go_on(tree):
+    (tree / "loop.png").symlink_to("loop.png")
+    before = names(discover([tree]))
+    assert before
+    assert dict(discover([tree]).ignored)["unreadable"] == 1
+
+
 @given(st.lists(st.text(max_size=8)))
 def test_natural_order_sorts_any_names(texts):
     keys = [natural_key(text) for text in sorted(texts, key=natural_key)]

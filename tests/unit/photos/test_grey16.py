@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
@@ -102,3 +103,20 @@ def test_a_png_whose_twelve_bits_are_scaled_as_the_standard_says_is_divided_by_2
     Image.fromarray(values).save(path)
     path.write_bytes(with_chunk(path.read_bytes(), b"sBIT", b"\x0c"))
     np.testing.assert_array_equal(decode(path).image[..., 0], np.rint(values / 257).astype(np.uint8))
+
+
+def test_a_hot_spot_does_not_take_the_range():
+    values = ramp(7500, 8000)
+    values[:5, :5] = 60000
+    image, warning = grey_bytes(values, None)
+    assert levels(image[10:]) > 150
+    assert "stretched" in warning
+
+
+def test_16_bit_colours_that_use_few_levels_are_noted(tmp_path):
+    path = tmp_path / "thermal.png"
+    values = np.repeat(ramp(7500, 8500)[..., None], 3, axis=2).astype(np.uint16)
+    cv2.imwrite(str(path), values)
+    assert "of 256 levels are left" in decode(path).warnings[-1]
+    cv2.imwrite(str(path), np.repeat(ramp(0, 65535)[..., None], 3, axis=2).astype(np.uint16))
+    assert decode(path).warnings == ()
