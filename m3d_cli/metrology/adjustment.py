@@ -22,6 +22,8 @@ Vector = NDArray[np.float64]
 
 # Steps of central differences, in standard deviations: for slopes and curvatures of values, and for the adjustment.
 _STEP, _FINE_STEP = 0.02, 1e-4
+# Variances above this are of errors that no observation determines.
+_FREE = 0.5
 # What is left of a term that cancels, relative to the value.
 _CANCELLED = 1e-6
 # Observations that the assumed errors count as, where observations fit worse than they should.
@@ -63,14 +65,17 @@ class Adjusted:
     def split(self, quantity: Quantity) -> Split:
         """The value of ``quantity`` and the standard deviation that each term alone gives it.
 
-        Where a slope vanishes, as that of a plumb line's length in the direction of plumb, the curvature counts.
+        Where a slope vanishes, as that of a plumb line's length in the direction of plumb, the curvature counts; not
+        for errors that observations determine, which are small and only together what they are.
         """
         value = quantity(self.state)
         slopes, curvatures = self._derivatives(quantity, value)
         spread = self.covariance @ slopes
+        own = np.diag(self.covariance)
+        bent = np.where(own > _FREE, curvatures * own, 0.0)
         squares = dict.fromkeys(Term, 0.0)
         for index, term in enumerate(self.uncertain.terms):
-            squares[term] += spread[index] ** 2 + (curvatures[index] * self.covariance[index, index]) ** 2 / 2
+            squares[term] += spread[index] ** 2 + bent[index] ** 2 / 2
         for row, owner in zip(self.jacobian, self.owners, strict=True):
             squares[self.observations[owner].term] += float(row @ spread) ** 2
         least = (_CANCELLED * value) ** 2

@@ -58,7 +58,7 @@ def evidence_in(scene: Scene) -> Evidence | None:
     if not references and not exact:
         return None
     ends = [scene.element(pick, ref.pick_sigma, ref.on, ref.name) for ref in references for pick in ref.points]
-    links = [(name, element) for name in exact for element in scene.links(name)]
+    links = [(name, element) for name in exact if (element := scene.link(name)) is not None]
 
     def made(first: int) -> tuple[Observation, ...]:
         lengths = [_known_length(ref, first + 2 * i) for i, ref in enumerate(references)]

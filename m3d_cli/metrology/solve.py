@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.errors import FocalError, M3dError
@@ -18,6 +21,7 @@ from m3d_cli.metrology.measure_kinds import Plan, make
 from m3d_cli.metrology.picks import MeasureError, Pick
 from m3d_cli.metrology.references import Evidence, Scale, evidence_in, freed, scale_of
 from m3d_cli.metrology.request import Item, Refusal, Request
+from m3d_cli.metrology.targets import exact_planes
 from m3d_cli.metrology.uncertainty import Split, Term, Uncertain, interval
 
 _NEVER_ZERO = (Kind.DISTANCE, Kind.PATH, Kind.AREA)
@@ -75,8 +79,18 @@ class Solution:
         return cls(tuple(Refusal.of(item, error) for item in request.items), None, error)
 
 
-def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str, lens: Lens | None = None) -> Solution:
+def solve(
+    depth: DepthMap,
+    request: Request,
+    errors: DepthErrorModel,
+    photo: str,
+    lens: Lens | None = None,
+    image: NDArray[np.uint8] | None = None,
+) -> Solution:
     """Measure what ``request`` asks for on ``depth``; with a ``lens``, its points are pixels of the distorted photo.
+
+    ``image`` (H, W, 3) is the undistorted one that the depth is of, in any size: markers are looked for there, and
+    corners of rectangles refined.
 
     Everything is refused when the focal length is assumed, or the errors of the depth are unknown, and neither a
     reference nor the request makes up for it.
@@ -85,12 +99,12 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
     camera = depth.camera
     try:
         fitted = request.fitted(camera.width, camera.height)
-        if camera.focal_source is FocalSource.ASSUMED and not (fitted.references or fitted.allow_assumed_focal):
+        if camera.focal_source is FocalSource.ASSUMED and not (fitted.is_scaled or fitted.allow_assumed_focal):
             raise FocalError(
                 f"{photo}: the focal length is assumed, so no length can be trusted",
-                hint="give --focal or --focal-35mm, a reference (--ref), or --allow-assumed-focal",
+                hint="give --focal or --focal-35mm, a reference (--ref, --rect), or --allow-assumed-focal",
             )
-        if not (errors.errors_known or fitted.references or fitted.allow_unknown_errors):
+        if not (errors.errors_known or fitted.is_scaled or fitted.allow_unknown_errors):
             raise MeasureError(
                 f"{photo}: nobody measured the errors of this network's weights, so no interval can be given",
                 hint="give a reference (--ref), use published weights, or --allow-unknown-errors",
@@ -102,6 +116,7 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
         return Solution.refused(request, error)
     evidence, scale, broken = None, None, None
     try:
+        scene.know(exact_planes(fitted, image, depth, errors))
         evidence = evidence_in(scene)
         scale = scale_of(scene, evidence)
     except MeasureError as error:

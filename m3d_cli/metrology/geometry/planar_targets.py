@@ -23,7 +23,7 @@ from m3d_cli.metrology.picks import MeasureError
 # Targets whose shorter side is seen with fewer pixels have no pose worth the name.
 LEAST_PIXELS = 8.0
 # Reprojection errors (root mean square, in standard deviations) beyond which the points are not those of the target.
-WORST_FIT = 4.0
+WORST_FIT = 2.5
 # Relative standard deviation of the plane's distance beyond which a target says nothing.
 WORST_DISTANCE = 0.3
 # Standard deviation of a principal point that nobody calibrated, and of a calibrated one, in long sides of the image.

@@ -35,10 +35,10 @@ class Element:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactPlane:
-    """The plane of things of known size, and ``places`` in the image where they are seen."""
+    """The plane of things of known size, and a ``place`` in the middle of where they are seen."""
 
     found: TargetPlane
-    places: tuple[Pick, ...]
+    place: Pick
 
     @property
     def as_plane(self) -> Plane:
@@ -50,7 +50,7 @@ class ExactPlane:
 class Scene:
     """A depth map, what is asked of it, its error model, and the planes found so far.
 
-    ``exact`` are the planes of things of known size by name, and ``places`` where in the image these are seen.
+    ``exact`` are the planes of things of known size by name.
     """
 
     def __init__(
@@ -58,16 +58,23 @@ class Scene:
         depth: DepthMap,
         request: Request,
         errors: DepthErrorModel,
-        exact: Mapping[str, ExactPlane] | None = None,
     ) -> None:
         self.depth = depth
         self.request = request
         self.error_model = errors
-        self.exact = dict(exact or {})
+        self.exact: dict[str, ExactPlane] = {}
         self._by_name = {measurand.name: measurand for measurand in request.measurands}
         if len(self._by_name) < len(request.measurands):
             raise UsageError("two measurements have the same name", hint="names must differ")
-        self._planes: dict[str, Plane] = {name: one.as_plane for name, one in self.exact.items()}
+        self._planes: dict[str, Plane] = {}
+
+    def know(self, exact: Mapping[str, ExactPlane]) -> None:
+        """Take planes of things of known size into the scene, by name."""
+        for name in exact:
+            if name in self._by_name:
+                raise MeasureError(f"{name}: a measurement and a plane of known size have this name")
+        self.exact |= exact
+        self._planes |= {name: one.as_plane for name, one in exact.items()}
 
     def element(self, pick: Pick, sigma: float, on: str | None, name: str) -> Element:
         """A point of the measurement ``name``, read from the depth or on the plane ``on``; raises MeasureError."""
@@ -96,15 +103,13 @@ class Scene:
             hint=f"planes are: {', '.join(known)}" if known else f'add --plane "{name}=u1,v1 u2,v2 u3,v3"',
         )
 
-    def links(self, name: str) -> tuple[Element, ...]:
-        """Points of an exact plane at which the network's depth is known as well."""
-        found = []
-        for pick in self.exact[name].places:
-            try:
-                found.append(Element(pick, 0.0, read_depth(self.depth, pick, name, self.error_model.cell)))
-            except MeasureError:
-                continue
-        return tuple(found)
+    def link(self, name: str) -> Element | None:
+        """A point of an exact plane at which the network's depth is known as well; None where it is not."""
+        pick = self.exact[name].place
+        try:
+            return Element(pick, 0.0, read_depth(self.depth, pick, name, self.error_model.cell))
+        except MeasureError:
+            return None
 
     def fit(self, name: str, corners: tuple[Pick, ...], user: str) -> Plane:
         """Fit a plane through the polygon of ``corners`` and keep it as ``name``; no corners: where the ground is."""

@@ -145,12 +145,13 @@ def test_a_reference_sets_the_scale_and_removes_the_common_terms(world):
     assert plain.value == pytest.approx(0.8 * 2.4, rel=1e-3)
     assert better.value == pytest.approx(2.4, rel=1e-3)
     assert solution.scale.factor == pytest.approx(1.25, rel=1e-3)
-    assert better.sigma[Term.SCALE] < 1e-3 * plain.sigma[Term.SCALE]
+    # What is left is how far the scale is free beside the errors of the reference itself.
+    assert better.sigma[Term.SCALE] < 0.03 * plain.sigma[Term.SCALE]
     assert better.high - better.low < plain.high - plain.low
     assert better.sigma[Term.REFERENCE] == pytest.approx(reference.tolerance * 2.4, rel=1e-2)
 
 
-def test_references_that_disagree_give_a_warning_and_contradictions_refused(world):
+def test_references_that_disagree_are_named_and_widen_what_depends_on_them(world):
     scene = room(world)
     depth = scene.map(scene.camera)
     ends = [(scene.pick(-0.25, y, 2.6), scene.pick(0.35, y, 2.6)) for y in (0.96, 1.04)]
@@ -161,9 +162,9 @@ def test_references_that_disagree_give_a_warning_and_contradictions_refused(worl
         return solve(depth, Request((width,), references), NOISE, "p")
 
     assert not solved(0.602).scale.warnings
-    assert "a and b disagree by" in solved(0.625).results[0].warnings[-1]
-    (refused,) = solved(1.2).results
-    assert "a and b contradict each other" in refused.error.message
+    assert "disagrees with the others by" in solved(0.625).results[0].warnings[-1]
+    (agreed,), (torn,) = solved(0.602).results, solved(1.2).results
+    assert torn.high / torn.low > 2 * agreed.high / agreed.low
 
 
 def test_a_wrong_focal_length_is_no_contradiction_between_a_width_and_a_depth(world):
