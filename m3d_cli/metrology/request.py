@@ -64,6 +64,11 @@ class Request:
         return bool(self.references or self.rectangles or self.markers)
 
     @property
+    def needs_image(self) -> bool:
+        """Whether something is to be found in the photo itself."""
+        return bool(self.markers) or any(one.is_refined for one in self.rectangles)
+
+    @property
     def measurands(self) -> tuple[Measurand, ...]:
         """The items that are possible so far."""
         return tuple(item for item in self.items if isinstance(item, Measurand))
