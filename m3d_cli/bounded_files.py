@@ -50,6 +50,9 @@ _LONGEST_REASON = 200
 _INTEGER = re.compile(r"[-+]?\d{1,18}", re.ASCII)
 _REAL = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", re.ASCII)
 _WORDS: dict[str, bool | None] = {"": None, "~": None, "null": None, "true": True, "false": False}
+# The first line that is neither empty nor a comment; YAML itself writes ``%YAML 1.2``, OpenCV ``%YAML:1.0``.
+_YAML_HEADER = re.compile(r"((?:[ \t\r]*(?:#[^\n]*)?\n)*)%YAML(:?)[^\n]*")
+_TIGHT_KEY = re.compile(r"^([ \t]*[A-Za-z_][\w.]*:)(?=[\[{\"\d.+-])", re.MULTILINE | re.ASCII)
 _KEY_PART = r"(?:[\w-]+|\"[^\"\n]*\"|'[^'\n]*')"
 _LONG_KEY = re.compile(rf"(?<![\w-])(?:{_KEY_PART}[ \t]*\.[ \t]*){{{MOST_KEY_PARTS}}}")
 
@@ -110,9 +113,12 @@ def read_first_document(path: Path, limit: int = SIDE_FILE_BYTES) -> str:
     lines: list[bytes] = []
     size = 0
     with path.open("rb") as file:
+        has_content = False
         while size <= limit and (line := file.readline(limit + 1)):
-            if line.rstrip() == b"---" and any(one.strip() and not one.startswith(b"%") for one in lines):
+            plain = line.removeprefix(b"\xef\xbb\xbf").rstrip()
+            if plain == b"---" and has_content:
                 break
+            has_content |= plain != b"---" and plain.lstrip()[:1] not in b"%#"
             lines.append(line)
             size += len(line)
     if size > limit:
@@ -151,13 +157,15 @@ def parse_toml(text: str) -> dict[str, Any]:
 def parse_yaml(text: str) -> Any:
     """The first document of a YAML stream, built from plain scalars, lists and mappings; without aliases.
 
-    Tags are ignored, so OpenCV's ``!!opencv-matrix`` is a mapping; its header ``%YAML:1.0`` is accepted.
+    Tags are ignored, so OpenCV's ``!!opencv-matrix`` is a mapping; its header ``%YAML:1.0`` is accepted, and so are
+    keys below it that no space separates from their values.
     """
     import yaml
 
-    header, _, rest = text.partition("\n")
-    if header.startswith("%YAML"):
-        text = f"\n{rest}"
+    if header := _YAML_HEADER.match(text):
+        text = header[1] + text[header.end() :]
+        if header[2]:
+            text = _TIGHT_KEY.sub(r"\1 ", text)
     builder = _YamlBuilder()
     for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
         if isinstance(event, yaml.AliasEvent):

@@ -74,7 +74,9 @@ def _depth(image: Path, cloud: Path, pinhole: Pinhole, camera_from_lidar: NDArra
     points = sweep[:, :3].astype(np.float64)
     height, width = read_picture(image).shape[:2]
     camera: Camera = pinhole.camera(image, width, height)
-    return project_points(points @ camera_from_lidar[:3, :3].T + camera_from_lidar[:3, 3], camera)
+    # What a damaged pose moves beyond all numbers falls into no pixel.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return project_points(points @ camera_from_lidar[:3, :3].T + camera_from_lidar[:3, 3], camera)
 
 
 def _pose(pose: Mapping[str, Any]) -> NDArray[np.float64]:
@@ -100,4 +102,4 @@ def read_splits(root: Path) -> dict[str, str]:
     with reading(files[0], "the list of DDAD's scenes", DatasetError, _HINT):
         content = read_json(files[0], MOST_LISTED_VALUES, LIST_BYTES)["scene_splits"]
         pairs = [(SPLITS.get(str(key), ""), name) for key, entry in content.items() for name in entry["filenames"]]
-    return {"/".join(Path(name).parts[-2:]): split for split, name in pairs}
+        return {"/".join(Path(name).parts[-2:]): split for split, name in pairs}

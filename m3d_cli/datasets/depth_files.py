@@ -35,7 +35,9 @@ class DepthRule:
 
     def metres(self, raw: NDArray[Any]) -> NDArray[np.float32]:
         """Float32 metres (H, W), NaN unknown, +inf sky."""
-        depth = raw.astype(np.float32) / np.float32(self.scale)
+        # Signalling NaN, and doubles beyond float32, become unknown below.
+        with np.errstate(invalid="ignore", over="ignore"):
+            depth = raw.astype(np.float32) / np.float32(self.scale)
         known = np.isfinite(depth) & (depth > self.nearest) & (depth <= self.farthest)
         if np.isfinite(self.raw_limit):
             known &= raw <= self.raw_limit
@@ -126,7 +128,10 @@ def read_normals(path: Path) -> NDArray[np.float32]:
     values = read_hdf5(path, "dataset") if path.suffix.lower() in _HDF5_ENDINGS else read_numpy(path)
     if values.ndim != 3 or values.shape[2] != 3:
         raise DatasetError(f"{path}: normals must be three numbers per pixel, got {values.shape}", hint=_RESTORE)
-    return values.astype(np.float32)
+    if values.dtype.kind not in "iuf":
+        raise DatasetError(f"{path}: normals must be real numbers, got {values.dtype}", hint=_RESTORE)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return values.astype(np.float32)
 
 
 def read_hdf5(path: Path, key: str, index: int | None = None) -> NDArray[Any]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.camera import FocalSource
 from m3d_cli.datasets.depth_files import RULES
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
@@ -40,10 +41,8 @@ def _frame(root: Path, depth: Path, cameras: dict[str, Pinhole]) -> Frame:
 
 
 def _depth(path: Path, size: tuple[int, int]) -> NDArray[np.float32]:
-    try:
+    with reading(path, "the depth", DatasetError, "restore the file"):
         values = np.fromfile(path, dtype="<f4")
-    except OSError as error:
-        raise DatasetError(f"{path}: cannot be read ({error.strerror})", hint="restore the file") from error
     width, height = size
     if values.size != width * height:
         raise DatasetError(
@@ -63,16 +62,12 @@ def read_cameras(scene: Path) -> dict[str, Pinhole]:
 
 
 def _read_model(cameras: Path, images: Path) -> dict[str, Pinhole]:
-    try:
+    with reading(cameras, "the COLMAP text model", DatasetError, "fetch the calibration again"):
         known = {words[0]: _camera(words) for words in _lines(cameras)}
         # Two lines an image: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and its points.
-        lines = [line for line in images.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        lines = [line for line in read_text(images).splitlines() if not line.startswith("#")]
         rows = [line.split(maxsplit=9) for line in lines[::2] if line.strip()]
         return {Path(row[9]).name: known[row[8]] for row in rows}
-    except (OSError, ValueError, IndexError, KeyError) as error:
-        raise DatasetError(
-            f"{cameras}: not a COLMAP text model ({error!r})", hint="fetch the calibration again"
-        ) from error
 
 
 def _camera(words: list[str]) -> Pinhole:
@@ -82,4 +77,4 @@ def _camera(words: list[str]) -> Pinhole:
 
 
 def _lines(path: Path) -> list[list[str]]:
-    return [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip() and line[0] != "#"]
+    return [line.split() for line in read_text(path).splitlines() if line.strip() and line[0] != "#"]

@@ -165,5 +165,8 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
 
 
 def stem_below(root: Path, path: Path) -> str:
-    """The name of a file below ``root`` without its ending, in forward slashes."""
-    return path.relative_to(root).with_suffix("").as_posix()
+    """The name of a file below ``root`` without its ending, in forward slashes; raises DatasetError for others."""
+    try:
+        return path.relative_to(root).with_suffix("").as_posix()
+    except ValueError as error:
+        raise DatasetError(f"{path}: not a file below {root}", hint="lists name files of their data set") from error

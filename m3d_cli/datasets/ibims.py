@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import LOST_MASK, Frame, Pinhole, frame_of_files
 from m3d_cli.errors import DatasetError
@@ -50,10 +51,8 @@ def _masked(depth: Path, masks: list[Path]) -> NDArray[np.float32]:
 
 
 def _pinhole(path: Path) -> Pinhole:
-    try:
-        numbers = [float(text) for text in _NUMBER.findall(path.read_text(encoding="utf-8"))]
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: the calibration cannot be read", hint="restore the file") from error
+    with reading(path, "the calibration", DatasetError, "restore the file"):
+        numbers = [float(text) for text in _NUMBER.findall(read_text(path))]
     if len(numbers) == 4:
         return Pinhole.opencv(numbers, SIZE)
     if len(numbers) != 9:

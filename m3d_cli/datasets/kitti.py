@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files
 from m3d_cli.errors import DatasetError
@@ -82,11 +83,9 @@ def _with_depth(file: Path, split: str, depths: Mapping[Key, Path]) -> list[Key]
 
 def read_list(file: Path) -> list[tuple[Key, bool]]:
     """Every line's frame, and whether the line names annotated depth."""
-    try:
-        lines = [line.split() for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+    with reading(file, "the list of KITTI frames", DatasetError, _FORMS):
+        lines = [line.split() for line in read_text(file).splitlines() if line.strip()]
         return [(_listed(words), bool(Path(words[0]).suffix) and words[1] != "None") for words in lines]
-    except (OSError, IndexError, KeyError, ValueError) as error:
-        raise DatasetError(f"{file}: not a list of KITTI frames ({error!r})", hint=_FORMS) from error
 
 
 def _listed(words: list[str]) -> Key:
@@ -120,12 +119,8 @@ def _frame(drives: dict[str, Path], key: Key, depth: Path, split: str) -> Frame:
 
 def read_calibration(path: Path, camera: str) -> Pinhole:
     """Rectified intrinsics of camera ``02`` or ``03``, in OpenCV's pixel convention, and the size they belong to."""
-    try:
-        lines = dict(line.split(":", 1) for line in path.read_text(encoding="utf-8").splitlines() if ":" in line)
+    with reading(path, "the calibration of KITTI", DatasetError, "fetch the date's calibration"):
+        lines = dict(line.split(":", 1) for line in read_text(path).splitlines() if ":" in line)
         matrix = np.array(lines[f"P_rect_{camera}"].split(), dtype=np.float64).reshape(3, 4)
         width, height = (round(float(number)) for number in lines[f"S_rect_{camera}"].split())
-    except (OSError, KeyError, ValueError) as error:
-        raise DatasetError(
-            f"{path}: not a calibration of KITTI ({error!r})", hint="fetch the date's calibration"
-        ) from error
-    return Pinhole.opencv((matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]), (width, height))
+        return Pinhole.opencv((matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]), (width, height))

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from m3d_cli.bounded_files import LIST_BYTES, MOST_LISTED_VALUES, read_json, reading
+from m3d_cli.bounded_files import LIST_BYTES, MOST_LISTED_VALUES, read_json, read_text, reading
 from m3d_cli.datasets.depth_files import RULES, DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
@@ -42,14 +42,17 @@ def _frame(root: Path, depth: Path, pinholes: Mapping[str, Pinhole], rule: Depth
 
 def read_pinholes(folder: Path) -> dict[str, Pinhole]:
     """Intrinsics by file name, in OpenCV's pixel convention; only cameras have some."""
-    sensors = {row["token"]: row.get("camera_intrinsic") for row in _table(folder / "calibrated_sensor.json")}
-    found = {}
-    for row in _table(folder / "sample_data.json"):
-        matrix = sensors.get(row["calibrated_sensor_token"])
-        if matrix:
-            numbers = (matrix[0][0], matrix[1][1], matrix[0][2], matrix[1][2])
-            size = (int(row["width"]), int(row["height"])) if row.get("width") else None
-            found[str(row["filename"])] = Pinhole.opencv(numbers, size)
+    rows, found = _table(folder / "calibrated_sensor.json"), {}
+    with reading(folder / "calibrated_sensor.json", "the list of sensors", DatasetError, _HINT):
+        sensors = {row["token"]: row.get("camera_intrinsic") for row in rows}
+    images = _table(folder / "sample_data.json")
+    with reading(folder / "sample_data.json", "the list of images", DatasetError, _HINT):
+        for row in images:
+            matrix = sensors.get(row["calibrated_sensor_token"])
+            if matrix:
+                numbers = (float(matrix[i][j]) for i, j in ((0, 0), (1, 1), (0, 2), (1, 2)))
+                size = (int(row["width"]), int(row["height"])) if row.get("width") else None
+                found[str(row["filename"])] = Pinhole.opencv(numbers, size)
     return found
 
 
@@ -64,10 +67,8 @@ def _table(path: Path) -> Sequence[Mapping[str, Any]]:
 def _rule(path: Path) -> DepthRule:
     if not path.is_file():
         return RULES["nuscenes"]
-    try:
-        scale = float(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{path}: not a number", hint="PNG units a metre, such as 200") from error
+    with reading(path, "the scale of depth", DatasetError, "PNG units a metre, such as 200"):
+        scale = float(read_text(path))
     if not 0 < scale < float("inf"):
         raise DatasetError(f"{path}: {scale} is not a positive number", hint="PNG units a metre, such as 200")
     return DepthRule(scale, RULES["nuscenes"].raw_limit)

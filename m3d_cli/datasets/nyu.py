@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import read_bytes, reading
 from m3d_cli.datasets.depth_files import DepthRule, load_h5py, read_hdf5
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
+from m3d_cli.datasets.mat_file import numeric_arrays
 from m3d_cli.errors import DatasetError
-from m3d_cli.extras import install_hint
 
 PINHOLE = Pinhole.opencv((518.857901, 519.469611, 325.582449, 253.736166), (640, 480))
 LABELLED = "nyu_depth_v2_labeled.mat"
@@ -66,31 +67,21 @@ def _labelled(file: Path) -> tuple[Frame, ...]:
 def _contents(file: Path) -> tuple[int, list[str]]:
     """How many frames there are, and the scene of each; a copy without the table of scenes has none."""
     h5py = load_h5py(file)
-    try:
-        with h5py.File(file, "r") as content:
-            scenes = content.get("scenes", [])
-            # A cell array of MATLAB: references to rows of character codes.
-            names = ["".join(map(chr, np.ravel(content[cell]))) for cell in np.ravel(scenes)]
-            return len(content["depths"]), names
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise DatasetError(f"{file}: not the labelled NYU file ({error})", hint="fetch it again") from error
+    with reading(file, "the labelled NYU file", DatasetError, "fetch it again"), h5py.File(file, "r") as content:
+        scenes = content.get("scenes", [])
+        # A cell array of MATLAB: references to rows of character codes.
+        names = ["".join(map(chr, np.ravel(content[cell]))) for cell in np.ravel(scenes)]
+        return len(content["depths"]), names
 
 
 def read_splits(path: Path) -> dict[int, str]:
     """``train`` or ``test`` by frame number counted from 0, from the official ``splits.mat``; empty without it."""
     if not path.is_file():
         return {}
-    try:
-        from scipy.io import loadmat
-        from scipy.io.matlab import MatReadError
-    except ImportError as error:
-        raise DatasetError(f"{path}: reading it needs scipy", hint=install_hint("datasets")) from error
-    try:
-        content = loadmat(path)
+    with reading(path, "the splits of NYU", DatasetError, "fetch splits.mat again"):
+        content = numeric_arrays(read_bytes(path))
         names = {"train": content["trainNdxs"], "test": content["testNdxs"]}
-    except (MatReadError, OSError, ValueError, KeyError, TypeError) as error:
-        raise DatasetError(f"{path}: not the splits of NYU ({error})", hint="fetch splits.mat again") from error
-    return {int(number) - 1: split for split, numbers in names.items() for number in np.ravel(numbers)}
+        return {int(number) - 1: split for split, numbers in names.items() for number in np.ravel(numbers)}
 
 
 def _picture(file: Path, index: int) -> NDArray[np.uint8]:

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
 
 RULE = DepthRule(1000, 65500)
 COLOUR_SIZE = (1296, 968)
+_HINT = "export the scene again"
 
 
 def find_scannet(root: Path) -> tuple[Frame, ...]:
@@ -32,22 +34,18 @@ def _frame(root: Path, image: Path, pinhole: Pinhole) -> Frame:
 def _pinhole(scene: Path) -> Pinhole:
     """The colour camera's; the size they belong to is in ``SCENE.txt``, else the sensor's own."""
     path = scene / "intrinsic" / "intrinsic_color.txt"
-    try:
+    with reading(path, "the 4 x 4 matrix of intrinsics", DatasetError, _HINT):
         matrix = np.loadtxt(path, dtype=np.float64)
         numbers = (matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2])
-    except (OSError, ValueError, IndexError) as error:
-        raise DatasetError(f"{path}: no 4 x 4 matrix of intrinsics ({error})", hint="export the scene again") from error
-    return Pinhole.opencv((float(number) for number in numbers), _size(scene))
+        return Pinhole.opencv((float(number) for number in numbers), _size(scene))
 
 
 def _size(scene: Path) -> tuple[int, int]:
     header = scene / f"{scene.name}.txt"
     if not header.is_file():
         return COLOUR_SIZE
-    try:
-        lines = [line.split("=") for line in header.read_text(encoding="utf-8").splitlines() if line.count("=") == 1]
-    except (OSError, ValueError) as error:
-        raise DatasetError(f"{header}: cannot be read ({error})", hint="export the scene again") from error
-    facts = {name.strip(): value.strip() for name, value in lines}
-    width, height = facts.get("colorWidth", ""), facts.get("colorHeight", "")
-    return (int(width), int(height)) if width.isdigit() and height.isdigit() else COLOUR_SIZE
+    with reading(header, "the header of the scene", DatasetError, _HINT):
+        lines = [line.split("=") for line in read_text(header).splitlines() if line.count("=") == 1]
+        facts = {name.strip(): value.strip() for name, value in lines}
+        width, height = facts.get("colorWidth", ""), facts.get("colorHeight", "")
+        return (int(width), int(height)) if width.isdigit() and height.isdigit() else COLOUR_SIZE

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files
 from m3d_cli.errors import DatasetError
@@ -39,9 +40,7 @@ def read_splits(scene: Path) -> dict[int, str]:
     found: dict[int, str] = {}
     for split, name in SPLIT_FILES.items():
         file = scene / name
-        try:
-            text = file.read_text(encoding="utf-8") if file.is_file() else ""
-        except (OSError, ValueError) as error:
-            raise DatasetError(f"{file}: not a list of sequences ({error})", hint="fetch it again") from error
-        found |= {int(number): split for number in re.findall(r"(\d+)", text)}
+        if file.is_file():
+            with reading(file, "the list of sequences", DatasetError, "fetch it again"):
+                found |= {int(number): split for number in re.findall(r"(\d+)", read_text(file))}
     return found

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.camera import FocalSource
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
@@ -62,8 +63,6 @@ def associate(pictures: Sequence[tuple[float, str]], depths: Sequence[tuple[floa
 
 
 def _read_list(path: Path) -> list[tuple[float, str]]:
-    try:
-        lines = [line.split() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    with reading(path, "the list of times and files", DatasetError, "restore the file"):
+        lines = [line.split() for line in read_text(path).splitlines() if line.strip()]
         return [(float(words[0]), words[1]) for words in lines if not words[0].startswith("#")]
-    except (OSError, ValueError, IndexError) as error:
-        raise DatasetError(f"{path}: not a list of times and files ({error!r})", hint="restore the file") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.datasets.depth_files import DepthRule
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
@@ -36,10 +37,6 @@ def _frame(root: Path, image: Path, table: dict[tuple[int, int], Pinhole]) -> Fr
 def read_intrinsics(folder: Path) -> dict[tuple[int, int], Pinhole]:
     """Intrinsics by frame and camera: lines ``frame camera fx fy cx cy`` below a title."""
     path = folder / "intrinsic.txt"
-    try:
-        rows = [line.split() for line in path.read_text(encoding="utf-8").splitlines()[1:] if line.strip()]
+    with reading(path, "the table of intrinsics", DatasetError, "extract the text archive of the scene"):
+        rows = [line.split() for line in read_text(path).splitlines()[1:] if line.strip()]
         return {(int(r[0]), int(r[1])): Pinhole.opencv((float(x) for x in r[2:6]), SIZE) for r in rows}
-    except (OSError, ValueError, IndexError) as error:
-        raise DatasetError(
-            f"{path}: no intrinsics ({error!r})", hint="extract the text archive of the scene"
-        ) from error

@@ -5,7 +5,6 @@ Depth beyond 65535 / scale metres has no value: such a pixel is 0 and counted, n
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from m3d_cli.formats.png16 import decode_png16, encode_png16, text_of
 
 MILLIMETRES = 1000.0
 UNKNOWN = 0
+# Steps per metre beyond which no depth is stored.
+COARSEST, FINEST = 1e-6, 1e12
 
 # Text keywords inside the PNG.
 SCALE_KEY = "m3d:depth_scale"
@@ -79,8 +80,8 @@ def read_depth_png(path: Path, scale: float | None = None) -> DepthPng:
     if values.ndim != 2:
         raise OutputError(f"{path}: not a 16-bit grey PNG", hint="depth PNGs are written by m3d depth")
     factor = _scale(path, text_of(data, str(path)).get(SCALE_KEY)) if scale is None else scale
-    if not (math.isfinite(factor) and factor > 0):
-        raise OutputError(f"{path}: its depth scale is not a positive number: {factor}")
+    if not COARSEST <= factor <= FINEST:
+        raise OutputError(f"{path}: its depth scale is not a positive number of steps per metre: {factor}")
     depth = values.astype(np.float32)
     depth /= np.float32(factor)
     depth[values == UNKNOWN] = np.nan

@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from m3d_cli.errors import UsageError
+from m3d_cli.bounded_files import reading
+from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.inference.device import Compute
 from m3d_cli.inference.photo import CanonicalPhoto
 from m3d_cli.inference.predictor import Predictor
@@ -34,8 +35,9 @@ class OnnxPredictor(Predictor):
             raise UsageError(f"ONNX files do not run on {compute.device}", hint="--device cpu or cuda")
         super().__init__(nn.Identity(), spec, compute, batch_size)
         self._session = open_session(path, threads, PROVIDERS[compute.device.type])
-        check_graph(path, name_in(self._session), self._session.get_inputs()[0].shape[1:], spec)
-        self._names = [output.name for output in self._session.get_outputs()]
+        with reading(path, "the ONNX graph", WeightsError):
+            check_graph(path, name_in(self._session), self._session.get_inputs()[0].shape[1:], spec)
+            self._names = [output.name for output in self._session.get_outputs()]
 
     def _forward(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
         values = self._session.run(None, {INPUT: as_input([photo.pixels for photo in photos])})

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.extras import install_hint
 from m3d_cli.inference.device import Compute
@@ -39,10 +40,11 @@ class OpenVinoPredictor(Predictor):
             "INFERENCE_NUM_THREADS": streams * threads,
             "INFERENCE_PRECISION_HINT": _PRECISIONS[compute.precision],
         }
-        self._compiled = _compiled(path, settings)
-        _, *shape = self._compiled.input(0).partial_shape
-        check_graph(path, named_model(path), [side.get_length() for side in shape], spec)
-        self._names = [output.get_any_name() for output in self._compiled.outputs]
+        with reading(path, "the ONNX file", WeightsError):
+            self._compiled = _compiled(path, settings)
+            _, *shape = self._compiled.input(0).partial_shape
+            check_graph(path, named_model(path), [side.get_length() for side in shape], spec)
+            self._names = [output.get_any_name() for output in self._compiled.outputs]
         self._thread = threading.local()
 
     def _forward(self, photos: Sequence[CanonicalPhoto]) -> Prediction:
@@ -58,8 +60,4 @@ def _compiled(path: Path, settings: dict[str, Any]) -> Any:
         import openvino
     except ImportError as error:
         raise UsageError("--backend openvino needs OpenVINO", hint=install_hint("openvino")) from error
-    try:
-        return openvino.Core().compile_model(str(path), "CPU", settings)
-    except RuntimeError as error:
-        first_line = str(error).strip().splitlines()[0][:200]
-        raise WeightsError(f"{path}: OpenVINO cannot run it ({first_line})") from error
+    return openvino.Core().compile_model(str(path), "CPU", settings)

@@ -19,6 +19,7 @@ from m3d_cli.models.store import (
     require_space,
     sha256_of,
     size_of,
+    sweep,
     write_record,
     writing,
 )
@@ -118,7 +119,8 @@ def import_checkpoint(source: Path, name: str | None, say: Callable[[str], None]
         else:
             _import(model, source, sha256, folder)
         installed = find_installed(model)
-    assert installed is not None  # noqa: S101 - it was installed while the folder was held
+        assert installed is not None  # noqa: S101 - it was installed while the folder was held
+        sweep(installed)
     if model not in PUBLISHED or PUBLISHED[model].sha256 != sha256:
         say(f"{model}: not the published weights; results will name yours by their checksum {sha256}")
     return installed

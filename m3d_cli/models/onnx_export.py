@@ -6,9 +6,10 @@ which network and weights it holds, and is only kept when onnxruntime computes w
 
 from __future__ import annotations
 
-import tempfile
+import shutil
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from m3d_cli.atomic import take_name
+from m3d_cli.atomic import PART, take_name
 from m3d_cli.errors import OutputError, UsageError
 from m3d_cli.extras import install_hint
 from m3d_cli.models.create import open_model
@@ -50,8 +51,8 @@ def export_onnx(model: nn.Module, spec: ModelSpec, weights_sha256: str, path: Pa
     wrapped = _Exportable(model.float().eval(), spec)
     if not path.parent.is_dir():
         raise OutputError(f"{path.parent}: no such folder", hint="make it first")
-    with tempfile.TemporaryDirectory(prefix=".m3d-onnx-", dir=path.parent) as folder:
-        part = Path(folder) / path.name
+    with _part_folder(path) as folder:
+        part = folder / path.name
         _write(wrapped, spec, weights_sha256, part)
         differences = _compare(wrapped, spec, part)
         worst = max(differences, key=lambda name: differences[name])
@@ -59,6 +60,24 @@ def export_onnx(model: nn.Module, spec: ModelSpec, weights_sha256: str, path: Pa
             raise OutputError(f"{path}: onnxruntime's {worst} differs from torch's by {differences[worst]:.2g}")
         _take_name(part, path)
     return OnnxReport(path, path.stat().st_size, differences)
+
+
+@contextmanager
+def _part_folder(path: Path) -> Iterator[Path]:
+    """An empty folder beside ``path``, where the graph can name the file of its weights as it will be called.
+
+    What a killed run left under that name is replaced.
+    """
+    folder = path.with_name(f".{path.name}{PART}")
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        folder.mkdir()
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})", hint="check permissions") from error
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 class _Exportable(nn.Module):

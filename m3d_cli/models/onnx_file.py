@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import UsageError, WeightsError
 from m3d_cli.extras import install_hint
 from m3d_cli.models.spec import ModelSpec
@@ -54,10 +55,10 @@ def metadata_of(path: Path) -> dict[str, str]:
     ModelProto, each entry a key (field 1) and a value (field 2).
     """
     try:
-        with path.open("rb") as file:
+        with reading(path, "the metadata", WeightsError), path.open("rb") as file:
             entries = [dict(_fields(io.BytesIO(data))) for _, data in _fields(file, {METADATA_FIELD})]
-        return {entry[1].decode(): entry[2].decode() for entry in entries if {1, 2} <= entry.keys()}
-    except (OSError, ValueError, OverflowError):
+            return {entry[1].decode(): entry[2].decode() for entry in entries if {1, 2} <= entry.keys()}
+    except WeightsError:
         return {}  # what is wrong with it is reported when it is opened
 
 
@@ -111,10 +112,8 @@ def open_session(path: Path, threads: int, providers: Sequence[str] = ("CPUExecu
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
-    try:
+    with reading(path, "the ONNX file", WeightsError, "export it again"):
         return onnxruntime.InferenceSession(str(path), options, providers=list(providers))
-    except Exception as error:
-        raise WeightsError(f"{path}: not a readable ONNX file ({_first_line(error)})") from error
 
 
 def check_graph(path: Path, name: str | None, shape: Sequence[int], spec: ModelSpec) -> None:
@@ -137,7 +136,3 @@ def name_in(session: Any) -> str | None:
 def as_input(pictures: Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
     """What a graph takes, (B, 3, height, width) of 0..255, from images (height, width, 3)."""
     return np.ascontiguousarray(np.stack(pictures).transpose(0, 3, 1, 2), dtype=np.float32)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[0][:200]

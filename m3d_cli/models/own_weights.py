@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from m3d_cli.bounded_files import reading
 from m3d_cli.canonical import CanonicalSpec
 from m3d_cli.depthmap import DepthErrorModel
+from m3d_cli.errors import WeightsError
 from m3d_cli.models.onnx_file import MODEL_KEY, SUFFIX, WEIGHTS_KEY, metadata_of
 from m3d_cli.models.registry import (
     BEST_DEFAULT,
@@ -96,14 +98,13 @@ def metadata_for(model: str, canonical: CanonicalSpec) -> dict[str, str]:
 def _safetensors_metadata(path: Path) -> dict[str, str]:
     """The strings in a safetensors file's header: eight bytes of its length, then JSON."""
     try:
-        with path.open("rb") as file:
+        with reading(path, "the header", WeightsError), path.open("rb") as file:
             length = int.from_bytes(file.read(LENGTH_BYTES), "little")
             if not 0 < length <= MOST_HEADER_BYTES:
                 return {}
-            header = json.loads(file.read(length))
-        found = header.get("__metadata__", {})
-        return {key: value for key, value in found.items() if isinstance(value, str)}
-    except (OSError, ValueError, AttributeError, RecursionError):
+            found = json.loads(file.read(length)).get("__metadata__", {})
+            return {key: value for key, value in found.items() if isinstance(value, str)}
+    except WeightsError:
         return {}  # what is wrong with it is reported when its tensors are read
 
 

@@ -17,7 +17,16 @@ from m3d_cli.atomic import part_of
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.install import check_published, checkpoint_name, place
 from m3d_cli.models.registry import BUNDLED, PublishedFile, published_file
-from m3d_cli.models.store import Installed, find_installed, require_space, sha256_of, size_of, writing
+from m3d_cli.models.store import (
+    Installed,
+    find_installed,
+    leftovers,
+    require_space,
+    sha256_of,
+    size_of,
+    sweep,
+    writing,
+)
 from m3d_cli.reporter import Reporter
 from m3d_cli.version import __version__
 
@@ -35,12 +44,13 @@ def pull(model: str, say: Callable[[str], None], *, force: bool = False) -> Inst
     what was installed before as it was, when they cannot be had or are not the published ones.
     """
     file = published_file(model)
-    if not force and (there := _intact(file)) is not None:
+    if not force and (there := _intact(file)) is not None and not leftovers(there):
         say(f"{model}: installed already")
         return there
     with writing(model, say) as folder:
         # Another process may have done it while this one waited.
         if not force and (there := _intact(file)) is not None:
+            sweep(there)
             say(f"{model}: installed already")
             return there
         return _install(file, folder, say)

@@ -19,6 +19,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from m3d_cli.atomic import write_bytes
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import OutputError, WeightsError
 
 SHA_IN_NAME = 12
@@ -113,8 +114,11 @@ def sha256_of(path: Path) -> str:
 def find_installed(model: str) -> Installed | None:
     """The record of ``model`` when its file is there; raises WeightsError for a record that cannot be understood."""
     path = weights_folder() / f"{model}.json"
-    try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path, "the record of weights", WeightsError, again_hint(model)):
+        try:
+            fields = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
         found = Installed(
             fields["model"],
             path.parent,
@@ -122,13 +126,9 @@ def find_installed(model: str) -> Installed | None:
             StoredFile(**fields["checkpoint"]),
             StoredFile(**fields["loaded"]),
         )
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError, LookupError, TypeError) as error:
-        raise WeightsError(f"{path}: the record cannot be read ({error})", hint=again_hint(model)) from error
-    if not _is_plain(found) or found.model != model:
-        raise WeightsError(f"{path}: not a record of {model}", hint=again_hint(model))
-    return found if found.path.is_file() else None
+        if not _is_plain(found) or found.model != model:
+            raise WeightsError(f"{path}: not a record of {model}", hint=again_hint(model))
+        return found if found.path.is_file() else None
 
 
 def _is_plain(found: Installed) -> bool:
@@ -137,22 +137,28 @@ def _is_plain(found: Installed) -> bool:
 
 
 def write_record(installed: Installed) -> None:
-    """Make ``installed`` what is installed of its network, and remove files of the one before."""
+    """Make ``installed`` what is installed of its network, and remove what is left of others."""
     fields = asdict(installed)
     del fields["folder"]
     content = json.dumps(fields, indent=2) + "\n"
     write_bytes(installed.folder / f"{installed.model}.json", content.encode())
-    _sweep(installed)
+    sweep(installed)
 
 
-def _sweep(installed: Installed) -> None:
+def leftovers(installed: Installed) -> list[Path]:
+    """Files of the network's earlier weights, which an installation that was killed at its end leaves."""
     kept = {installed.checkpoint.name, installed.loaded.name}
     digits = "[0-9a-f]" * SHA_IN_NAME
-    for path in installed.folder.glob(f"{installed.model}-{digits}.*"):
-        if path.name not in kept and path.suffix in (".pth", ".safetensors"):
-            # Another run may have it open, which Windows does not forgive; the next installation tries again.
-            with suppress(OSError):
-                path.unlink()
+    found = installed.folder.glob(f"{installed.model}-{digits}.*")
+    return [path for path in found if path.name not in kept and path.suffix in (".pth", ".safetensors")]
+
+
+def sweep(installed: Installed) -> None:
+    """Remove the leftovers; to be called while holding the folder (`writing`)."""
+    for path in leftovers(installed):
+        # Another run may have it open, which Windows does not forgive; the next installation tries again.
+        with suppress(OSError):
+            path.unlink()
 
 
 @contextmanager

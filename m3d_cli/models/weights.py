@@ -11,11 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from m3d_cli.atomic import atomic_path
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import M3dError, WeightsError
 from m3d_cli.models.compact import SCALE, compacted, expanded
 from m3d_cli.models.envelope import is_official, unwrapped
@@ -117,26 +117,17 @@ def read_tensors(path: Path, name: str = "") -> object:
     Raises WeightsError, which calls the file ``name``, for what cannot or must not be read.
     """
     name = name or str(path)
-    try:
+    with reading(name, "the weights", WeightsError, "fetch them again"):
         with path.open("rb") as file:
             head = file.read(LENGTH_BYTES + 1)
-    except OSError as error:
-        raise WeightsError(f"{name}: the weights cannot be read ({error.strerror})") from error
-    if head.startswith(ZIP):
-        return _read_checkpoint(path, name)
-    if head[LENGTH_BYTES:] == b"{":
-        return _read_safetensors(path, name)
+        if head.startswith(ZIP):
+            return _read_checkpoint(path, name)
+        if head[LENGTH_BYTES:] == b"{":
+            return load_file(path)
     raise WeightsError(
         f"{name}: not a readable weights file (neither safetensors nor a checkpoint of torch 1.6 or newer)",
         hint="a bare pickle is refused because reading it can run any code; save its tensors with torch.save",
     )
-
-
-def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise WeightsError(f"{name}: not a readable safetensors file ({error})") from error
 
 
 def _read_checkpoint(path: Path, name: str) -> object:
@@ -147,9 +138,6 @@ def _read_checkpoint(path: Path, name: str) -> object:
             f"{name}: holds more than tensors and was not read, since that could run any code",
             hint="load it where you trust it and save its state dict alone",
         ) from error
-    except (OSError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, EOFError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise WeightsError(f"{name}: not a readable checkpoint ({reason})", hint="fetch it again") from error
 
 
 def _load(path: Path) -> object:

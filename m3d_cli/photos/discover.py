@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from m3d_cli.errors import NoInputError, UsageError
 from m3d_cli.photo_names import natural_key
 from m3d_cli.photos.file_list import current_folder, read_list
+from m3d_cli.photos.path_names import GLOB_CHARACTERS, fixed_prefix, mirrored, safe_name
 from m3d_cli.photos.remote import RemoteFile, find_remote, is_url
 from m3d_cli.photos.sniff import (
     HEAD_BYTES,
@@ -39,8 +40,6 @@ SPECIAL = "pipe, socket or device"
 RAW_UNSUPPORTED = "camera RAW without the package rawpy"
 SUBFOLDER = "subfolder (--recursive reads it)"
 OUTPUT_FOLDER = "output folder"
-
-_GLOB_CHARACTERS = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +147,7 @@ class _Search:
             return self._remote(text)
         if os.path.isdir(text):  # noqa: PTH112 - plain strings keep 100,000 paths fast
             return self._folder(text)
-        if _GLOB_CHARACTERS.search(text) and not os.path.lexists(text):
+        if GLOB_CHARACTERS.search(text) and not os.path.lexists(text):
             return self._glob(text)
         return self._named(text, os.path.basename(text))  # noqa: PTH119
 
@@ -159,7 +158,7 @@ class _Search:
             except UsageError as error:
                 # One address of a list is one photo: the others go on.
                 remote = RemoteFile(url)
-                yield PhotoFile(remote.nowhere, PurePosixPath(_safe_name(url)), error.message, remote)
+                yield PhotoFile(remote.nowhere, PurePosixPath(safe_name(url)), error.message, remote)
         listed = [text for text in listed if not is_url(text)]
         cwd = current_folder() if listed else ""
         absolute = [os.path.normpath(os.path.join(cwd, text)) for text in listed]  # noqa: PTH118 - hot loop
@@ -180,7 +179,7 @@ class _Search:
             found = find_remote(url, recursive=self.selection.recursive)
         except FileNotFoundError as error:
             remote = RemoteFile(url)
-            yield PhotoFile(remote.nowhere, PurePosixPath(_safe_name(url)), str(error), remote)
+            yield PhotoFile(remote.nowhere, PurePosixPath(safe_name(url)), str(error), remote)
             return
         for remote, relative in sorted(found, key=lambda pair: natural_key(pair[1])):
             reason = self._reason_to_ignore_remote(remote.url, relative)
@@ -190,7 +189,7 @@ class _Search:
                 self.ignored[reason] += 1
                 continue
             self.seen.add(remote.url)
-            yield PhotoFile(remote.nowhere, _mirror(relative), source=remote)
+            yield PhotoFile(remote.nowhere, mirrored(relative), source=remote)
 
     def _reason_to_ignore_remote(self, url: str, relative: str) -> str:
         if not self._selected(relative):
@@ -206,8 +205,8 @@ class _Search:
     def _glob(self, pattern: str) -> Iterator[PhotoFile]:
         matches = sorted(glob.iglob(pattern, recursive=True), key=natural_key)  # noqa: PTH207
         if not matches:
-            yield PhotoFile(Path(pattern), PurePosixPath(_safe_name(pattern)), "the pattern matches no file")
-        prefix = _fixed_prefix(pattern)
+            yield PhotoFile(Path(pattern), PurePosixPath(safe_name(pattern)), "the pattern matches no file")
+        prefix = fixed_prefix(pattern)
         skipped = self._skipped_below(prefix)
         for match in matches:
             if os.path.isdir(match):  # noqa: PTH112 - `a/**` lists folders and their files alike
@@ -287,7 +286,7 @@ class _Search:
         if reason:
             self.ignored[reason] += 1
             return
-        yield PhotoFile(Path(path), _mirror(relative))
+        yield PhotoFile(Path(path), mirrored(relative))
 
     def _named(self, path: str, relative: str) -> Iterator[PhotoFile]:
         """A file named on purpose: filtered like the others, otherwise never left out."""
@@ -298,7 +297,7 @@ class _Search:
         if not problem and self._is_repeated(path):
             self.ignored[DUPLICATE] += 1
             return
-        yield PhotoFile(Path(path), _mirror(relative), problem)
+        yield PhotoFile(Path(path), mirrored(relative), problem)
 
     def _reason_to_ignore(self, path: str, relative: str) -> str:
         if not self._selected(relative):
@@ -388,24 +387,3 @@ def _common_folder(paths: Sequence[str]) -> str:
         return os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
     except ValueError:  # none, or different drives
         return os.sep
-
-
-def _fixed_prefix(pattern: str) -> str:
-    """Folder part of a glob before its first special character."""
-    parts = pattern.split(os.sep)  # noqa: PTH206 - a Path would drop a leading "./" and "//"
-    fixed: list[str] = []
-    for part in parts[:-1]:
-        if _GLOB_CHARACTERS.search(part):
-            break
-        fixed.append(part)
-    return "/".join(fixed) or (os.sep if pattern.startswith(os.sep) else ".")
-
-
-def _mirror(relative: str) -> PurePosixPath:
-    """``relative`` as a path that stays below the output folder whatever it was made of."""
-    parts = relative.replace(os.sep, "/").split("/")
-    return PurePosixPath(*[part for part in parts if part not in ("", ".", "..")] or ["_"])
-
-
-def _safe_name(pattern: str) -> str:
-    return _GLOB_CHARACTERS.sub("_", os.path.basename(pattern)) or "_"  # noqa: PTH119

@@ -21,6 +21,12 @@ EDGE_MARGIN = 0.05
 # Points along a ray from the centre to a corner, and the part of the largest radius at which the corner must lie.
 _SAMPLES, _UNFOLDED = 33, 0.98
 
+_HINT = "check the distortion coefficients, their order and their signs"
+_FISHEYE_HINT = (
+    "--projection fisheye takes a lens too wide for a flat image, with the same --intrinsics; "
+    "otherwise check the distortion coefficients"
+)
+
 
 def undistorted_camera(camera: Camera) -> Camera:
     """The pinhole camera of the undistorted image: same size, square pixels, every pixel seen by the lens.
@@ -35,9 +41,10 @@ def undistorted_camera(camera: Camera) -> Camera:
     # The larger focal length keeps both axes inside what the lens saw, and makes the pixels square.
     focal = float(max(matrix[0, 0], matrix[1, 1]))
     cx, cy = float(matrix[0, 2]) + OPENCV_OFFSET, float(matrix[1, 2]) + OPENCV_OFFSET
-    _check_pinhole(camera, focal, cx, cy)
+    hint = _FISHEYE_HINT if lens.model is DistortionModel.FISHEYE else _HINT
+    _check_pinhole(camera, focal, cx, cy, hint)
     straight = dataclasses.replace(camera, fx=focal, fy=focal, cx=cx, cy=cy, distortion=None)
-    _check_folds(straight, lens)
+    _check_folds(straight, lens, hint)
     return straight
 
 
@@ -49,7 +56,7 @@ def lost_share(camera: Camera) -> float:
     return 1 - float(min(matrix[0, 0], matrix[1, 1]) / max(matrix[0, 0], matrix[1, 1]))
 
 
-def _check_pinhole(camera: Camera, focal: float, cx: float, cy: float) -> None:
+def _check_pinhole(camera: Camera, focal: float, cx: float, cy: float, hint: str) -> None:
     least, most = FOCAL_RATIOS
     is_focal_possible = math.isfinite(focal) and least < focal / max(camera.width, camera.height) < most
     parts = (cx / camera.width, cy / camera.height)
@@ -58,11 +65,11 @@ def _check_pinhole(camera: Camera, focal: float, cx: float, cy: float) -> None:
     raise CalibrationError(
         "the lens distortion of the calibration cannot be taken out: the straight image would have a focal length "
         f"of {focal:.4g} px and its principal point at ({cx:.4g}, {cy:.4g}) px",
-        hint="check the distortion coefficients; a lens of about 180 degrees does not fit a flat image",
+        hint=hint,
     )
 
 
-def _check_folds(straight: Camera, lens: Distortion) -> None:
+def _check_folds(straight: Camera, lens: Distortion, hint: str) -> None:
     """Radii in the photo grow with those of the undistorted image up to its corners, or the lens model folds it."""
     sides = np.array([(u, v) for u in (0, straight.width) for v in (0, straight.height)], dtype=np.float64)
     corners = straight.unproject(sides, np.ones(len(sides)))[:, :2]
@@ -75,7 +82,7 @@ def _check_folds(straight: Camera, lens: Distortion) -> None:
         return
     raise CalibrationError(
         "the lens distortion of the calibration folds the image over",
-        hint="check the distortion coefficients, their order and their signs",
+        hint=hint,
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import read_text, reading
 from m3d_cli.errors import PoseError
 from m3d_cli.formats.trajectory_tables import seconds
 from m3d_cli.photo_names import NameIndex
@@ -140,13 +141,11 @@ def _found_list(frames: Sequence[SequenceFrame]) -> Path | None:
 
 
 def _listed(frames: Sequence[SequenceFrame], file: Path) -> tuple[SequenceFrame, ...]:
-    try:
-        lines = [line.strip() for line in file.read_text(encoding="utf-8").splitlines()]
+    with reading(file, "the list of times and names", PoseError, "lines are `time name`"):
+        lines = [line.strip() for line in read_text(file).splitlines()]
         rows = [_TIME_AND_NAME.split(line, maxsplit=1) for line in lines if line and not line.startswith("#")]
         times, _ = seconds(np.array([float(row[0]) for row in rows]))
         pairs = [(float(time), row[1].strip()) for time, row in zip(times, rows, strict=True)]
-    except (OSError, ValueError, IndexError) as error:
-        raise PoseError(f"{file}: not a list of times and names ({error})", hint="lines are `time name`") from error
     index = NameIndex([name for _, name in pairs])
     timed = []
     for frame in frames:

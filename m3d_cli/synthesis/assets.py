@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from zipfile import BadZipFile
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import DatasetError
 from m3d_cli.synthesis.mesh import Part
 
@@ -109,15 +109,13 @@ def quantise(vertices: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def load_assets(file: Path) -> AssetLibrary:
     """Open a packed library; raises DatasetError when the file is missing, damaged or of another version."""
-    try:
-        with np.load(file, allow_pickle=False) as data:
-            if int(data["format"]) != FORMAT:
-                raise DatasetError(f"{file}: format {data['format']}, this m3d reads {FORMAT}", hint="pack it again")
-            return _library({name: data[name] for name in data.files})
-    except FileNotFoundError as error:
-        raise DatasetError(f"{file} is missing", hint="fetch and pack the models first") from error
-    except (OSError, KeyError, ValueError, BadZipFile) as error:
-        raise DatasetError(f"{file}: not a packed asset library ({error})", hint="pack it again") from error
+    if not file.exists():
+        raise DatasetError(f"{file} is missing", hint="fetch and pack the models first")
+    again = "pack it again"
+    with reading(file, "the packed asset library", DatasetError, again), np.load(file, allow_pickle=False) as data:
+        if int(data["format"]) != FORMAT:
+            raise DatasetError(f"{file}: format {data['format']}, this m3d reads {FORMAT}", hint=again)
+        return _library({name: data[name] for name in data.files})
 
 
 def _library(data: dict[str, NDArray[np.generic]]) -> AssetLibrary:

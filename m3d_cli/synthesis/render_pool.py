@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -55,7 +56,9 @@ def _keep_to_one_core() -> None:
     if not hasattr(os, "sched_setaffinity"):
         return
     cores = sorted(os.sched_getaffinity(0))
-    number = int(current_process().name.rsplit("-", 1)[-1]) if "-" in current_process().name else 0
+    # "SpawnProcess-3", and "SpawnProcess-1:3" where the pool was started by a worker of somebody else's.
+    word = re.split("[-:]", current_process().name)[-1]
+    number = int(word) if word.isdecimal() else 0
     os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 

@@ -12,6 +12,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from m3d_cli.atomic import atomic_write
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import UsageError, WeightsError
 
 
@@ -48,16 +49,12 @@ def load_checkpoint(path: Path, state: RunState, digest: str) -> int:
     """
     if not path.exists():
         return 0
-    try:
+    with reading(path, "the checkpoint of this run", WeightsError, "delete it to start the run anew"):
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
         state.model.load_state_dict(content["model"])
         state.average.load_state_dict(content["average"])
         state.optimiser.load_state_dict(content["optimiser"])
         state.skipped, state.best = int(content["skipped"]), float(content["best"])
-    except (OSError, RuntimeError, KeyError, ValueError, EOFError) as error:
-        raise WeightsError(
-            f"{path}: this checkpoint does not fit the run ({error})", hint="delete it to start the run anew"
-        ) from error
-    if content["digest"] != digest:
-        raise UsageError(f"{path}: made by a run with other settings", hint="choose another --out for these")
-    return int(content["step"])
+        if content["digest"] != digest:
+            raise UsageError(f"{path}: made by a run with other settings", hint="choose another --out for these")
+        return int(content["step"])

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from m3d_cli.bounded_files import reading
 from m3d_cli.errors import WeightsError
 from m3d_cli.extras import install_hint
 from m3d_cli.models.envelope import unwrapped
@@ -29,8 +30,13 @@ def read_encoder(path: Path) -> dict[str, Tensor]:
 
     Raises WeightsError where a graph is not that architecture or `onnx` is missing.
     """
-    if path.suffix != ".onnx":
-        return {key: value.float() for key, value in unwrapped(read_tensors(path)).items()}
+    with reading(path, "the encoder", WeightsError):
+        if path.suffix != ".onnx":
+            return {key: value.float() for key, value in unwrapped(read_tensors(path)).items()}
+        return _of_graph(path)
+
+
+def _of_graph(path: Path) -> dict[str, Tensor]:
     arrays = _initialisers(path)
     if f"{LAYER}0.{LAST_LINEAR}.weight" not in arrays:
         raise WeightsError(f"{path}: not a DINOv2 ViT as transformers exports it")

@@ -12,8 +12,8 @@ STEP = "step"
 
 
 def append_row(path: Path, row: Mapping[str, float]) -> None:
-    """Add ``row`` to a CSV table, with a header where it is new."""
-    fresh = not path.exists()
+    """Add ``row`` to a CSV table, with a header where it is new or empty."""
+    fresh = not path.exists() or not path.stat().st_size
     with path.open("a", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         if fresh:
@@ -24,13 +24,15 @@ def append_row(path: Path, row: Mapping[str, float]) -> None:
 def drop_rows_after(path: Path, step: int) -> None:
     """Keep the rows of a table up to ``step``, the last one of the checkpoint: the run does the later ones again.
 
-    A row that was being written when the run was killed goes too. Raises OutputError.
+    A row or header that was being written when the run was killed goes too. Raises OutputError.
     """
     if not path.is_file():
         return
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         lines = file.readlines()
-    kept = lines[:1] + [line for line in lines[1:] if _is_up_to(line, lines[0], step)]
+    kept = [line for line in lines[:1] if line.endswith("\n")] + [
+        line for line in lines[1:] if _is_up_to(line, lines[0], step)
+    ]
     if kept != lines:
         write_bytes(path, "".join(kept).encode())
 

@@ -232,6 +232,16 @@ def test_a_second_pull_asks_nothing_of_the_hub(hub, capsys):
     assert "installed already" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("command", ["import", "pull"])
+def test_what_a_program_killed_at_its_end_left_is_removed_by_the_next(command, hub, checkpoint):
+    assert weights("import", checkpoint) == 0
+    before = contents()
+    for ending in (".pth", ".safetensors"):
+        (weights_folder() / f"{MODEL}-0123456789ab{ending}").write_bytes(b"of earlier weights")
+    assert weights(command, checkpoint if command == "import" else MODEL) == 0
+    assert contents() == before
+
+
 def test_a_connection_cut_in_the_middle_goes_on_where_it_was_cut(hub, checkpoint):
     half = len(hub.data) // 2
     hub.cuts = [half]
@@ -477,7 +487,7 @@ BAD = {
     with_a_key_more: "unexpected: depth_model.decoder.sixth_finger",
     with_another_shape: "depth_model.decoder.depth_regressor.0.weight (3, 3) instead of",
     with_whole_numbers: "no plain numbers of the expected kind",
-    truncated: "not a readable checkpoint",
+    truncated: "the weights cannot be read",
     bomb: "holds more than tensors and was not read",
     bare_pickle: "a bare pickle is refused because reading it can run any code",
     old_format: "neither safetensors nor a checkpoint of torch 1.6 or newer",

@@ -71,6 +71,12 @@ VINS = (
     "%YAML:1.0\n---\nmodel_type: PINHOLE\nimage_width: 8\nprojection_parameters: {fx: 9e2, fy: 9e2, cx: 6e2, cy: 3e2}\n"
 )
 ORB = '%YAML:1.0\nCamera.type: "PinHole"\nCamera.fx: 915.4\nCamera.fy: 914.2\nCamera.cx: 640.9\nCamera.cy: 359.6\n'
+ROS = (
+    "height: 720\nwidth: 1280\ndistortion_model: plumb_bob\nD: [0.1, 0, 0, 0, 0]\n"
+    "K: [915, 0, 640, 0, 914, 359, 0, 0, 1]\n"
+    "roi: {x_offset: 320, y_offset: 180, height: 360, width: 640}\n---\n"
+)
+STELLA = "Camera:\n  model: fisheye\n  fx: 915\n  fy: 914\n  cx: 640\n  cy: 359\n  k1: 0.1\n  cols: 1280\n  rows: 720\n"
 OST = "[image]\nwidth\n1280\nheight\n720\n[c]\ncamera matrix\n915 0 640\n0 914 359\n0 0 1\ndistortion\n0.1 0 0 0 0\n"
 EXIF = [{"SourceFile": "a.jpg", "EXIF": {"FocalLength": "50.0 mm", "Model": "X"}, "File": {"ImageWidth": 1600}}]
 FLICKR = {"photo": {"id": "6061409035", "exif": [{"tag": "FocalLength", "raw": {"_content": "24 mm"}}]}, "stat": "ok"}
@@ -89,6 +95,7 @@ JSONS = {
     "odm.json": {
         "v2": {"projection_type": "brown", "width": 1280, "height": 720, "focal_x": 0.7, "c_x": 0.1, "k1": 0.1}
     },
+    "script.json": {"K": [[915, 0, 640], [0, 914, 359], [0, 0, 1]], "D": [[0.1], [0], [0], [0]], "DIM": [1280, 720]},
     "gs.json": [{"img_name": "a", "width": 1280, "height": 720, "fx": 915, "fy": 914}],
 }
 TEXTS = {
@@ -99,6 +106,8 @@ TEXTS = {
     "vins.yaml": VINS,
     "orb.yaml": ORB,
     "ost.txt": OST,
+    "echo.txt": ROS + ROS,
+    "stella.yaml": STELLA,
     "calib.txt": f"P0: {ROW}\nP_rect_02: {ROW}\nS_rect_02: 1280 720\n",
     "k.csv": "915.4,0,640.9\n0,914.2,359.6\n0,0,1\n",
     "cameras.txt": "1 OPENCV 1280 720 915.4 914.2 640.9 359.6 0.1 0 0 0\n",

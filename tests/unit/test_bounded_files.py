@@ -54,6 +54,8 @@ def test_scalars_of_yaml_are_numbers_where_they_look_like_it(has_libyaml, monkey
 def test_the_first_of_several_yaml_documents_is_read():
     assert parse_yaml("a: 1\n---\na: 2\n---\n[") == {"a": 1}
     assert parse_yaml("%YAML:1.0\n---\nm: !!opencv-matrix\n   rows: 1\n") == {"m": {"rows": 1}}
+    assert parse_yaml("# by hand\n\n%YAML:1.0\n---\na: 1\n") == {"a": 1}
+    assert parse_yaml("%YAML:1.0\nm: !!opencv-matrix\n   data:[1, 2]\nb:-3\n") == {"m": {"data": [1, 2]}, "b": -3}
     assert parse_yaml("") is None
 
 

@@ -17,6 +17,10 @@ from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics, m
 # Numbers beyond this are no pixels and no coefficients.
 LARGEST_NUMBER = 1e12
 
+# Words in the names of models that see all around, and of lenses that see about a half space.
+_SPHERES = ("equirect", "spheric", "latlong", "panorama")
+_WIDE = ("fish", "omni", "mei", "xi", "alpha", "ftheta", "fov", "ucm", "ds", "sphere", "kannala", "equi", "dual")
+
 
 @dataclass(frozen=True, slots=True)
 class DocumentFormat:
@@ -92,7 +96,16 @@ def of_opencv(
 
 def unsupported(what: str, name: object, known: Sequence[str]) -> CalibrationError:
     """The error of a camera or lens model that no pinhole with OpenCV's distortion can stand for."""
-    return CalibrationError(f"{what} {name!r:.60} is not supported", hint=f"known are {', '.join(known)}")
+    bare = str(name).casefold()
+    if any(word in bare for word in _SPHERES):
+        hint = "leave --intrinsics out: --projection equirectangular takes a photo of 360 x 180 degrees"
+    elif any(word in bare for word in _WIDE):
+        hint = (
+            f"known are {', '.join(known)}; without --intrinsics, --projection fisheye --fov DEGREES takes such a lens"
+        )
+    else:
+        hint = f"known are {', '.join(known)}"
+    return CalibrationError(f"{what} {name!r:.60} is not supported", hint=hint)
 
 
 def by_folder(cameras: Mapping[str, Intrinsics], folders: Mapping[str, Sequence[str]]) -> tuple[CalibrationEntry, ...]:

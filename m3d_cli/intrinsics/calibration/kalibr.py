@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from m3d_cli.camera import Distortion
+from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.calibration.document import (
     DocumentFormat,
     brown,
@@ -22,12 +23,10 @@ from m3d_cli.intrinsics.calibration.document import (
     reals,
     unsupported,
 )
+from m3d_cli.intrinsics.calibration.lens_models import folded, is_fisheye
 from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics
 
 _CAMERA = re.compile(r"cam\d+")
-_BROWN = ("radtan", "radial-tangential", "plumb_bob")
-_FISHEYE = ("equidistant", "equi", "fisheye")
-_NONE = ("none", "None", "")
 
 
 def _cameras(document: Any) -> dict[str, Mapping[str, Any]]:
@@ -42,7 +41,7 @@ def _read_kalibr(document: Mapping[str, Any]) -> tuple[CalibrationEntry, ...]:
 
 
 def _intrinsics(item: Mapping[str, Any]) -> Intrinsics:
-    if item.get("camera_model", "pinhole") != "pinhole":
+    if folded(item.get("camera_model", "pinhole")) != "pinhole":
         raise unsupported("camera model", item["camera_model"], ("pinhole",))
     numbers = reals(item["intrinsics"], (4,), "intrinsics")
     size = reals(item["resolution"], (2,), "resolution") if "resolution" in item else (None, None)
@@ -50,14 +49,16 @@ def _intrinsics(item: Mapping[str, Any]) -> Intrinsics:
 
 
 def _distortion(item: Mapping[str, Any]) -> Distortion | None:
-    model = str(item.get("distortion_model") or "")
+    model = item.get("distortion_model", item.get("distortion_type"))
     values = item.get("distortion_coeffs", item.get("distortion_coefficients")) or []
-    if model in _NONE:
-        return None
-    if model not in (*_BROWN, *_FISHEYE):
-        raise unsupported("distortion model", model, (*_BROWN, *_FISHEYE, "none"))
-    terms = reals(values, (4, 5), "lens distortion")
-    return fisheye(terms) if model in _FISHEYE else brown(terms)
+    is_equidistant = is_fisheye([model], "distortion model")
+    is_unnamed = folded(model) in ("", "none")
+    terms = reals(values, (0, 4, 5) if is_unnamed else (4, 5), "lens distortion")
+    if any(terms) and is_unnamed:
+        raise CalibrationError(
+            f"lens distortion {terms} without a model", hint="name it in distortion_model: radtan or equidistant"
+        )
+    return fisheye(terms) if is_equidistant else brown(terms)
 
 
 KALIBR = DocumentFormat("Kalibr's camchain", lambda document: bool(_cameras(document)), _read_kalibr)

@@ -24,6 +24,18 @@ CALIBRATION_SIGMA = 0.005
 # Principal points further from the middle than this part of a side do not belong to this image.
 CENTRE_TOLERANCE = 0.25
 
+# Without a size, a principal point this far from the photo's middle may be that of an image of another size.
+UNSIZED_TOLERANCE = 0.07
+
+# What the focal length of such a calibration is worth; one of another size may be wrong by the ratio of the sizes.
+DOUBTED_SIGMA, MOST_DOUBTED_SIGMA = 0.15, 0.5
+
+# Sides are taken as swapped where the principal point is this far off, and with the sides swapped less than a third.
+SWAPPED_OFFSET = 0.10
+
+# A principal point without a size belongs to an image of the photo's shape where its two ratios agree this well.
+SAME_SHAPE = 0.05
+
 # Principal points further from the middle than this part of both sides are no lens: a corner stands for "unknown".
 CORNER = 0.49
 
@@ -40,7 +52,7 @@ class Intrinsics:
 
     ``is_stored`` tells that they are of the pixels as stored, before EXIF's orientation; ``in_widths`` that the focal
     lengths are in widths of the photo, whose size the file does not give; ``notes`` say what of the file's numbers
-    could not be kept.
+    could not be kept. ``region`` (left, top, width, height) is the part of the image that photos may show.
     """
 
     fx: float
@@ -53,6 +65,7 @@ class Intrinsics:
     is_stored: bool = False
     in_widths: bool = False
     notes: tuple[str, ...] = ()
+    region: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +160,19 @@ def _turn(camera: Camera, width: int, height: int, orientation: int, *, is_store
 
 
 def _is_off_centre(camera: Camera) -> bool:
-    return max(abs(camera.cx / camera.width - 0.5), abs(camera.cy / camera.height - 0.5)) > NOTED_OFFSET
+    return _offset(camera.cx, camera.cy, camera.width, camera.height) > NOTED_OFFSET
+
+
+def _offset(cx: float, cy: float, width: int, height: int) -> float:
+    """How far a principal point is from the middle of an image, in parts of a side."""
+    return max(abs(cx / width - 0.5), abs(cy / height - 0.5))
 
 
 def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: str) -> tuple[Camera, tuple[str, ...]]:
     """The calibration as a camera, of the photo's size where it tells none, and notes."""
-    notes = intrinsics.notes
-    own_width, own_height = intrinsics.width, intrinsics.height
-    is_size_known = own_width is not None and own_height is not None
-    if own_width is None or own_height is None:
-        own_width, own_height = width, height
-        notes = (*notes, "the calibration does not tell its image size; the size of the photo is taken")
+    is_size_known = intrinsics.width is not None and intrinsics.height is not None
+    intrinsics = _with_sides_in_order(intrinsics) if is_size_known else _with_size(intrinsics, width, height)
+    own_width, own_height = intrinsics.width or width, intrinsics.height or height
     unit = own_width if intrinsics.in_widths else 1
     camera = Camera(
         width=own_width,
@@ -171,7 +186,74 @@ def _calibrated_camera(intrinsics: Intrinsics, width: int, height: int, name: st
         distortion=intrinsics.distortion,
     )
     _check_centre(camera, name, is_size_known=is_size_known)
-    return camera, notes
+    camera, doubts = _doubted(camera, is_size_known=is_size_known)
+    if intrinsics.region is not None and (own_width, own_height) != (width, height):
+        camera, note = _within_region(camera, intrinsics.region, width, height, name)
+        doubts = (*doubts, note)
+    return camera, (*intrinsics.notes, *doubts)
+
+
+def _with_sides_in_order(intrinsics: Intrinsics) -> Intrinsics:
+    """Width and height the other way round where the principal point fits only so."""
+    cx, cy, width, height = intrinsics.cx, intrinsics.cy, intrinsics.width, intrinsics.height
+    if cx is None or cy is None or width is None or height is None:
+        return intrinsics
+    given = _offset(cx, cy, width, height)
+    if given <= SWAPPED_OFFSET or _offset(cx, cy, height, width) >= given / 3:
+        return intrinsics
+    note = f"width and height of the calibration are swapped: its principal point fits {height} x {width} pixels"
+    return dataclasses.replace(intrinsics, width=height, height=width, notes=(*intrinsics.notes, note))
+
+
+def _with_size(intrinsics: Intrinsics, width: int, height: int) -> Intrinsics:
+    """The photo's size for a calibration without one.
+
+    A focal length in widths goes with every size of the photo; the principal point beside it is scaled to this one.
+    """
+    notes = (*intrinsics.notes, "the calibration does not tell its image size; the size of the photo is taken")
+    sized = dataclasses.replace(intrinsics, width=width, height=height, notes=notes)
+    if not intrinsics.in_widths or not intrinsics.cx or not intrinsics.cy:
+        return sized
+    across, down = intrinsics.cx / width, intrinsics.cy / height
+    if min(across, down) <= 0 or abs(across / down - 1) > SAME_SHAPE or abs(across + down - 1) <= NOTED_OFFSET:
+        return sized
+    note = "the principal point is scaled to the photo, as one near the middle"
+    scale = across + down
+    return dataclasses.replace(sized, cx=intrinsics.cx / scale, cy=intrinsics.cy / scale, notes=(*notes, note))
+
+
+def _within_region(
+    camera: Camera, region: tuple[int, int, int, int], width: int, height: int, name: str
+) -> tuple[Camera, str]:
+    """The camera of the region of interest, which a photo of its size shows (sensor_msgs/CameraInfo)."""
+    left, top, wide, high = region
+    if (wide, high) != (width, height):
+        raise CalibrationError(
+            f"{name}: the photo has {width} x {height} pixels, the calibrated image {camera.width} x {camera.height} "
+            f"and its region of interest {wide} x {high}",
+            hint="leave roi out where photos show the whole image; else give the intrinsics of the photos themselves",
+        )
+    note = f"the calibration's region of interest is taken: {wide} x {high} pixels from ({left}, {top})"
+    return camera.cropped(left, top, wide, high), note
+
+
+def _doubted(camera: Camera, *, is_size_known: bool) -> tuple[Camera, tuple[str, ...]]:
+    """A wider sigma and a note where the principal point makes the calibration doubtful."""
+    off = _offset(camera.cx, camera.cy, camera.width, camera.height)
+    if off <= (CENTRE_TOLERANCE if is_size_known else UNSIZED_TOLERANCE):
+        return camera, ()
+    where = f"the principal point ({camera.cx:.1f}, {camera.cy:.1f}) is {off:.0%} of a side from the middle"
+    if is_size_known:
+        note = f"{where}: check the calibration; lengths may be off by {DOUBTED_SIGMA:.0%}"
+        return dataclasses.replace(camera, focal_rel_sigma=DOUBTED_SIGMA), (note,)
+    # The larger of the ratios of sizes that would bring the principal point to the middle.
+    ratio = max(abs(math.log(2 * camera.cx / camera.width)), abs(math.log(2 * camera.cy / camera.height)))
+    sigma = min(max(DOUBTED_SIGMA, ratio), MOST_DOUBTED_SIGMA)
+    note = (
+        f"{where}: the calibration may be of an image of another size, lengths may be off by {sigma:.0%} "
+        "(give its width and height)"
+    )
+    return dataclasses.replace(camera, focal_rel_sigma=sigma), (note,)
 
 
 def _check_centre(camera: Camera, name: str, *, is_size_known: bool) -> None:
@@ -192,9 +274,12 @@ def _check_centre(camera: Camera, name: str, *, is_size_known: bool) -> None:
 
 
 def made_distortion(model: DistortionModel, values: Any) -> Distortion | None:
-    """Distortion of ``values``, or None when all are zero; OpenCV's numbers of coefficients are enforced by zeros."""
+    """Distortion of ``values``, or None for Brown's when all are zero: a fisheye lens without terms is equidistant.
+
+    OpenCV's numbers of coefficients are enforced by zeros.
+    """
     numbers = [float(value) for value in values]
-    if not any(numbers):
+    if not any(numbers) and model is DistortionModel.BROWN:
         return None
     lengths = (4,) if model is DistortionModel.FISHEYE else (4, 5, 8, 12, 14)
     length = next((each for each in lengths if each >= len(numbers)), None)

@@ -6,6 +6,7 @@ its corner. The tangential terms stand in the other order than OpenCV's.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 from m3d_cli.bounded_files import XmlElement
@@ -13,6 +14,7 @@ from m3d_cli.camera import Distortion
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.calibration.document import brown, fisheye, pixels, real, unsupported
 from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics
+from m3d_cli.intrinsics.calibration.opencv import NOTED_SKEW
 
 NAME = "Metashape's calibration or cameras (XML)"
 
@@ -26,22 +28,38 @@ def read_metashape(root: XmlElement) -> tuple[CalibrationEntry, ...]:
     """The calibration for all photos, or each camera's by its label."""
     if root.name == "calibration":
         return (CalibrationEntry("", _intrinsics(root)),)
-    sensors = dict(_sensors(root))
-    if len(sensors) == 1:
-        return tuple(CalibrationEntry("", found) for found in sensors.values())
-    return tuple(
-        CalibrationEntry(camera.attributes["label"], sensors[camera.attributes["sensor_id"]])
-        for camera in root.all("camera")
-        if camera.attributes.get("sensor_id") in sensors and "label" in camera.attributes
-    )
+    chunks = list(root.all("chunk")) or [root]
+    entries = [entry for chunk in chunks for entry in _of_chunk(chunk)]
+    if not entries:
+        raise CalibrationError(
+            "no photo of this project has a calibrated sensor", hint="align the photos first, or export the calibration"
+        )
+    return tuple(dict.fromkeys(entries))
 
 
-def _sensors(root: XmlElement) -> Iterator[tuple[str, Intrinsics]]:
-    """By id; the adjusted calibration stands last."""
-    for sensor in root.all("sensor"):
+def _of_chunk(chunk: XmlElement) -> Iterator[CalibrationEntry]:
+    """The cameras of a chunk by their labels; without cameras, its only sensor for all photos."""
+    sensors = dict(_sensors(chunk))
+    cameras = [one for one in chunk.all("camera") if "label" in one.attributes and "sensor_id" in one.attributes]
+    for camera in cameras:
+        if found := sensors.get(camera.attributes["sensor_id"]):
+            yield CalibrationEntry(camera.attributes["label"], found)
+    if not cameras and len(sensors) == 1 == len(list(chunk.all("sensor"))):
+        yield from (CalibrationEntry("", found) for found in sensors.values())
+
+
+def _sensors(chunk: XmlElement) -> Iterator[tuple[str, Intrinsics]]:
+    """By id; the adjusted calibration comes before the initial one, which may be a guess from EXIF."""
+    for sensor in chunk.all("sensor"):
         found = [one for one in sensor.all("calibration") if _text(one, "f") or _text(one, "fx")]
-        if found:
-            yield sensor.attributes.get("id", ""), _intrinsics(found[-1])
+        if not found:
+            continue
+        adjusted = [one for one in found if one.attributes.get("class") == "adjusted"]
+        intrinsics = _intrinsics((adjusted or found)[-1], sensor.attributes.get("type"))
+        if not adjusted and found[-1].attributes.get("class") == "initial":
+            note = "the calibration is Metashape's initial one, which no alignment has adjusted"
+            intrinsics = dataclasses.replace(intrinsics, notes=(*intrinsics.notes, note))
+        yield sensor.attributes.get("id", ""), intrinsics
 
 
 def _text(element: XmlElement, name: str) -> str | None:
@@ -49,7 +67,7 @@ def _text(element: XmlElement, name: str) -> str | None:
     return None if child is None else child.text
 
 
-def _intrinsics(item: XmlElement) -> Intrinsics:
+def _intrinsics(item: XmlElement, sensor_type: str | None = None) -> Intrinsics:
     resolution = item.child("resolution")
     size = resolution.attributes if resolution else {}
     width = pixels(size.get("width") or _text(item, "width"))
@@ -62,12 +80,16 @@ def _intrinsics(item: XmlElement) -> Intrinsics:
         fx = numbers["f"] + numbers.get("b1", 0.0)
         cx, cy = cx + width / 2, cy + height / 2
     fy = numbers.get("f", numbers.get("fy", fx))
-    return Intrinsics(fx, fy, cx, cy, width, height, _distortion(item, numbers))
+    model = _text(item, "projection") or item.attributes.get("type") or sensor_type or "frame"
+    skew = numbers.get("b2", numbers.get("skew", 0.0))
+    notes = (f"the skew of the calibration ({skew:g} px) is left out",) if abs(skew) > NOTED_SKEW else ()
+    return Intrinsics(fx, fy, cx, cy, width, height, _distortion(model, numbers), notes=notes)
 
 
-def _distortion(item: XmlElement, numbers: dict[str, float]) -> Distortion | None:
-    model = _text(item, "projection") or item.attributes.get("type") or "frame"
+def _distortion(model: str, numbers: dict[str, float]) -> Distortion | None:
     k1, k2, k3, k4, p1, p2 = (numbers.get(name, 0.0) for name in ("k1", "k2", "k3", "k4", "p1", "p2"))
+    if numbers.get("p3") or numbers.get("p4"):
+        raise unsupported("projection", f"{model} with p3 and p4", ("frame with k1 k2 k3 p1 p2", "fisheye"))
     if model == "fisheye" and not (p1 or p2):
         return fisheye((k1, k2, k3, k4))
     if model != "frame" or k4:
@@ -77,4 +99,4 @@ def _distortion(item: XmlElement, numbers: dict[str, float]) -> Distortion | Non
     return brown((k1, k2, p2, p1, k3))
 
 
-_NUMBERS = frozenset(("f", "fx", "fy", "cx", "cy", "b1", "b2", "k1", "k2", "k3", "k4", "p1", "p2"))
+_NUMBERS = frozenset(("f", "fx", "fy", "cx", "cy", "b1", "b2", "skew", "k1", "k2", "k3", "k4", "p1", "p2", "p3", "p4"))

@@ -1,4 +1,7 @@
-"""Bare numbers, in OpenCV's pixel grid: NumPy's arrays, and text of 4, 8 or 9 numbers or of a matrix in rows."""
+"""Bare numbers, in OpenCV's pixel grid: NumPy's arrays, and text of 4, 8 or 9 numbers or of a matrix in rows.
+
+9 numbers are a matrix, or DROID-SLAM's fx fy cx cy k1 k2 p1 p2 k3.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,9 @@ LONGEST_TEXT = 65_536
 
 # fx fy cx cy, and k1 k2 p1 p2 after them.
 _WITH_DISTORTION = 8
+_TERMS = ("k1", "k2", "p1", "p2", "k3")
+_WIDTHS, _HEIGHTS = ("width", "w", "image_width"), ("height", "h", "image_height")
+_NAMES = frozenset(("fx", "fy", "cx", "cy", *_TERMS, *_WIDTHS, *_HEIGHTS))
 
 
 def read_npy(data: bytes) -> tuple[CalibrationEntry, ...]:
@@ -46,10 +52,15 @@ def named_numbers(text: str) -> dict[str, float] | None:
 
 def read_named(found: dict[str, float]) -> tuple[CalibrationEntry, ...]:
     """Intrinsics of named numbers: fx fy cx cy, and width height k1 k2 p1 p2 k3 where they are known."""
+    if unknown := sorted(found.keys() - _NAMES):
+        raise CalibrationError(
+            f"unknown names {unknown}",
+            hint=f"known are {', '.join(sorted(_NAMES))}; other lenses go into JSON or YAML with a distortion_model",
+        )
     numbers = [found[name] for name in ("fx", "fy", "cx", "cy")]
-    size = [pixels(found.get(long, found.get(short))) for long, short in (("width", "w"), ("height", "h"))]
-    lens = brown([found.get(name, 0.0) for name in ("k1", "k2", "p1", "p2", "k3")])
-    return (CalibrationEntry("", of_opencv(numbers, (size[0], size[1]), lens)),)
+    width, height = (next((found[one] for one in names if one in found), None) for names in (_WIDTHS, _HEIGHTS))
+    lens = brown([found.get(name, 0.0) for name in _TERMS])
+    return (CalibrationEntry("", of_opencv(numbers, (pixels(width), pixels(height)), lens)),)
 
 
 def read_numbers(text: str) -> tuple[CalibrationEntry, ...]:
@@ -60,7 +71,7 @@ def read_numbers(text: str) -> tuple[CalibrationEntry, ...]:
     rows = [line.partition("#")[0].split() for line in plain.splitlines()]
     table = [[real(word) for word in row[: MOST_NUMBERS + 1]] for row in rows if row][: MOST_NUMBERS + 1]
     flat = [number for row in table for number in row]
-    if len(table) in (1, len(flat)) and len(flat) == _WITH_DISTORTION:
+    if len(table) in (1, len(flat)) and (len(flat) == _WITH_DISTORTION or _is_droid(flat)):
         lens = brown(flat[4:])
         return (CalibrationEntry("", dataclasses.replace(from_matrix(np.array(flat[:4])), distortion=lens)),)
     if len(table) in (1, len(flat)):
@@ -69,3 +80,8 @@ def read_numbers(text: str) -> tuple[CalibrationEntry, ...]:
     if len({len(row) for row in table}) != 1 or len(flat) > MOST_NUMBERS:
         raise CalibrationError("the rows are no matrix")
     return (CalibrationEntry("", from_matrix(np.array(table))),)
+
+
+def _is_droid(flat: list[float]) -> bool:
+    """Whether 9 numbers are fx fy cx cy and five small coefficients, and no matrix."""
+    return len(flat) == 9 and min(flat[:4]) > max(map(abs, flat[4:]))

@@ -10,6 +10,7 @@ import numpy as np
 
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.calibration.document import DocumentFormat, has, pixels, reals
+from m3d_cli.intrinsics.calibration.lens_models import names_lens
 from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics
 from m3d_cli.intrinsics.calibration.opencv import from_matrix
 
@@ -38,9 +39,7 @@ def _cameras(document: Any) -> list[Any]:
 def _is_open3d(document: Any) -> bool:
     """Open3D knows no lens distortion: a matrix of that name beside some is a script's."""
     cameras = _cameras(document)
-    return bool(cameras) and all(
-        has(one, "intrinsic_matrix") and not any(str(key).startswith("dist") for key in one) for one in cameras
-    )
+    return bool(cameras) and all(has(one, "intrinsic_matrix") and not names_lens(one) for one in cameras)
 
 
 OPEN3D = DocumentFormat("Open3D's or Azure Kinect's intrinsic_matrix", _is_open3d, _read_open3d)

@@ -18,9 +18,9 @@ from m3d_cli.bounded_files import XmlElement
 from m3d_cli.camera import OPENCV_OFFSET
 from m3d_cli.errors import CalibrationError
 from m3d_cli.intrinsics.calibration.document import DocumentFormat, brown, fisheye, pixels, real
+from m3d_cli.intrinsics.calibration.image_size import image_size
+from m3d_cli.intrinsics.calibration.lens_models import MODEL_KEYS, folded, is_fisheye_document
 from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics
-
-FISHEYE_NAMES = ("OPENCV_FISHEYE", "fisheye", "equidistant")
 
 # Skew that moves no pixel by more than about this many pixels is rounding.
 NOTED_SKEW = 0.5
@@ -30,14 +30,12 @@ MOST_NUMBERS = 64
 # OpenCV's letters of element types, of one channel.
 _TYPES = frozenset("ucwsifdh")
 
-# Names are compared without case and underscores; scripts add short ones.
+# Names are compared without case, spaces, hyphens and underscores; scripts add short ones.
 _MATRIX = frozenset(("cameramatrix", "intrinsicmatrix", "k", "mtx"))
 _DISTORTION = frozenset(("distortioncoefficients", "distcoeffs", "distcoeff", "distortion", "dist", "d"))
-_WIDTH = frozenset(("imagewidth", "width"))
-_HEIGHT = frozenset(("imageheight", "height"))
-_MODEL = frozenset(("distortionmodel", "cameramodel"))
-# The calibration sample of OpenCV writes this flag.
-_FISHEYE_FLAG = "fisheye_model"
+_SINGLE_TERMS = frozenset(("k1", "k2", "k3", "k4", "p1", "p2"))
+# OpenCV's fisheye tutorials print DIM, K and D, of four terms.
+_FISHEYE_SIZE, _FISHEYE_TERMS = "dim", 4
 
 
 def from_matrix(values: NDArray[Any]) -> Intrinsics:
@@ -87,7 +85,7 @@ def storage_document(root: XmlElement) -> Any:
 
 def matrix_of(value: Any, name: str) -> NDArray[np.float64] | None:
     """A matrix written as (nested) lists, or as a mapping with rows, cols and data; None where there is none."""
-    if not isinstance(value, (Mapping, list)):
+    if not isinstance(value, (Mapping, list)) or not value:
         return None
     if isinstance(value, list):
         table = [row if isinstance(row, list) else [row] for row in value]
@@ -98,6 +96,8 @@ def matrix_of(value: Any, name: str) -> NDArray[np.float64] | None:
     data = value.get("data")
     if not isinstance(data, list):
         raise CalibrationError(f"{name} has no data")
+    if not data:
+        return None
     rows, columns = pixels(value.get("rows", len(data))), pixels(value.get("cols", 1))
     if str(value.get("dt", "d")).lstrip("1") not in _TYPES:
         raise CalibrationError(f"{name} has elements of the type {value['dt']!r:.60}, not one number each")
@@ -117,30 +117,52 @@ def _read(document: Mapping[str, Any]) -> tuple[CalibrationEntry, ...]:
         raise CalibrationError("no camera matrix")
     found = matrix_of(_value(document, _DISTORTION), "the lens distortion")
     terms = [] if found is None else found.ravel().tolist()
-    is_fisheye = _value(document, _MODEL) in FISHEYE_NAMES or bool(document.get(_FISHEYE_FLAG))
+    is_fisheye, notes = _lens_kind(document, terms)
+    plain = from_matrix(matrix.reshape(3, 3) if matrix.size == 9 else matrix)
+    width, height = image_size(document)
     intrinsics = dataclasses.replace(
-        from_matrix(matrix.reshape(3, 3) if matrix.size == 9 else matrix),
-        width=pixels(_value(document, _WIDTH)),
-        height=pixels(_value(document, _HEIGHT)),
+        plain,
+        width=width,
+        height=height,
         distortion=fisheye(terms) if is_fisheye else brown(terms),
+        notes=(*plain.notes, *notes),
+        region=_region(document.get("roi"), width, height),
     )
     return (CalibrationEntry("", intrinsics),)
 
 
+def _lens_kind(document: Mapping[str, Any], terms: list[float]) -> tuple[bool, tuple[str, ...]]:
+    """Whether the lens is OpenCV's fisheye, and a note where nothing but the other keys says so."""
+    names = {folded(key) for key in document}
+    if is_fisheye_document(document):
+        return True, ()
+    if _FISHEYE_SIZE not in names or names & MODEL_KEYS or len(terms) != _FISHEYE_TERMS:
+        return False, ()
+    return True, ("DIM, K and D with 4 terms are taken as those of OpenCV's fisheye; distortion_model says otherwise",)
+
+
+def _region(roi: Any, width: int | None, height: int | None) -> tuple[int, int, int, int] | None:
+    """Left, top, width and height of the part that a driver of ROS cuts out of the calibrated image; None for all."""
+    if not isinstance(roi, Mapping) or not (roi.get("width") and roi.get("height")):
+        return None
+    left, top = real(roi.get("x_offset", 0)), real(roi.get("y_offset", 0))
+    wide, high = pixels(roi["width"]) or 0, pixels(roi["height"]) or 0
+    if width is None or height is None or min(left, top) < 0 or left + wide > width or top + high > height:
+        raise CalibrationError(f"the region of interest {wide} x {high} does not lie in the image")
+    return (int(left), int(top), wide, high) if (wide, high) != (width, height) else None
+
+
 def _refuse_unknown_distortion(document: Mapping[str, Any]) -> None:
     """A lens whose coefficients go by another name must not pass for one without distortion."""
-    known = _DISTORTION | _MODEL
-    unknown = [key for key in document if _bare(key).startswith("dist") and _bare(key) not in known]
+    known = _DISTORTION | MODEL_KEYS
+    unknown = [key for key in document if folded(key).startswith("dist") and folded(key) not in known]
+    unknown += [key for key, value in document.items() if folded(key) in _SINGLE_TERMS and value not in (0, None)]
     if unknown:
-        raise CalibrationError(f"unknown keys {unknown}", hint="name the lens distortion dist_coeffs")
-
-
-def _bare(key: Any) -> str:
-    return str(key).casefold().replace("_", "")
+        raise CalibrationError(f"unknown keys {unknown}", hint="name the lens distortion dist_coeffs, in one list")
 
 
 def _value(document: Mapping[str, Any], names: frozenset[str]) -> Any:
-    return next((value for key, value in document.items() if _bare(key) in names), None)
+    return next((value for key, value in document.items() if folded(key) in names), None)
 
 
 OPENCV = DocumentFormat("OpenCV's or ROS's camera_matrix (YAML, XML, JSON)", _fits, _read)

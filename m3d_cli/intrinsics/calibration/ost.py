@@ -21,6 +21,12 @@ def is_ost(text: str) -> bool:
 
 def read_ost(text: str) -> tuple[CalibrationEntry, ...]:
     """Headings with their numbers below."""
+    count = sum(line.strip() == "camera matrix" for line in text.splitlines())
+    if count > 1:
+        raise CalibrationError(
+            f"{count} cameras, and nothing here says which photo is whose",
+            hint="keep one camera in the file: from its [image] to its projection",
+        )
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.startswith("#")]
     sections: dict[str, list[float]] = {}
     title = ""

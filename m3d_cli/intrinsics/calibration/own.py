@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from m3d_cli.camera import Distortion, DistortionModel
+from m3d_cli.camera import Distortion
 from m3d_cli.errors import CalibrationError
-from m3d_cli.intrinsics.calibration.document import DocumentFormat, brown, has, optional, pixels, real
-from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics, made_distortion
+from m3d_cli.intrinsics.calibration.document import DocumentFormat, brown, fisheye, has, optional, pixels, real
+from m3d_cli.intrinsics.calibration.lens_models import is_fisheye
+from m3d_cli.intrinsics.calibration.match import CalibrationEntry, Intrinsics
 
 _KEYS = frozenset(("fx", "fy", "cx", "cy", "width", "height", "distortion", "pattern"))
 
@@ -53,8 +54,8 @@ def _distortion(value: Any) -> Distortion | None:
         return None
     if not isinstance(value, Mapping):
         return brown([real(term) for term in value])
-    model = DistortionModel(value.get("model", "brown"))
-    return made_distortion(model, [real(term) for term in value["coefficients"]])
+    terms = [real(term) for term in value["coefficients"]]
+    return fisheye(terms) if is_fisheye([value.get("model", "brown")], "distortion model") else brown(terms)
 
 
 def _read_polycam(document: Mapping[str, Any]) -> tuple[CalibrationEntry, ...]:

@@ -7,6 +7,7 @@ top-left pixel and is moved by half a pixel.
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from m3d_cli.bounded_files import (
     reading,
 )
 from m3d_cli.errors import CalibrationError
-from m3d_cli.intrinsics.calibration.colmap import read_colmap, read_colmap_calibration
+from m3d_cli.intrinsics.calibration.colmap import colmap_cameras_file, read_colmap
 from m3d_cli.intrinsics.calibration.gaussian_splatting import SPLATTING
 from m3d_cli.intrinsics.calibration.kalibr import EUROC, KALIBR
 from m3d_cli.intrinsics.calibration.kitti import KITTI, is_kitti, read_kitti
@@ -57,7 +58,16 @@ _DOCUMENTS = (
     OPENCV,
     OWN,
 )
-_OTHERS = (NAME, "COLMAP's cameras.txt or cameras.bin", KITTI, OST, "4, 8 or 9 numbers or a matrix (txt, csv, npy)")
+# A key of a camera at the beginning of a line, which none of the texts below has, and the bytes looked at.
+_YAML_KEY = re.compile(r"^(?:%YAML\b|(?:[Kk]|camera_matrix|camera_model|distortion_model)[ \t]*:)", re.MULTILINE)
+_HEAD_BYTES = 65_536
+_OTHERS = (
+    NAME,
+    "COLMAP's cameras.txt, cameras.bin or their folder",
+    KITTI,
+    OST,
+    "4, 8 or 9 numbers or a matrix (txt, csv, npy)",
+)
 
 
 def read_calibration(path: Path) -> Calibration:
@@ -73,6 +83,8 @@ def read_calibration(path: Path) -> Calibration:
 
 
 def _entries(path: Path) -> tuple[CalibrationEntry, ...]:
+    if path.is_dir():
+        return read_colmap(colmap_cameras_file(path))
     suffix = path.suffix.lower()
     if suffix == ".npy":
         return read_npy(read_bytes(path))
@@ -84,9 +96,11 @@ def _entries(path: Path) -> tuple[CalibrationEntry, ...]:
         root = parse_xml(read_bytes(path))
         return read_metashape(root) if is_metashape(root) else _from_document(storage_document(root))
     if path.name == "cameras.bin":
-        return read_colmap_calibration(path.parent).entries
-    if suffix not in (".txt", ".csv", ".ini"):
+        return read_colmap(path)
+    if suffix not in ("", ".txt", ".csv", ".ini"):
         raise _unknown()
+    if _is_yaml(path):
+        return _from_document(parse_yaml(read_first_document(path, YAML_BYTES)))
     return _from_text(path, read_text(path, TABLE_BYTES))
 
 
@@ -114,6 +128,15 @@ def _from_document(document: Any) -> tuple[CalibrationEntry, ...]:
 def _unknown() -> CalibrationError:
     known = [each.name for each in _DOCUMENTS] + list(_OTHERS)
     return CalibrationError("no calibration that is known", hint=f"looked for: {'; '.join(known)}")
+
+
+def _is_yaml(path: Path) -> bool:
+    """Whether a file without YAML's suffix begins as a camera_info of ROS or as OpenCV's storage."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        head = file.read(_HEAD_BYTES).decode("utf-8-sig", errors="replace")
+    return _YAML_KEY.search(head) is not None and not is_kitti(head)
 
 
 def _has_letters(text: str) -> bool:

@@ -5,6 +5,7 @@ Its usual model, the inverse of Brown and Conrady, is turned into OpenCV's terms
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -28,6 +29,8 @@ from m3d_cli.intrinsics.calibration.match import CalibrationEntry
 _BROWN = ("brown_conrady", "modified_brown_conrady")
 _FISHEYE = ("kannala_brandt4",)
 _INVERSE = "inverse_brown_conrady"
+# librealsense's rs2_distortion, by its number.
+_NUMBERED = ("none", "modified_brown_conrady", _INVERSE, "ftheta", "brown_conrady", "kannala_brandt4")
 
 # Points along a side for the inversion, and the pixels that it may miss by.
 GRID = 25
@@ -44,16 +47,25 @@ def _realsense_lens(
     document: Mapping[str, Any], numbers: list[float], size: tuple[int | None, int | None]
 ) -> Distortion | None:
     terms = [real(term) for term in document.get("coeffs") or ()]
-    model = str(document.get("model", "none")).removeprefix("distortion.").casefold()
-    if not any(terms):
-        return None
+    model = _model(document.get("model", "none"))
     if model in _FISHEYE:
         return fisheye(terms[:4])
+    if not any(terms):
+        return None
     if model in _BROWN:
         return brown(terms)
     if model == _INVERSE and len(terms) == 5 and None not in size:
         return brown(_inverted(terms, numbers, (size[0] or 1, size[1] or 1)))
     raise unsupported("distortion model with coefficients", model, (*_BROWN, _INVERSE, *_FISHEYE))
+
+
+def _model(value: object) -> str:
+    """``distortion.inverse_brown_conrady``, ``Inverse Brown Conrady``, ``RS2_DISTORTION_...`` or 2: one name."""
+    text = str(value).strip()
+    if text.isdecimal() and int(text) < len(_NUMBERED):
+        return _NUMBERED[int(text)]
+    bare = re.sub(r"[\s-]+", "_", text.casefold())
+    return bare.removeprefix("distortion.").removeprefix("rs2_distortion_")
 
 
 def _inverted(terms: list[float], numbers: list[float], size: tuple[int, int]) -> list[float]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from m3d_cli.intrinsics.calibration.document import DocumentFormat, has, of_opencv, reals, size_of
+from m3d_cli.intrinsics.calibration.lens_models import names_lens
 from m3d_cli.intrinsics.calibration.match import CalibrationEntry
 from m3d_cli.intrinsics.calibration.open3d import of_columns
 
@@ -20,4 +21,5 @@ def _read_record3d(document: Mapping[str, Any]) -> tuple[CalibrationEntry, ...]:
     return (*frames, CalibrationEntry("", of_columns(document, "K", "w", "h")))
 
 
-RECORD3D = DocumentFormat("Record3D's metadata", lambda d: has(d, "K", "w", "h"), _read_record3d)
+# Record3D knows no lens distortion: a K beside some is a script's.
+RECORD3D = DocumentFormat("Record3D's metadata", lambda d: has(d, "K", "w", "h") and not names_lens(d), _read_record3d)

@@ -202,6 +202,9 @@ def test_tum_pairs_pictures_with_the_depth_nearest_in_time(tmp_path: Path) -> No
     sequence = sequence.rename(tmp_path / "my_kitchen")
     pinhole = found("tum", tmp_path)[0].pinhole
     assert (pinhole.fx, pinhole.focal_source, pinhole.focal_rel_sigma) == (525.0, FocalSource.ASSUMED, 0.25)
+    text(sequence / "rgb.txt", "1.000 /1.000.png\n")
+    with pytest.raises(DatasetError, match=r"/1\.000\.png: not a file below"):
+        found("tum", tmp_path)
     text(sequence / "depth.txt", "one two\n")
     with pytest.raises(DatasetError, match=r"depth\.txt"):
         found("tum", tmp_path)

@@ -102,7 +102,7 @@ def test_kitti_names_what_is_missing(tmp_path: Path) -> None:
     listed = root / "eigen_test.txt"
     for content in (b"only two\n", b"\xff\xfe \x80 l\n"):
         listed.write_bytes(content)
-        with pytest.raises(DatasetError, match=r"eigen_test\.txt: not a list"):
+        with pytest.raises(DatasetError, match=r"eigen_test\.txt: the list of KITTI frames"):
             found("kitti", root)
     listed.rename(root / "eigen.txt")
     with pytest.raises(DatasetError, match=r"eigen\.txt: its name does not say its split"):

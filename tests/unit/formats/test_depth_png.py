@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image
 
 from m3d_cli.errors import OutputError
-from m3d_cli.formats.depth_png import encode_depth_png, quantise, read_depth_png
+from m3d_cli.formats.depth_png import encode_depth_png, encode_steps, quantise, read_depth_png
 from m3d_cli.formats.png16 import encode_png16
 
 NAN = float("nan")
@@ -142,3 +142,11 @@ def test_mutated_files_give_a_depth_or_an_output_error(tmp_path):
             refused += 1
     # Checksums find nearly all of it; a byte may be replaced by itself.
     assert refused > 290
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, float("nan"), float("inf"), 1e300, 1e-300])
+def test_a_scale_that_no_depth_has_is_refused(tmp_path, scale):
+    path = tmp_path / "a.png"
+    path.write_bytes(encode_steps(np.ones((2, 3), np.uint16), scale))
+    with pytest.raises(OutputError, match=r"a\.png: its depth scale is not"):
+        read_depth_png(path)

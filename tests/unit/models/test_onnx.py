@@ -94,6 +94,13 @@ def test_a_graph_that_computes_something_else_is_not_kept(tmp_path, monkeypatch)
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_what_a_killed_export_left_is_replaced(tmp_path):
+    (tmp_path / ".tiny.onnx.part").mkdir()
+    (tmp_path / ".tiny.onnx.part" / "tiny.onnx").write_bytes(b"half")
+    export_onnx(create_model("m3d-test-lite"), TEST_LITE, "abc", tmp_path / "tiny.onnx")
+    assert [each.name for each in tmp_path.iterdir()] == ["tiny.onnx"]
+
+
 def test_weights_beyond_one_file_lie_beside_it(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_export, "ONE_FILE_BYTES", 1000)
     path = tmp_path / "big.onnx"
@@ -119,7 +126,7 @@ def test_files_of_another_network_or_origin_are_refused(exported, tmp_path):
 def test_a_damaged_file_is_named(exported, tmp_path, content):
     path = tmp_path / "cut.onnx"
     path.write_bytes(exported.read_bytes()[:5000] if content is None else content)
-    with pytest.raises(WeightsError, match=r"cut\.onnx: (not a readable|was not made)"):
+    with pytest.raises(WeightsError, match=r"cut\.onnx: (the ONNX file cannot be read|was not made)"):
         OnnxPredictor(path, TEST_LITE, CPU)
 
 

@@ -44,7 +44,7 @@ def test_a_file_is_verified_by_size_and_checksum(saved: Path) -> None:
 
 def test_a_truncated_file_is_named(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-1000])
-    with pytest.raises(WeightsError, match=r"tiny\.safetensors: not a readable"):
+    with pytest.raises(WeightsError, match=r"tiny\.safetensors: the weights cannot be read"):
         load_weights(create_model("m3d-test-lite"), saved)
 
 

@@ -21,6 +21,7 @@ from m3d_cli.photos import discover as discover_module
 from m3d_cli.photos.decode import decode
 from m3d_cli.photos.discover import Selection, discover
 from m3d_cli.photos.file_list import read_list
+from m3d_cli.photos.path_names import mirrored
 from m3d_cli.photos.sniff import ImageFormat, sniff
 
 JPEG = b"\xff\xd8\xff\xe0"
@@ -246,7 +247,7 @@ def test_natural_order_sorts_any_names(texts):
 @example("/a/../b.jpg")
 @example("..")
 def test_a_name_never_leaves_the_output_tree(text):
-    relative = discover_module._mirror(text)
+    relative = mirrored(text)
     assert not relative.is_absolute()
     assert ".." not in relative.parts
     assert relative != PurePosixPath()

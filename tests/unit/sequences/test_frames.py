@@ -148,7 +148,7 @@ def test_a_list_of_times_must_name_every_frame(tmp_path: Path) -> None:
     with pytest.raises(PoseError, match="no time of b"):
         with_times(frames_named("a", "b"), file)
     file.write_text("soon a.jpg\n")
-    with pytest.raises(PoseError, match="not a list of times"):
+    with pytest.raises(PoseError, match="the list of times"):
         with_times(frames_named("a"), file)
 
 

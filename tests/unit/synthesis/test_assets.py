@@ -79,7 +79,7 @@ def test_errors_name_the_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(DatasetError, match="fetch"):
         load_assets(tmp_path / "none.npz")
     (tmp_path / "bad.npz").write_bytes(b"PK nonsense")
-    with pytest.raises(DatasetError, match="not a packed asset library"):
+    with pytest.raises(DatasetError, match="the packed asset library cannot be read"):
         load_assets(tmp_path / "bad.npz")
     with pytest.raises(DatasetError, match=r"no \.sh3f"):
         pack_assets(tmp_path, tmp_path / "out.npz")

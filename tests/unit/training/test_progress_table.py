@@ -29,3 +29,12 @@ def test_a_run_that_starts_anew_keeps_only_the_header(tmp_path: Path) -> None:
     assert table.read_text() == "step,total\n"
     drop_rows_after(tmp_path / "absent.csv", 0)
     assert not (tmp_path / "absent.csv").exists()
+
+
+def test_a_header_cut_by_a_kill_is_written_again(tmp_path: Path) -> None:
+    for torn in ("", "step,to"):
+        table = tmp_path / "log.csv"
+        table.write_text(torn)
+        drop_rows_after(table, 0)
+        append_row(table, {"step": 1, "total": 0.5})
+        assert table.read_text().splitlines() == ["step,total", "1,0.50000"]
