@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,8 +14,9 @@ from m3d_cli.depthmap import DepthErrorModel
 from m3d_cli.metrology.adjustment import Adjusted, Observation, adjust
 from m3d_cli.metrology.geometry import dimensions
 from m3d_cli.metrology.geometry.planar_targets import TargetPlane
-from m3d_cli.metrology.geometry.scene import Element, Scene
+from m3d_cli.metrology.geometry.scene import Element, ExactPlane, Scene
 from m3d_cli.metrology.measurands import Reference
+from m3d_cli.metrology.picks import Pick
 from m3d_cli.metrology.uncertainty import State, Uncertain
 
 Vector = NDArray[np.float64]
@@ -43,13 +44,26 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """What the evidence makes of the network's scale: lengths off all exact planes are multiplied by ``factor``."""
+    """What the evidence makes of the network's scale: lengths off all exact planes are multiplied by ``factor``.
+
+    ``planes`` are the exact ones by name, and ``log_focal`` is ln of the adjusted focal length over the camera's.
+    """
 
     factor: float
     rel_sigma: float
     references: tuple[Reference, ...]
-    planes: tuple[str, ...] = ()
+    planes: Mapping[str, ExactPlane] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    log_focal: float = 0.0
+    focal_rel_sigma: float = 0.0
+
+    def moved(self, seen: Callable[[tuple[Pick, ...]], tuple[Pick, ...]]) -> Scale:
+        """The same with outlines in the pixels of the photo that was undistorted."""
+        planes = {
+            name: dataclasses.replace(plane, outlines=tuple(map(seen, plane.outlines)))
+            for name, plane in self.planes.items()
+        }
+        return dataclasses.replace(self, planes=planes)
 
 
 def evidence_in(scene: Scene) -> Evidence | None:
@@ -86,9 +100,16 @@ def scale_of(scene: Scene, evidence: Evidence | None) -> Scale | None:
     errors = freed(scene.error_model, evidence)
     uncertain = Uncertain(scene.depth.camera, errors, evidence.elements, planes)
     adjusted = adjust(uncertain, evidence.made(0))
-    split = adjusted.split(lambda state: 1 + state.log_scale)
+    # Unity is added so that a value near nothing is no rounding error of itself.
+    scale, focal = (adjusted.split(part) for part in (lambda s: 1 + s.log_scale, lambda s: 1 + s.log_focal))
     return Scale(
-        math.exp(split.value - 1), split.sigma, scene.request.references, evidence.planes, contradictions(adjusted)
+        math.exp(scale.value - 1),
+        scale.sigma,
+        scene.request.references,
+        scene.exact,
+        contradictions(adjusted),
+        focal.value - 1,
+        focal.sigma,
     )
 
 

@@ -119,6 +119,8 @@ def solve(
         scene.know(exact_planes(fitted, image, depth, errors))
         evidence = evidence_in(scene)
         scale = scale_of(scene, evidence)
+        if scale is not None and lens is not None:
+            scale = scale.moved(lens.seen)
     except MeasureError as error:
         broken = error
     results: list[Measurement | Refusal] = []

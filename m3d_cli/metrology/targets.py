@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import cv2
 import numpy as np
@@ -115,7 +116,12 @@ def _plane(targets: Sequence[PlanarTarget], depth: DepthMap, errors: DepthErrorM
     # One place: between several the network's slope would count, which is less certain than neighbours' errors alike.
     middles = np.array([one.pixels.mean(axis=0) for one in targets])
     nearest = middles[np.linalg.norm(middles - middles.mean(axis=0), axis=1).argmin()]
-    return ExactPlane(found, Pick(float(nearest[0]), float(nearest[1])))
+    outlines = tuple(_picks(cv2.convexHull(one.pixels.astype(np.float32))[:, 0]) for one in targets)
+    return ExactPlane(found, Pick(float(nearest[0]), float(nearest[1])), outlines)
+
+
+def _picks(pixels: NDArray[Any]) -> tuple[Pick, ...]:
+    return tuple(Pick(float(u), float(v)) for u, v in pixels)
 
 
 def _decided(

@@ -35,10 +35,11 @@ class Element:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExactPlane:
-    """The plane of things of known size, and a ``place`` in the middle of where they are seen."""
+    """The plane of things of known size, a ``place`` in the middle of where they are seen, and their outlines."""
 
     found: TargetPlane
     place: Pick
+    outlines: tuple[tuple[Pick, ...], ...] = ()
 
     @property
     def as_plane(self) -> Plane:
