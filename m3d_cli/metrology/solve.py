@@ -175,7 +175,7 @@ def _measured(scene: Scene, plan: Plan, evidence: Evidence | None, scale: Scale 
         low=low if kind is Kind.HEIGHT else max(0.0, low),
         high=high,
         sigma=split.terms,
-        method=plan.method + (", scaled by the reference" if is_scaled else ""),
+        method=plan.method + _basis(plan, scale if is_scaled else None),
         trust=_trust(scene, split, is_scaled, kind.power),
         points=plan.points,
         warnings=(
@@ -186,6 +186,16 @@ def _measured(scene: Scene, plan: Plan, evidence: Evidence | None, scale: Scale 
         ),
         details={**{name: number(state) for name, number in plan.numbers.items()}, **plan.fixed},
     )
+
+
+def _basis(plan: Plan, scale: Scale | None) -> str:
+    """What a value rests on besides the network, for its method."""
+    if scale is None:
+        return ""
+    if plan.measurand.on in scale.planes:
+        return ", a plane known from things of known size: exact geometry alone"
+    names = [*(one.name for one in scale.references), *scale.planes]
+    return f", scaled by {names[0] if len(names) == 1 else 'what is of known size'}"
 
 
 def _edge_warnings(elements: Sequence[Element]) -> list[str]:
