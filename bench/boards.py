@@ -4,7 +4,8 @@
 
 FOLDER holds ``index.json``: for each photo the camera (OpenCV's pixel convention), lens distortion, and the board's
 points in pixels and in metres. Corner pairs are drawn at random; each is measured as it is, and with one square of the
-board as reference, and with that reference on the board's plane. Results go to bench/results/ as JSON.
+board as reference, with that reference on the board's plane, with the four corners of one square or tag, and with all
+markers found by themselves; the last two also with the focal length withheld. Results go to bench/results/ as JSON.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import subprocess
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -25,10 +27,12 @@ from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.inference.device import choose_compute
 from m3d_cli.inference.photo import Wanted, to_canonical
 from m3d_cli.inference.predictor import Predictor
-from m3d_cli.metrology.measurands import Kind, Measurand, Reference
+from m3d_cli.metrology.marker_specs import marker_spec
+from m3d_cli.metrology.measurands import Kind, Measurand, Rectangle, Reference
 from m3d_cli.metrology.picks import MeasureError, Pick
 from m3d_cli.metrology.request import Request
 from m3d_cli.metrology.solve import Measurement, solve
+from m3d_cli.metrology.targets import MARKERS, exact_planes
 from m3d_cli.models.create import load_model
 from m3d_cli.models.spec import model_spec
 from m3d_cli.photos.decode import decode
@@ -37,8 +41,11 @@ from m3d_cli.version import __version__
 
 RESULTS = Path(__file__).parent / "results"
 PAIRS = 30
+TAGS, CHESSBOARD = "apriltag36h11:0.05", "chessboard:9x6:0.025"
 BOARD = "board"
 FOCAL_SIGMA = 0.005  # of a calibrated camera
+WITHHELD_SIGMA = 0.25  # of an assumed one
+WRONG_FOCAL = (0.8, 1.25)  # what a withheld focal length is taken for, in turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,14 @@ class Board:
     image: NDArray[np.uint8]
     pixels: NDArray[np.float64]
     metres: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class FocalResult:
+    """A focal length that was withheld: relative error of what came out, and whether two sigma held the truth."""
+
+    error: float
+    covered: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +112,43 @@ def flat(board: Board) -> Measurand:
     return Measurand(BOARD, Kind.PLANE, tuple(Pick(*map(float, corner)) for corner in outline))
 
 
+def four_corners(board: Board, side: float, area: float | None = None) -> tuple[int, int, int, int]:
+    """Corners of a square of the given side nearest the image's middle; or of the rectangle nearest to an ``area``.
+
+    ``area`` is a share of the image; such rectangles have corners at least ``side`` apart.
+    """
+    places, middle = board.metres[:, :2], np.array([board.camera.width, board.camera.height]) / 2
+    best, found = np.inf, (0, 1, 2, 3)
+    for i, start in enumerate(places):
+        for width, height in [(side, side)] if area is None else _sizes(places, start, side):
+            others = [start + step for step in ((width, 0), (width, height), (0, height))]
+            corners = (i, *(int(np.linalg.norm(places - other, axis=1).argmin()) for other in others))
+            if max(np.linalg.norm(places[corners[k + 1]] - others[k]) for k in range(3)) > 1e-6:
+                continue
+            seen = board.pixels[list(corners)]
+            if area is None:
+                rank = float(np.linalg.norm(seen.mean(axis=0) - middle))
+            else:
+                share = cv2.contourArea(seen.astype(np.float32)) / (board.camera.width * board.camera.height)
+                rank = abs(share - area)
+            if rank < best:
+                best, found = rank, corners
+    return found
+
+
+def _sizes(places: NDArray[np.float64], start: NDArray[np.float64], least: float) -> list[tuple[float, float]]:
+    right = np.unique(np.round(places[np.abs(places[:, 1] - start[1]) < 1e-6, 0] - start[0], 6))
+    down = np.unique(np.round(places[np.abs(places[:, 0] - start[0]) < 1e-6, 1] - start[1], 6))
+    return [(float(w), float(h)) for w in right[right >= least] for h in down[down >= least]]
+
+
+def rectangle(board: Board, corners: tuple[int, int, int, int]) -> Rectangle:
+    """The rectangle between four points of the board."""
+    a, b, c, d = (pick(board, corner) for corner in corners)
+    sides = np.linalg.norm(np.diff(board.metres[list(corners)], axis=0), axis=1)
+    return Rectangle(BOARD, (a, b, c, d), float(sides[0]), float(sides[1]), 0.001)
+
+
 def measurands(board: Board, rng: np.random.Generator) -> list[tuple[Measurand, float]]:
     found = []
     for number in range(PAIRS):
@@ -110,14 +162,15 @@ def score(
     depth: DepthMap,
     lengths: list[tuple[Measurand, float]],
     errors: DepthErrorModel,
-    *refs: Reference,
-    plane: Measurand | None = None,
+    request: Request,
+    on: str | None = None,
+    image: NDArray[np.uint8] | None = None,
 ) -> list[Result]:
-    items = [measurand if plane is None else replace(measurand, on=BOARD) for measurand, _ in lengths]
-    refs = tuple(ref if plane is None else replace(ref, on=BOARD) for ref in refs)
-    request = Request((*items, *([plane] if plane else [])), refs)
+    """What becomes of ``lengths``, on the plane called ``on``, with all else that ``request`` gives."""
+    items = tuple(replace(measurand, on=on) for measurand, _ in lengths)
+    solution = solve(depth, replace(request, items=(*items, *request.items)), errors, "board", image=image)
     results = []
-    for result, (_, length) in zip(solve(depth, request, errors, "board").results, lengths, strict=False):
+    for result, (_, length) in zip(solution.results, lengths, strict=False):
         if isinstance(result, Measurement):
             width = (result.high - result.low) / result.value
             results.append(Result(abs(result.value / length - 1), result.low <= length <= result.high, width))
@@ -135,33 +188,77 @@ def summary(results: list[Result]) -> dict[str, float]:
     }
 
 
+def withheld(board: Board, depth: DepthMap, request: Request, wrong: float) -> list[FocalResult]:
+    """The focal length that things of known size give, where another one was assumed."""
+    camera = board.camera.with_focal(wrong * board.camera.focal, FocalSource.ASSUMED, WITHHELD_SIGMA)
+    guessed = DepthMap(depth.depth, camera, depth.confidence)
+    results = []
+    for plane in exact_planes(request, board.image, guessed, DepthErrorModel()).values():
+        apart = plane.found.log_focal + np.log(wrong)
+        sigma = float(np.sqrt(plane.found.covariance[0, 0]))
+        results.append(FocalResult(float(abs(np.expm1(apart))), abs(apart) <= 1.96 * sigma))
+    return results[:1]
+
+
+def focal_summary(results: list[FocalResult]) -> dict[str, float]:
+    errors = [result.error for result in results]
+    return {
+        "photos": len(results),
+        "median_error": float(np.median(errors)),
+        "p90_error": float(np.percentile(errors, 90)),
+        "coverage": float(np.mean([result.covered for result in results])),
+    }
+
+
+def attempts(
+    board: Board,
+    depth: DepthMap,
+    lengths: list[tuple[Measurand, float]],
+    errors: DepthErrorModel,
+    spec: str,
+    wrong: float,
+) -> dict[str, Callable[[], list[Any]]]:
+    """Everything that is tried on a photo, by name."""
+    ref = one_square(board)
+    square = Request(rectangles=(rectangle(board, four_corners(board, ref.length)),))
+    sheet = Request(rectangles=(rectangle(board, four_corners(board, ref.length, 1 / 3)),))
+    markers = Request(markers=(marker_spec(spec),))
+    on_plane = Request((flat(board),), (replace(ref, on=BOARD),))
+    return {
+        "as_it_is": lambda: score(depth, lengths, errors, Request()),
+        "one_length": lambda: score(depth, lengths, errors, Request(references=(ref,))),
+        "one_length_on_its_plane": lambda: score(depth, lengths, errors, on_plane, BOARD),
+        "four_corners": lambda: score(depth, lengths, errors, square, BOARD, board.image),
+        "markers": lambda: score(depth, lengths, errors, markers, MARKERS, board.image),
+        "focal_of_four_corners": lambda: withheld(board, depth, square, wrong),
+        "focal_of_a_third": lambda: withheld(board, depth, sheet, wrong),
+        "focal_of_markers": lambda: withheld(board, depth, markers, wrong),
+    }
+
+
 def run(folder: Path, model: str, weights: Path | None) -> dict[str, Any]:
     spec = model_spec(model)
     predictor = Predictor(load_model(model, weights), spec, choose_compute())
     rng = np.random.default_rng(0)
-    plain: list[Result] = []
-    scaled: list[Result] = []
-    on_plane: list[Result] = []
-    photos = 0
-    for entry in json.loads((folder / "index.json").read_text()):
+    found: dict[str, dict[str, list[Any]]] = {}
+    for number, entry in enumerate(json.loads((folder / "index.json").read_text())):
         board = read_board(folder, entry)
         lengths = measurands(board, rng)
         photo = to_canonical(board.image, board.camera, spec)
         (depth,) = predictor.predict([photo], Wanted(confidence=True))
         errors = replace(spec.errors, cell=1 / photo.transform.scale)
-        try:
-            plain += score(depth, lengths, errors)
-            scaled += score(depth, lengths, errors, one_square(board))
-            on_plane += score(depth, lengths, errors, one_square(board), plane=flat(board))
-        except MeasureError as error:
-            print(f"{entry['file']}: {error}")
-            continue
-        photos += 1
+        kind = found.setdefault("tags" if "tags" in entry else "chessboards", {})
+        tries = attempts(
+            board, depth, lengths, errors, TAGS if "tags" in entry else CHESSBOARD, WRONG_FOCAL[number % 2]
+        )
+        for name, attempt in tries.items():
+            try:
+                kind.setdefault(name, []).extend(attempt())
+            except MeasureError as error:
+                print(f"{entry['file']}: {name}: {error}")
     return {
-        "photos": photos,
-        "as_it_is": summary(plain),
-        "with_one_square": summary(scaled),
-        "with_one_square_on_its_plane": summary(on_plane),
+        kind: {name: (focal_summary if "focal" in name else summary)(results) for name, results in rows.items()}
+        for kind, rows in found.items()
     }
 
 

@@ -33,28 +33,16 @@ class QuantityOptions:
 
     line: Annotated[list[str] | None, option("Distance of two points.", metavar=_POINTS)] = None
     path: Annotated[list[str] | None, option("Length along points.", metavar=_POINTS)] = None
-    height: Annotated[
-        list[str] | None, option("Upright extent of two points, or height of one above the ground.", metavar=_POINTS)
-    ] = None
+    height: Annotated[list[str] | None, option("Upright extent, or height above the ground.", metavar=_POINTS)] = None
     area: Annotated[list[str] | None, option("Area of a flat polygon.", metavar=_POINTS)] = None
     angle: Annotated[list[str] | None, option("Angle at the middle one of three points.", metavar=_POINTS)] = None
-    range_: Annotated[
-        list[str] | None, option("Distance of a point from the camera.", "--range", metavar="[NAME=]POINT")
-    ] = None
-    plane: Annotated[
-        list[str] | None, option("Flat region: the camera's distance from it; lines may lie on it.", metavar=_POINTS)
-    ] = None
-    box: Annotated[
-        list[str] | None, option("Width, height and depth of the object between two corners.", metavar=_POINTS)
-    ] = None
-    ground: Annotated[
-        list[str] | None,
-        option("Region of the ground, or auto: the vertical direction, and the camera's height.", metavar=_POINTS),
-    ] = None
-    plane_distance: Annotated[
-        list[str] | None,
-        option("Distance of two parallel flat regions, as a room's width.", metavar=f"{_POINTS}|POINTS"),
-    ] = None
+    range_: Annotated[list[str] | None, option("Distance of a point.", "--range", metavar="[NAME=]POINT")] = None
+    plane: Annotated[list[str] | None, option("Flat region: its distance; lines may lie on it.", metavar=_POINTS)] = (
+        None
+    )
+    box: Annotated[list[str] | None, option("Width, height, depth between two corners.", metavar=_POINTS)] = None
+    ground: Annotated[list[str] | None, option("Ground, a region or auto: its normal is up.", metavar=_POINTS)] = None
+    plane_distance: Annotated[list[str] | None, option("Distance of two walls.", metavar=f"{_POINTS}|POINTS")] = None
 
     def request(self, context: typer.Context, known: KnownOptions, unit: str | None) -> Request:
         """What the command line asks for, in its order; raises UsageError."""
@@ -65,7 +53,10 @@ class QuantityOptions:
         left = {name: iter(getattr(self, name) or ()) for name in kinds}
         found = [(kinds[name], next(left[name])) for name in context.meta.get(_ORDER, ()) if name in kinds]
         found += [(kinds[name], text) for name, texts in left.items() for text in texts]
-        return request_of_flags(found, known.ref or (), unit or "m", **allowances_in(known))
+        rectangles, markers = known.rect or (), known.markers or ()
+        return request_of_flags(
+            found, known.ref or (), unit or "m", rectangles=rectangles, markers=markers, **allowances_in(known)
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +94,13 @@ class KnownOptions:
             "Known length in the photo: 'u1,v1 u2,v2 = 0.297 m' or card:'u1,v1 u2,v2' (a4, letter, euro, ...).",
             metavar="TEXT",
         ),
+    ] = None
+    rect: Annotated[
+        list[str] | None,
+        option("Rectangle, corners in order: '[NAME=]0.6x0.45: u,v u,v u,v u,v' (or a4, card, ...).", metavar="TEXT"),
+    ] = None
+    markers: Annotated[
+        list[str] | None, option("Markers to find: apriltag36h11:0.05, chessboard:9x6:0.025, ...", metavar="SPEC")
     ] = None
     allow_assumed_focal: Annotated[bool, option("Measure with an assumed focal length too.")] = False
     allow_unknown_errors: Annotated[bool, option("Measure with weights whose errors nobody measured too.")] = False

@@ -78,6 +78,17 @@ OBJECTS: Mapping[str, tuple[float, float]] = MappingProxyType(
 
 POINTS_HINT = "points are pairs of pixels u,v, one after the other"
 
+# Sides of well-known rectangles in metres, and the relative tolerance they are made to.
+SHEETS: Mapping[str, tuple[float, float, float]] = MappingProxyType(
+    {
+        "card": (0.0856, 0.05398, 0.002),
+        "a3": (0.420, 0.297, 0.004),
+        "a4": (0.297, 0.210, 0.004),
+        "a5": (0.210, 0.148, 0.004),
+        "letter": (0.2794, 0.2159, 0.004),
+    }
+)
+
 # Relative standard deviation of a length that a person typed.
 TYPED_TOLERANCE = 0.005
 
@@ -147,6 +158,34 @@ class Reference:
             )
         if self.points[0] == self.points[1]:
             raise MeasureError(f"{self.name}: both ends of the reference are the same point", hint="give two points")
+
+
+@dataclass(frozen=True, slots=True)
+class Rectangle:
+    """A rectangle of known size: corners in order round it, ``width`` (first side) and ``height`` in metres.
+
+    ``tolerance`` is the relative standard deviation of its sides; its corners are moved to where its edges meet in the
+    image where ``is_refined``. Rectangles of one name lie on one plane, which has that name.
+    """
+
+    name: str
+    points: tuple[Pick, Pick, Pick, Pick]
+    width: float
+    height: float
+    tolerance: float = TYPED_TOLERANCE
+    pick_sigma: float = 1.0
+    is_refined: bool = True
+
+    def __post_init__(self) -> None:
+        check_pick_sigma(self.pick_sigma, self.name)
+        if not all(math.isfinite(side) and side > 0 for side in (self.width, self.height)):
+            raise MeasureError(f"{self.name}: sides of {self.width:g} x {self.height:g} m are no rectangle")
+        if not 0 <= self.tolerance < 1:
+            raise MeasureError(
+                f"{self.name}: a tolerance of {self.tolerance:g} is not between 0 and 1", hint="0.01 is 1 %"
+            )
+        if crosses_itself(self.points):
+            raise MeasureError(f"{self.name}: its outline crosses itself", hint="give the corners in order round it")
 
 
 def check_pick_sigma(sigma: float, name: str) -> None:

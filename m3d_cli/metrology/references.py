@@ -1,107 +1,158 @@
-"""Known lengths in the photo: the factor they give every other length, and whether they agree."""
+"""What is known exactly in a photo, as observations of the adjustment: lengths, and planes of things of known size."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.depthmap import DepthErrorModel
+from m3d_cli.metrology.adjustment import Adjusted, Observation, adjust
 from m3d_cli.metrology.geometry import dimensions
-from m3d_cli.metrology.geometry.scene import Element, Scene
+from m3d_cli.metrology.geometry.planar_targets import TargetPlane
+from m3d_cli.metrology.geometry.scene import Element, ExactPlane, Scene
 from m3d_cli.metrology.measurands import Reference
-from m3d_cli.metrology.picks import MeasureError
-from m3d_cli.metrology.uncertainty import Quantity, Split, State, Term, Uncertain
+from m3d_cli.metrology.picks import Pick
+from m3d_cli.metrology.uncertainty import State, Uncertain
 
-# References that differ by more of their own standard deviations than this get a warning, or are refused.
-SUSPICIOUS, CONTRADICTORY = 2.0, 4.0
+Vector = NDArray[np.float64]
+
+# Normalised residuals beyond which an observation gets a warning.
+SUSPICIOUS = 2.5
+# Standard deviation of ln of the network's scale beside anything exact, which is to determine it alone.
+FREE_SCALE = 1.0
+# A length known better than this has errors that nobody thinks of.
+LEAST_TOLERANCE = 1e-3
+# How well the network's depth at a target agrees with the target's plane, beside the errors of that depth.
+LINK_SIGMA = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evidence:
+    """Elements that the observations are about, the planes they need, and the observations once the elements have
+    places: ``made(first)`` where the first of them is number ``first`` of the state's points.
+    """
+
+    elements: tuple[Element, ...]
+    planes: tuple[str, ...]
+    made: Callable[[int], tuple[Observation, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """The scale from references: lengths are multiplied by ``factor``; ``weights`` are each reference's share in it."""
+    """What the evidence makes of the network's scale: lengths off all exact planes are multiplied by ``factor``.
+
+    ``planes`` are the exact ones by name, and ``log_focal`` is ln of the adjusted focal length over the camera's.
+    """
 
     factor: float
     rel_sigma: float
     references: tuple[Reference, ...]
-    weights: NDArray[np.float64]
+    planes: Mapping[str, ExactPlane] = field(default_factory=dict)
     warnings: tuple[str, ...] = ()
+    log_focal: float = 0.0
+    focal_rel_sigma: float = 0.0
+
+    def moved(self, seen: Callable[[tuple[Pick, ...]], tuple[Pick, ...]]) -> Scale:
+        """The same with outlines in the pixels of the photo that was undistorted."""
+        planes = {
+            name: dataclasses.replace(plane, outlines=tuple(map(seen, plane.outlines)))
+            for name, plane in self.planes.items()
+        }
+        return dataclasses.replace(self, planes=planes)
 
 
-def scale_of(scene: Scene) -> Scale | None:
-    """The weighted mean of ln k over the references, k = true length / measured length; raises MeasureError."""
-    references = scene.request.references
-    if not references:
+def evidence_in(scene: Scene) -> Evidence | None:
+    """All that is known exactly of a photo; None where there is nothing. Raises MeasureError."""
+    references, exact = scene.request.references, scene.exact
+    if not references and not exact:
         return None
-    elements = reference_elements(scene)
-    lone = Uncertain(scene.depth.camera, scene.error_model, elements, scene.used_planes(elements), len(references))
-    each = [lone.split(_log_factor(ref, 2 * i, i)) for i, ref in enumerate(references)]
-    own = np.array([_own_sigma(split) for split in each])
-    warnings = _disagreements(references, lone)
-    weights = own**-2 / (own**-2).sum()
-    together = lone.split(_log_mean(references, weights, 0))
-    return Scale(math.exp(together.value), _own_sigma(together), references, weights, warnings)
+    ends = [scene.element(pick, ref.pick_sigma, ref.on, ref.name) for ref in references for pick in ref.points]
+    links = [(name, element) for name in exact if (element := scene.link(name)) is not None]
+
+    def made(first: int) -> tuple[Observation, ...]:
+        lengths = [_known_length(ref, first + 2 * i) for i, ref in enumerate(references)]
+        planes = [_known_plane(name, plane.found) for name, plane in exact.items()]
+        start = first + len(ends)
+        linked = [_link(name, start + i) for i, (name, _) in enumerate(links)]
+        return (*lengths, *planes, *linked)
+
+    elements = (*ends, *(element for _, element in links))
+    return Evidence(elements, tuple(exact), made)
 
 
-def reference_elements(scene: Scene) -> list[Element]:
-    """Both ends of every reference."""
-    return [
-        scene.element(pick, ref.pick_sigma, ref.on, ref.name) for ref in scene.request.references for pick in ref.points
-    ]
+def freed(errors: DepthErrorModel, evidence: Evidence | None) -> DepthErrorModel:
+    """The error model beside the evidence: its scale is free, where there is any to determine it."""
+    if evidence is None:
+        return errors
+    return dataclasses.replace(errors, scale_sigma=max(errors.scale_sigma, FREE_SCALE))
 
 
-def scaled(quantity: Quantity, scale: Scale | None, first: int, power: int) -> Quantity:
-    """``quantity`` times k^power, the references' ends being the points from ``first`` on.
+def scale_of(scene: Scene, evidence: Evidence | None) -> Scale | None:
+    """The scale that the evidence alone gives, and what contradicts what in it."""
+    if evidence is None:
+        return None
+    planes = scene.used_planes(evidence.elements, *evidence.planes)
+    errors = freed(scene.error_model, evidence)
+    uncertain = Uncertain(scene.depth.camera, errors, evidence.elements, planes)
+    adjusted = adjust(uncertain, evidence.made(0))
+    # Unity is added so that a value near nothing is no rounding error of itself.
+    scale, focal = (adjusted.split(part) for part in (lambda s: 1 + s.log_scale, lambda s: 1 + s.log_focal))
+    return Scale(
+        math.exp(scale.value - 1),
+        scale.sigma,
+        scene.request.references,
+        scene.exact,
+        contradictions(adjusted),
+        focal.value - 1,
+        focal.sigma,
+    )
 
-    The errors of reference and measurement are propagated together, so common ones cancel.
-    """
-    if scale is None or power == 0:
-        return quantity
-    log_mean = _log_mean(scale.references, scale.weights, first)
-    return lambda state: quantity(state) * math.exp(power * log_mean(state))
+
+def contradictions(adjusted: Adjusted) -> tuple[str, ...]:
+    """A warning for the observation that lies furthest from all else, where that is too far."""
+    found = adjusted.normalised()
+    worst = max(range(len(found)), key=lambda index: found[index])
+    if found[worst] <= SUSPICIOUS:
+        return ()
+    others = "the others" if len(found) > 1 else "the photo"
+    return (
+        f"{adjusted.observations[worst].name} disagrees with {others} by {found[worst]:.1f} standard deviations: "
+        "intervals are widened",
+    )
 
 
-def _log_factor(reference: Reference, first: int, extra: int) -> Quantity:
-    def quantity(state: State) -> float:
+def _known_length(reference: Reference, first: int) -> Observation:
+    sigma = max(reference.tolerance, LEAST_TOLERANCE)
+
+    def departures(state: State) -> Vector:
         measured = dimensions.path(state.points[first : first + 2])
-        return math.log(reference.length / max(measured, 1e-9)) + reference.tolerance * float(state.extra[extra])
+        return np.array([math.log(max(measured, 1e-9) / reference.length) / sigma])
 
-    return quantity
-
-
-def _log_mean(references: Sequence[Reference], weights: NDArray[np.float64], first: int) -> Quantity:
-    parts = [_log_factor(ref, first + 2 * i, i) for i, ref in enumerate(references)]
-    return lambda state: sum(float(w) * part(state) for w, part in zip(weights, parts, strict=True))
+    return Observation(reference.name, departures)
 
 
-def _own_sigma(split: Split) -> float:
-    """The error of a reference itself: not the common ones, which it measures."""
-    own = math.sqrt(sum(s**2 for term, s in split.terms.items() if term not in (Term.FOCAL, Term.SCALE)))
-    return max(own, 1e-6)
+def _known_plane(name: str, known: TargetPlane) -> Observation:
+    """The plane of targets and the focal length that goes with it, from the targets' own information."""
+    values, vectors = np.linalg.eigh(known.information)
+    root = (vectors * np.sqrt(np.maximum(values, 0))).T
+    middle = np.array([known.log_focal, *known.q])
+
+    def departures(state: State) -> Vector:
+        return np.asarray(root @ (np.array([state.log_focal, *state.planes[name]]) - middle))
+
+    return Observation(name, departures)
 
 
-def _disagreements(references: Sequence[Reference], lone: Uncertain) -> tuple[str, ...]:
-    """A warning where the worst pair of references disagrees; raises MeasureError for a contradiction.
+def _link(name: str, index: int) -> Observation:
+    """The network's depth at a point of an exact plane is that of the plane: what ties its scale to the plane's."""
 
-    Pairs are judged by the error of their difference: the scale cancels in it, a wrong focal length does not where
-    one lies across and one along the view.
-    """
-    worst, pair = 0.0, ("", "")
-    for i, one in enumerate(references):
-        for j, other in enumerate(references[:i]):
-            split = lone.split(_difference(_log_factor(one, 2 * i, i), _log_factor(other, 2 * j, j)))
-            apart = abs(split.value) / max(split.sigma, 1e-6)
-            if apart > worst:
-                worst, pair = apart, (other.name, one.name)
-    if worst > CONTRADICTORY:
-        raise MeasureError(
-            f"{pair[0]} and {pair[1]} contradict each other by {worst:.1f} standard deviations",
-            hint="check their points and lengths",
-        )
-    return (f"{pair[0]} and {pair[1]} disagree by {worst:.1f} standard deviations",) if worst > SUSPICIOUS else ()
+    def departures(state: State) -> Vector:
+        point = state.points[index]
+        return np.array([math.log(max(float(state.planes[name] @ point), 1e-9)) / LINK_SIGMA])
 
-
-def _difference(one: Quantity, other: Quantity) -> Quantity:
-    return lambda state: one(state) - other(state)
+    return Observation(f"the network's depth at {name}", departures)

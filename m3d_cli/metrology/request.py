@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from m3d_cli.errors import M3dError, UsageError
-from m3d_cli.metrology.measurands import Kind, Measurand, Reference
+from m3d_cli.metrology.marker_specs import MarkerSpec
+from m3d_cli.metrology.measurands import Kind, Measurand, Rectangle, Reference
 from m3d_cli.metrology.picks import MeasureError, Pick
 
 # What a request may leave unknown.
@@ -44,7 +45,8 @@ Move = Callable[[Points, float], tuple[Points, float]]
 class Request:
     """What is asked of one photo, in order; ``size`` is that of the image its points were picked on, where known.
 
-    ``parts`` are the requests it was joined from where their sizes differ: each is fitted by its own.
+    ``parts`` are the requests it was joined from where their sizes differ: each is fitted by its own. ``markers`` are
+    looked for in the photo.
     """
 
     items: tuple[Item, ...] = ()
@@ -53,6 +55,18 @@ class Request:
     allow_unknown_errors: bool = False
     size: tuple[int, int] | None = None
     parts: tuple[Request, ...] = ()
+    rectangles: tuple[Rectangle, ...] = ()
+    markers: tuple[MarkerSpec, ...] = ()
+
+    @property
+    def is_scaled(self) -> bool:
+        """Whether something of known size is given or looked for."""
+        return bool(self.references or self.rectangles or self.markers)
+
+    @property
+    def needs_image(self) -> bool:
+        """Whether something is to be found in the photo itself."""
+        return bool(self.markers) or any(one.is_refined for one in self.rectangles)
 
     @property
     def measurands(self) -> tuple[Measurand, ...]:
@@ -97,8 +111,16 @@ class Request:
             (first, last), sigma = move(reference.points, reference.pick_sigma)
             return dataclasses.replace(reference, points=(first, last), pick_sigma=sigma)
 
-        items, references = map(moved_item, self.items), map(moved_reference, self.references)
-        return dataclasses.replace(self, items=tuple(items), references=tuple(references))
+        def moved_rectangle(rectangle: Rectangle) -> Rectangle:
+            (a, b, c, d), sigma = move(rectangle.points, rectangle.pick_sigma)
+            return dataclasses.replace(rectangle, points=(a, b, c, d), pick_sigma=sigma)
+
+        return dataclasses.replace(
+            self,
+            items=tuple(map(moved_item, self.items)),
+            references=tuple(map(moved_reference, self.references)),
+            rectangles=tuple(map(moved_rectangle, self.rectangles)),
+        )
 
     def joined(self, other: Request) -> Request:
         """Both, this one's measurands first."""
@@ -110,6 +132,8 @@ class Request:
             self.allow_unknown_errors or other.allow_unknown_errors,
             self.size if self.size == other.size else None,
             () if is_one_size else (*(self.parts or (self,)), *(other.parts or (other,))),
+            (*self.rectangles, *other.rectangles),
+            (*self.markers, *other.markers),
         )
 
 

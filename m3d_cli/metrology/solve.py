@@ -7,18 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera, FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
 from m3d_cli.errors import FocalError, M3dError
+from m3d_cli.metrology.adjustment import adjust
 from m3d_cli.metrology.geometry.depth_reading import check_inside
 from m3d_cli.metrology.geometry.lens import Lens
 from m3d_cli.metrology.geometry.scene import Element, Scene
 from m3d_cli.metrology.measurands import REGIONS, Kind, Measurand
 from m3d_cli.metrology.measure_kinds import Plan, make
 from m3d_cli.metrology.picks import MeasureError, Pick
-from m3d_cli.metrology.references import Scale, reference_elements, scale_of, scaled
+from m3d_cli.metrology.references import Evidence, Scale, evidence_in, freed, scale_of
 from m3d_cli.metrology.request import Item, Refusal, Request
+from m3d_cli.metrology.targets import exact_planes
 from m3d_cli.metrology.uncertainty import Split, Term, Uncertain, interval
 
 _NEVER_ZERO = (Kind.DISTANCE, Kind.PATH, Kind.AREA)
@@ -76,8 +79,18 @@ class Solution:
         return cls(tuple(Refusal.of(item, error) for item in request.items), None, error)
 
 
-def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str, lens: Lens | None = None) -> Solution:
+def solve(
+    depth: DepthMap,
+    request: Request,
+    errors: DepthErrorModel,
+    photo: str,
+    lens: Lens | None = None,
+    image: NDArray[np.uint8] | None = None,
+) -> Solution:
     """Measure what ``request`` asks for on ``depth``; with a ``lens``, its points are pixels of the distorted photo.
+
+    ``image`` (H, W, 3) is the undistorted one that the depth is of, in any size: markers are looked for there, and
+    corners of rectangles refined.
 
     Everything is refused when the focal length is assumed, or the errors of the depth are unknown, and neither a
     reference nor the request makes up for it.
@@ -86,12 +99,12 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
     camera = depth.camera
     try:
         fitted = request.fitted(camera.width, camera.height)
-        if camera.focal_source is FocalSource.ASSUMED and not (fitted.references or fitted.allow_assumed_focal):
+        if camera.focal_source is FocalSource.ASSUMED and not (fitted.is_scaled or fitted.allow_assumed_focal):
             raise FocalError(
                 f"{photo}: the focal length is assumed, so no length can be trusted",
-                hint="give --focal or --focal-35mm, a reference (--ref), or --allow-assumed-focal",
+                hint="give --focal or --focal-35mm, a reference (--ref, --rect), or --allow-assumed-focal",
             )
-        if not (errors.errors_known or fitted.references or fitted.allow_unknown_errors):
+        if not (errors.errors_known or fitted.is_scaled or fitted.allow_unknown_errors):
             raise MeasureError(
                 f"{photo}: nobody measured the errors of this network's weights, so no interval can be given",
                 hint="give a reference (--ref), use published weights, or --allow-unknown-errors",
@@ -101,9 +114,13 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
         scene = Scene(depth, fitted, errors)
     except M3dError as error:
         return Solution.refused(request, error)
-    scale, broken = None, None
+    evidence, scale, broken = None, None, None
     try:
-        scale = scale_of(scene)
+        scene.know(exact_planes(fitted, image, depth, errors))
+        evidence = evidence_in(scene)
+        scale = scale_of(scene, evidence)
+        if scale is not None and lens is not None:
+            scale = scale.moved(lens.seen)
     except MeasureError as error:
         broken = error
     results: list[Measurement | Refusal] = []
@@ -113,7 +130,7 @@ def solve(depth: DepthMap, request: Request, errors: DepthErrorModel, photo: str
         elif broken is not None and item.kind.power:
             results.append(Refusal.of(item, broken))
         else:
-            results += _results(scene, item, scale, lens)
+            results += _results(scene, item, evidence, scale, lens)
     return Solution(tuple(results), scale)
 
 
@@ -129,27 +146,27 @@ def _inside(item: Item, camera: Camera) -> Item:
 
 
 def _results(
-    scene: Scene, measurand: Measurand, scale: Scale | None, lens: Lens | None
+    scene: Scene, measurand: Measurand, evidence: Evidence | None, scale: Scale | None, lens: Lens | None
 ) -> Sequence[Measurement | Refusal]:
     try:
-        found = [_measured(scene, plan, scale) for plan in make(scene, measurand)]
+        found = [_measured(scene, plan, evidence, scale) for plan in make(scene, measurand)]
     except MeasureError as error:
         return [Refusal.of(measurand, error)]
     return found if lens is None else [dataclasses.replace(one, points=lens.seen(one.points)) for one in found]
 
 
-def _measured(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
-    elements = [*plan.elements, *(reference_elements(scene) if scale is not None else ())]
-    planes = scene.used_planes(elements, *plan.planes)
-    count = len(scale.references) if scale is not None else 0
-    uncertain = Uncertain(scene.depth.camera, scene.error_model, elements, planes, count)
+def _measured(scene: Scene, plan: Plan, evidence: Evidence | None, scale: Scale | None) -> Measurement:
+    known, exact = (evidence.elements, evidence.planes) if evidence is not None else ((), ())
+    elements = (*plan.elements, *known)
+    planes = scene.used_planes(elements, *plan.planes, *exact)
+    uncertain = Uncertain(scene.depth.camera, freed(scene.error_model, evidence), elements, planes)
+    adjusted = adjust(uncertain, evidence.made(len(plan.elements)) if evidence is not None else ())
     kind = plan.measurand.kind
-    split = uncertain.split(scaled(plan.quantity, scale, len(plan.elements), kind.power))
+    split = adjusted.split(plan.quantity)
     if kind in _NEVER_ZERO and not split.value > 0:
         raise MeasureError(f"{plan.measurand.name}: its points are at the same place", hint="give different points")
     low, high = interval(split, kind.power)
-    undisturbed = uncertain.state(np.zeros(len(uncertain.terms)))
-    factor = scale.factor if scale is not None else 1.0
+    state = adjusted.state
     is_scaled = scale is not None and kind.power > 0
     return Measurement(
         measurand=plan.measurand,
@@ -158,7 +175,7 @@ def _measured(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
         low=low if kind is Kind.HEIGHT else max(0.0, low),
         high=high,
         sigma=split.terms,
-        method=plan.method + (", scaled by the reference" if is_scaled else ""),
+        method=plan.method + _basis(plan, scale if is_scaled else None),
         trust=_trust(scene, split, is_scaled, kind.power),
         points=plan.points,
         warnings=(
@@ -167,8 +184,18 @@ def _measured(scene: Scene, plan: Plan, scale: Scale | None) -> Measurement:
             *_edge_warnings(plan.elements),
             *(scale.warnings if scale is not None else ()),
         ),
-        details={**{name: number(undisturbed) * factor for name, number in plan.numbers.items()}, **plan.fixed},
+        details={**{name: number(state) for name, number in plan.numbers.items()}, **plan.fixed},
     )
+
+
+def _basis(plan: Plan, scale: Scale | None) -> str:
+    """What a value rests on besides the network, for its method."""
+    if scale is None:
+        return ""
+    if plan.measurand.on in scale.planes:
+        return ", a plane known from things of known size: exact geometry alone"
+    names = [*(one.name for one in scale.references), *scale.planes]
+    return f", scaled by {names[0] if len(names) == 1 else 'what is of known size'}"
 
 
 def _edge_warnings(elements: Sequence[Element]) -> list[str]:

@@ -1,7 +1,7 @@
-"""From the errors of focal length, scale, local depth and picks to the error of a length: first order, and by drawing.
+"""Everything uncertain about one photo before anything exact is known of it: focal length, scale, depth, picks, level.
 
-Everything uncertain is a vector of independent standard normal numbers. `Uncertain.state` turns such a vector into
-points and planes in metres, so that one function serves the value itself, its derivatives and Monte Carlo draws.
+It is a vector of independent standard normal numbers. `Uncertain.state` turns such a vector into points and planes in
+metres, so that one function serves the value itself, its derivatives, the adjustment and Monte Carlo draws.
 
 The focal length acts as the label transform has it: Z = Z_c f / f_c, while X = (u - cx) Z_c / f_c and Y do not depend
 on f (arXiv 2307.10984, section 3.1).
@@ -26,10 +26,6 @@ Vector = NDArray[np.float64]
 
 # Half width of a 95 % interval in standard deviations.
 Z_95 = 1.96
-# Step of the central differences, in standard deviations.
-_STEP = 0.02
-# What is left of a term that cancels, relative to the value.
-_CANCELLED = 1e-6
 # Half widths of a log-normal interval beyond this only mean that the value is unknown.
 _MOST_LOG = 3.0
 # How far gravity may be from the image's vertical when there is no ground plane, degrees.
@@ -52,14 +48,16 @@ class Term(str, Enum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class State:
-    """The geometry under one set of errors: ``points`` (N, 3) metres, plane vectors by name, the direction up, and
-    ``extra`` numbers (standard normal) that a quantity may use for errors of its own.
+    """The geometry under one set of errors: ``points`` (N, 3) metres, plane vectors by name, and the direction up.
+
+    ``log_focal`` and ``log_scale`` are ln of the focal length and of the network's scale over what they were taken for.
     """
 
     points: Vector
     planes: Mapping[str, Vector]
     up: Vector
-    extra: Vector
+    log_focal: float
+    log_scale: float
 
 
 Quantity = Callable[[State], float]
@@ -80,7 +78,7 @@ class Split:
 
 class Uncertain:
     """Elements and planes of one photo and everything uncertain about them, in this order: focal length, scale, a
-    number for each element's depth, two for each pick, three for each plane, two for the vertical, and the extras.
+    number for each element's depth, three for each plane, two for each pick, two for the vertical.
     """
 
     def __init__(
@@ -89,7 +87,6 @@ class Uncertain:
         errors: DepthErrorModel,
         elements: Sequence[Element],
         planes: Mapping[str, Plane],
-        extras: int = 0,
     ) -> None:
         self.camera = camera
         self.error_model = errors
@@ -98,6 +95,10 @@ class Uncertain:
         count = len(self.elements)
         self._pixels = np.array([[e.pick.u, e.pick.v] for e in elements], dtype=np.float64).reshape(count, 2)
         self._pick_sigma = np.array([e.sigma for e in elements], dtype=np.float64)[:, None]
+        readings = [e.reading for e in elements]
+        self._inverse = np.array([1.0 if r is None else r.inverse for r in readings])
+        self._gradients = np.array([(0.0, 0.0) if r is None else r.gradient for r in readings]).reshape(count, 2)
+        self._on = np.array([e.on or "" for e in elements], dtype=object)
         depths = np.array([_depth(e, camera, self.planes) for e in elements])
         own = np.array([_own_sigma(e) for e in elements])
         factors = errors.factors([None if e.reading is None else e.reading.confidence for e in elements])
@@ -109,7 +110,6 @@ class Uncertain:
             Term.LOCAL: count + 3 * len(self.planes),
             Term.PICK: 2 * count,
             Term.UPRIGHT: 2,
-            Term.REFERENCE: extras,
         }
         self.terms = tuple(term for term, size in sizes.items() for _ in range(size))
 
@@ -117,50 +117,33 @@ class Uncertain:
         """Points and planes when the standard normal numbers are ``errors`` (len(self.terms),)."""
         count, planes = len(self.elements), len(self.planes)
         focal, scale = errors[0] * self.camera.focal_rel_sigma, errors[1] * self.error_model.scale_sigma
-        ends = np.cumsum([2, count, 3 * planes, 2 * count, 2])
+        ends = np.cumsum([2, count, 3 * planes, 2 * count])
         local = self._local @ errors[2 : ends[1]] if count else np.zeros(0)
         of_planes = errors[ends[1] : ends[2]].reshape(planes, 3)
         moved = errors[ends[2] : ends[3]].reshape(count, 2) * self._pick_sigma
         vectors = {
-            name: plane.q + self._roots[name] @ of_planes[i] for i, (name, plane) in enumerate(self.planes.items())
+            name: self._stretched(plane, plane.q + self._roots[name] @ of_planes[i], focal, scale)
+            for i, (name, plane) in enumerate(self.planes.items())
         }
-        points = np.array([self._point(i, moved[i], local[i], vectors) for i in range(count)]).reshape(count, 3)
-        points[:, 2] *= math.exp(focal)
-        stretch = np.array([1, 1, math.exp(-focal)]) * math.exp(-scale)
         return State(
-            points * math.exp(scale),
-            {name: q * stretch for name, q in vectors.items()},
-            _leaning(errors[ends[3] : ends[4]]),
-            errors[ends[4] :],
+            self._points(moved, local, vectors, focal, scale), vectors, _leaning(errors[ends[3] :]), focal, scale
         )
 
-    def split(self, quantity: Quantity) -> Split:
-        """The value of ``quantity`` and the standard deviation from each term, propagated by its slopes.
+    def _stretched(self, plane: Plane, q: Vector, focal: float, scale: float) -> Vector:
+        """A plane of the network follows focal length and scale as its depth does; an exact one is where it is."""
+        return q if plane.is_exact else q * np.array([1, 1, math.exp(-focal)]) * math.exp(-scale)
 
-        Where a slope vanishes, as that of a plumb line's length in the direction of plumb, the curvature counts.
-        """
-        value = quantity(self.state(np.zeros(len(self.terms))))
-        squares = dict.fromkeys(Term, 0.0)
-        for index, term in enumerate(self.terms):
-            step = np.zeros(len(self.terms))
-            step[index] = _STEP
-            above, below = quantity(self.state(step)), quantity(self.state(-step))
-            slope = (above - below) / (2 * _STEP)
-            curvature = (above + below - 2 * value) / _STEP**2
-            squares[term] += slope**2 + curvature**2 / 2
-        least = (_CANCELLED * value) ** 2
-        return Split(value, {term: math.sqrt(s) if s > least else 0.0 for term, s in squares.items()})
-
-    def _point(self, index: int, moved: Vector, local: float, planes: Mapping[str, Vector]) -> Vector:
-        element, camera = self.elements[index], self.camera
-        u, v = self._pixels[index] + moved
-        ray = np.array([(u - camera.cx) / camera.fx, (v - camera.cy) / camera.fy, 1.0])
-        if element.on is not None:
-            return np.asarray(ray / (planes[element.on] @ ray))
-        assert element.reading is not None  # noqa: S101 - an element lies on a plane or was read
-        reading = element.reading
-        inverse = reading.inverse + reading.gradient[0] * moved[0] + reading.gradient[1] * moved[1]
-        return np.asarray(ray * (math.exp(local) / max(inverse, 0.2 * reading.inverse)))
+    def _points(self, moved: Vector, local: Vector, planes: Mapping[str, Vector], focal: float, scale: float) -> Vector:
+        """Points (N, 3): rays of the true focal length, to the depth that was read or to their plane."""
+        camera, pixels = self.camera, self._pixels + moved
+        rays = np.ones((len(pixels), 3))
+        rays[:, 0] = (pixels[:, 0] - camera.cx) / camera.fx * math.exp(-focal)
+        rays[:, 1] = (pixels[:, 1] - camera.cy) / camera.fy * math.exp(-focal)
+        inverse = self._inverse + (self._gradients * moved).sum(axis=1)
+        depth = np.exp(local + focal + scale) / np.maximum(inverse, 0.2 * self._inverse)
+        for name, q in planes.items():
+            depth = np.where(self._on == name, 1 / (rays @ q), depth)
+        return np.asarray(rays * depth[:, None])
 
 
 def interval(split: Split, power: int) -> tuple[float, float]:

@@ -23,6 +23,7 @@ from m3d_cli.metrology.solve import solve
 from m3d_cli.photos.decode import decode
 from m3d_cli.photos.discover import PhotoFile
 from m3d_cli.photos.load import UNDISTORTED, read_camera
+from m3d_cli.photos.undistort import undistort
 from m3d_cli.pipeline.existing_depth import read_back
 from m3d_cli.pipeline.journal import Outcome, Status, sizes_and_times
 from m3d_cli.pipeline.plan import Job
@@ -83,12 +84,13 @@ class MeasurablePhoto:
     image: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
     lens: Lens | None = None
+    has_photo: bool = True
 
     def measured(self, request: Request) -> Measured:
         """The measurements of ``request``, as a report."""
         finished = self.finished
         errors = replace(finished.model.errors, cell=finished.cell)
-        solution = solve(finished.metres, request, errors, self.name, self.lens)
+        solution = solve(finished.metres, request, errors, self.name, self.lens, self._seen(request))
         depth_notes = finished.notes
         if self.lens is not None:
             depth_notes = tuple(POINTS_OF_PHOTO if note == UNDISTORTED else note for note in depth_notes)
@@ -101,6 +103,12 @@ class MeasurablePhoto:
             )
             report = replace(report, measurements=tuple(rows))
         return Measured(report, solution.error)
+
+    def _seen(self, request: Request) -> NDArray[np.uint8] | None:
+        """The undistorted image that the depth is of, where things of known size are to be found in it."""
+        if not (request.needs_image and self.has_photo):
+            return None
+        return self.image if self.lens is None else undistort(self.image, self.lens.camera)
 
     def annotated_jpeg(self, report: PhotoReport) -> bytes:
         """The photo with the lines and values of ``report``."""
@@ -145,7 +153,7 @@ def _load_stored(photo: PhotoFile, settings: Settings) -> MeasurablePhoto:
     finished = read_back(photo, settings)
     image, camera = finished.image, finished.camera
     if image is None:
-        return MeasurablePhoto(finished.name, finished, _depth_image(finished))
+        return MeasurablePhoto(finished.name, finished, _depth_image(finished), has_photo=False)
     name = str(photo.relative)
     height, width = image.shape[:2]
     notes: tuple[str, ...] = ()
@@ -182,8 +190,9 @@ class MeasureWork:
         job, stages = task.job, Stages()
         assert isinstance(job, MeasureJob)  # noqa: S101 - plan_measuring makes no others
         with stages.measured("decode"):
-            photo = load_measurable(job.photo, task.shared, self.settings, self.engine)
-        measured = photo.measured(self.requests[job.photo.relative])
+            request = self.requests[job.photo.relative]
+            photo = load_measurable(job.photo, task.shared, self.settings, self.engine, full_size=request.needs_image)
+        measured = photo.measured(request)
         if measured.error is not None:
             raise measured.error
         self.journal.started(str(job.photo.path), task.key, job.outputs)

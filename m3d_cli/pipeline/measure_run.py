@@ -70,7 +70,7 @@ class MeasurePlan:
     ) -> tuple[Illustrated, M3dError | None]:
         request = self.requests[photo.relative]
         try:
-            loaded = load_measurable(photo, shared, self.settings, engine)
+            loaded = load_measurable(photo, shared, self.settings, engine, full_size=request.needs_image)
         except FATAL:
             raise
         except M3dError as error:

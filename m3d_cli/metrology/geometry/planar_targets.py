@@ -9,7 +9,7 @@ seen from afar allows (IPPE: Collins and Bartoli 2014).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -17,14 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from m3d_cli.camera import Camera
+from m3d_cli.metrology.least_squares import Vector, derivative, least_squares, slope
 from m3d_cli.metrology.picks import MeasureError
-
-Vector = NDArray[np.float64]
 
 # Targets whose shorter side is seen with fewer pixels have no pose worth the name.
 LEAST_PIXELS = 8.0
 # Reprojection errors (root mean square, in standard deviations) beyond which the points are not those of the target.
-WORST_FIT = 4.0
+WORST_FIT = 2.5
 # Relative standard deviation of the plane's distance beyond which a target says nothing.
 WORST_DISTANCE = 0.3
 # Standard deviation of a principal point that nobody calibrated, and of a calibrated one, in long sides of the image.
@@ -35,7 +34,6 @@ AMBIGUOUS = 4.0
 PRIOR_FREEDOM = 4.0
 
 _STEP = 1e-6
-_ROUNDS = 60
 _SAME_PLANE = 1e-3
 
 
@@ -123,12 +121,12 @@ class _Problem:
         shared, seen = 9 + len(self.tolerance), 2 * len(self.pixels)
         whole = np.zeros((len(self.residuals(unknown)), self.count))
         for index in range(shared):
-            whole[:, index] = _slope(self.residuals, unknown, _step(unknown, slice(index, index + 1)))
+            whole[:, index] = slope(self.residuals, unknown, _step(unknown, slice(index, index + 1)))
         rows, owner = np.arange(seen), np.repeat(self.owner, 2)
         moved = owner > 0
         for part in range(3 if self.count > shared else 0):
-            slope = _slope(self.residuals, unknown, _step(unknown, slice(shared + part, None, 3)))[:seen]
-            whole[rows[moved], shared + 3 * (owner[moved] - 1) + part] = slope[moved]
+            change = slope(self.residuals, unknown, _step(unknown, slice(shared + part, None, 3)))[:seen]
+            whole[rows[moved], shared + 3 * (owner[moved] - 1) + part] = change[moved]
         return whole
 
     def _projected(self, unknown: Vector, sizes: Vector) -> Vector:
@@ -281,40 +279,7 @@ def _plane_of(unknown: Vector) -> tuple[bool, Vector]:
     return abs(distance) > 1e-9, np.asarray(normal / (distance if abs(distance) > 1e-9 else 1e-9))
 
 
-def least_squares(
-    residuals: Callable[[Vector], Vector], jacobian: Callable[[Vector], Vector], start: Vector
-) -> tuple[Vector, Vector]:
-    """Where the sum of squares is least, by Levenberg-Marquardt from ``start``, and the Jacobian there."""
-    here, damping = start, 1e-3
-    value, slopes = residuals(here), jacobian(here)
-    for _ in range(_ROUNDS):
-        normal, slope = slopes.T @ slopes, slopes.T @ value
-        step = np.linalg.lstsq(normal + damping * np.diag(np.diag(normal) + 1e-12), -slope, rcond=None)[0]
-        there = residuals(here + step)
-        if there @ there < value @ value:
-            is_done = value @ value - there @ there < 1e-10 * (value @ value) + 1e-14
-            here, value, damping = here + step, there, max(damping / 10, 1e-12)
-            slopes = jacobian(here)
-            if is_done:
-                break
-        elif damping > 1e8:
-            break
-        else:
-            damping *= 10
-    return here, slopes
-
-
-def derivative(function: Callable[[Vector], Vector], here: Vector) -> Vector:
-    """Jacobian (M, N) by central differences."""
-    columns = [_slope(function, here, _step(here, slice(index, index + 1))) for index in range(len(here))]
-    return np.stack(columns, axis=1)
-
-
-def _step(here: Vector, places: slice) -> Vector:
-    step = np.zeros(len(here))
+def _step(unknown: Vector, places: slice) -> Vector:
+    step = np.zeros(len(unknown))
     step[places] = _STEP
     return step
-
-
-def _slope(function: Callable[[Vector], Vector], here: Vector, step: Vector) -> Vector:
-    return np.asarray((function(here + step) - function(here - step)) / (2 * _STEP))

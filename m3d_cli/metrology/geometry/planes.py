@@ -35,13 +35,15 @@ _SEED = 20230721
 class Plane:
     """A fitted plane: ``q`` (3,) 1/m, its covariance (3, 3) from shape errors of the depth, and how well it fits.
 
-    ``rms`` is the residual along the normal in metres, ``inliers`` the share of the region that lies on the plane.
+    ``rms`` is the residual along the normal in metres, ``inliers`` the share of the region that lies on the plane. An
+    exact one (``is_exact``) owes nothing to the network: neither its scale nor its focal length moves it.
     """
 
     q: NDArray[np.float64]
     covariance: NDArray[np.float64]
     rms: float
     inliers: float
+    is_exact: bool = False
 
     @property
     def normal(self) -> NDArray[np.float64]:

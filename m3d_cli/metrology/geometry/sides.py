@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from m3d_cli.camera import OPENCV_OFFSET
+
 Vector = NDArray[np.float64]
 
 # The part of a side that is looked at: corners are rounded by blur.
@@ -23,6 +25,9 @@ LEAST_CONTRAST = 0.015
 # Distances of edge points from their line beyond which they belong to something else, in pixels.
 _OUTLIER = 0.7
 _LEAST_PLACES = 8
+# Corners of a chessboard: how far from them their quadrants are compared, in pixels, which share of the contrast those
+# that lie across may differ by, and how far their saddle points are looked for.
+_QUADRANT, _ALIKE, _SADDLE_REACH = 6.0, 0.35, 5
 # Pixels around an edge that count, and how often their centre is found anew.
 _HALF_WIDTH, _RECENTRED = 2.0, 5
 
@@ -35,6 +40,8 @@ def refined_corners(image: NDArray[np.uint8], corners: Vector, *, is_dark_inside
     """
     grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     light = linear_light(grey)
+    if _are_saddles(light, corners):
+        return _saddle_points(grey, corners)
     lines = []
     for first, last in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         line = _edge_line(light, first, last, corners.mean(axis=0), is_dark_inside)
@@ -53,6 +60,39 @@ def linear_light(grey: NDArray[np.uint8]) -> NDArray[np.float32]:
     level = np.arange(256) / 255
     table = np.where(level <= 0.04045, level / 12.92, ((level + 0.055) / 1.055) ** 2.4)
     return np.asarray(table.astype(np.float32)[grey])
+
+
+def _are_saddles(light: NDArray[np.float32], corners: Vector) -> bool:
+    """Whether every corner is one of a chessboard: across it lies what is inside, and beside it the opposite."""
+    middle = corners.mean(axis=0)
+    for index, corner in enumerate(corners):
+        sides = [corners[index - 1] - corner, corners[(index + 1) % len(corners)] - corner]
+        reach = _QUADRANT * min(1.0, 3 * _reach(min(float(np.linalg.norm(side)) for side in sides)))
+        inward = (middle - corner) / max(float(np.linalg.norm(middle - corner)), 1e-9) * reach
+        along = [side / max(float(np.linalg.norm(side)), 1e-9) * reach for side in sides]
+        inside, across = _level(light, corner + inward), _level(light, corner - inward)
+        beside = [_level(light, corner + along[0] - along[1]), _level(light, corner + along[1] - along[0])]
+        contrast = min(abs(inside - one) for one in beside)
+        if contrast < LEAST_CONTRAST or abs(inside - across) > _ALIKE * contrast:
+            return False
+    return True
+
+
+def _level(light: NDArray[np.float32], place: Vector) -> float:
+    """Light at a place of the image, averaged over 3 x 3 pixels."""
+    column = int(np.clip(place[0], 1, light.shape[1] - 2))
+    row = int(np.clip(place[1], 1, light.shape[0] - 2))
+    return float(light[row - 1 : row + 2, column - 1 : column + 2].mean())
+
+
+def _saddle_points(grey: NDArray[np.uint8], corners: Vector) -> Vector | None:
+    shortest = float(np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1).min())
+    reach = int(np.clip(shortest / 3, 2, _SADDLE_REACH))
+    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
+    start = np.ascontiguousarray(corners - OPENCV_OFFSET, dtype=np.float32).reshape(-1, 1, 2)
+    found = cv2.cornerSubPix(grey, start, (reach, reach), (-1, -1), stop).reshape(-1, 2) + OPENCV_OFFSET
+    is_near = float(np.linalg.norm(found - corners, axis=1).max()) <= _SADDLE_REACH
+    return np.asarray(found, dtype=np.float64) if is_near else None
 
 
 def _reach(length: float) -> float:

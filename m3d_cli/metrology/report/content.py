@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cache
@@ -11,6 +12,8 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from m3d_cli.errors import OutputError
+from m3d_cli.metrology.geometry import dimensions
+from m3d_cli.metrology.geometry.scene import ExactPlane
 from m3d_cli.metrology.measurands import UNITS, Kind
 from m3d_cli.metrology.picks import Pick
 from m3d_cli.metrology.references import Scale
@@ -55,8 +58,22 @@ class Problem:
 
 
 @dataclass(frozen=True, slots=True)
+class PlaneNote:
+    """A plane that things of known size lie on: their ``outlines`` in pixels, and how well their corners fit it."""
+
+    name: str
+    distance_m: float
+    distance_rel_sigma: float
+    residual_px: float
+    outlines: tuple[tuple[tuple[float, float], ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReferenceNote:
-    """The known lengths in the photo: every length was multiplied by ``factor``."""
+    """What is of known size in the photo: the network's depth was multiplied by ``factor``.
+
+    ``focal_px`` is the adjusted focal length in pixels, ``focal_rel_sigma`` its relative standard deviation.
+    """
 
     factor: float
     rel_sigma: float
@@ -64,6 +81,9 @@ class ReferenceNote:
     points: tuple[tuple[tuple[float, float], ...], ...]
     lengths_m: tuple[float, ...]
     warnings: tuple[str, ...] = ()
+    planes: tuple[PlaneNote, ...] = ()
+    focal_px: float | None = None
+    focal_rel_sigma: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +146,8 @@ def photo_report(
         _refused(result) if isinstance(result, Refusal) else _row(result, focal_source, is_scaled=scale is not None)
         for result in solution.results
     )
-    return PhotoReport(
-        photo, camera, model, None if scale is None else _reference_note(scale), rows, __version__, notes
-    )
+    reference = None if scale is None else _reference_note(scale, None if camera is None else camera.fx)
+    return PhotoReport(photo, camera, model, reference, rows, __version__, notes)
 
 
 def unit_of(kind: Kind, unit: str) -> tuple[str, float]:
@@ -203,7 +222,7 @@ def _refused(refusal: Refusal) -> Row:
     )
 
 
-def _reference_note(scale: Scale) -> ReferenceNote:
+def _reference_note(scale: Scale, focal: float | None) -> ReferenceNote:
     return ReferenceNote(
         factor=significant(scale.factor, 5),
         rel_sigma=significant(scale.rel_sigma, 3),
@@ -211,6 +230,20 @@ def _reference_note(scale: Scale) -> ReferenceNote:
         points=tuple(_pairs(one.points) for one in scale.references),
         lengths_m=tuple(significant(one.length, 6) for one in scale.references),
         warnings=scale.warnings,
+        planes=tuple(_plane_note(name, plane) for name, plane in scale.planes.items()),
+        focal_px=None if focal is None else significant(focal * math.exp(scale.log_focal), 6),
+        focal_rel_sigma=significant(scale.focal_rel_sigma, 3),
+    )
+
+
+def _plane_note(name: str, plane: ExactPlane) -> PlaneNote:
+    found = plane.found
+    return PlaneNote(
+        name=name,
+        distance_m=significant(dimensions.distance_of_camera(found.q), 5),
+        distance_rel_sigma=significant(found.distance_sigma, 3),
+        residual_px=significant(found.rms_pixels, 3),
+        outlines=tuple(_pairs(outline) for outline in plane.outlines),
     )
 
 

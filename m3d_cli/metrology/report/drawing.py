@@ -87,6 +87,10 @@ def _marks(report: PhotoReport, scale: tuple[float, float]) -> list[_Mark]:
         for name, points in zip(report.reference.names, report.reference.points, strict=True):
             label = _readable(name, "reference")
             marks.append(_Mark((_scaled(points, scale),), REFERENCE_COLOUR, label, is_dashed=True))
+        for plane in report.reference.planes:
+            closed = tuple(_scaled((*outline, outline[0]), scale) for outline in plane.outlines)
+            label = _readable(plane.name, "plane")
+            marks.append(_Mark(closed, REFERENCE_COLOUR, label, is_dashed=True))
     return marks
 
 

@@ -127,7 +127,7 @@ def _basis(report: PhotoReport) -> list[str]:
     if report.model is not None:
         words.append(f"Depth by {_escaped(report.model.name)}, weights {report.model.weights_sha256[:12]}.")
     if report.reference is not None:
-        names = ", ".join(map(_escaped, report.reference.names))
+        names = ", ".join(map(_escaped, (*report.reference.names, *(one.name for one in report.reference.planes))))
         words.append(f"Scaled by {report.reference.factor:g} after {names}.")
     return [" ".join(words)] if words else []
 

@@ -9,11 +9,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from m3d_cli.errors import UsageError
-from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
+from m3d_cli.metrology.marker_specs import marker_spec
+from m3d_cli.metrology.measurands import OBJECTS, SHEETS, TYPED_TOLERANCE, UNITS, Kind, Rectangle, Reference
 from m3d_cli.metrology.picks import MeasureError, Pick, Side
 from m3d_cli.metrology.request import ALLOWANCES, Item, Request, check_names, measurand_or_refusal, with_distinct_names
 
 FLAGS: Mapping[str, Kind] = MappingProxyType({"line": Kind.DISTANCE} | {str(kind): kind for kind in Kind})
+
+RECTANGLE_HINT = f'"NAME=0.60x0.45: u,v u,v u,v u,v", or one of {", ".join(SHEETS)} for the size'
 
 # Words that look for the ground in the lower third of the image.
 AUTOMATIC = ("auto", "")
@@ -24,6 +27,8 @@ def request_of_flags(
     references: Sequence[str],
     unit: str,
     *,
+    rectangles: Sequence[str] = (),
+    markers: Sequence[str] = (),
     allow_assumed_focal: bool,
     allow_unknown_errors: bool = False,
 ) -> Request:
@@ -35,7 +40,14 @@ def request_of_flags(
         items.append(parse_flag(flag, text, counts[flag], unit))
     check_names(items, "the command line")
     known = [parse_reference(text, number) for number, text in enumerate(references, 1)]
-    return Request(tuple(items), with_distinct_names(known), allow_assumed_focal, allow_unknown_errors)
+    return Request(
+        tuple(items),
+        with_distinct_names(known),
+        allow_assumed_focal,
+        allow_unknown_errors,
+        rectangles=tuple(parse_rectangle(text, number) for number, text in enumerate(rectangles, 1)),
+        markers=tuple(marker_spec(text) for text in markers),
+    )
 
 
 def allowances_in(options: object) -> dict[str, bool]:
@@ -99,6 +111,50 @@ def parse_reference(text: str, number: int) -> Reference:
             hint=f'"u1,v1 u2,v2 = 0.297 m", or one of {", ".join(OBJECTS)}: card:"u1,v1 u2,v2"',
         )
     return reference(name, parse_points(places, name), parse_length(size, name), TYPED_TOLERANCE, place=name, on=on)
+
+
+def parse_rectangle(text: str, number: int) -> Rectangle:
+    """``"table=0.60x0.45 m: u,v u,v u,v u,v"`` or ``"a4: u,v u,v u,v u,v"``; raises UsageError."""
+    head, separator, places = text.partition(":")
+    label, _, size = head.rpartition("=")
+    name = label.strip() or (f"rectangle {number}" if number > 1 else "rectangle")
+    if not separator:
+        raise UsageError(f"{name}: {text!r} has no corners", hint=RECTANGLE_HINT)
+    return rectangle(name, parse_points(places.strip().strip('"'), name), *parse_size(size, name), place=name)
+
+
+def rectangle(
+    name: str,
+    points: Sequence[Pick],
+    width: float,
+    height: float,
+    tolerance: float,
+    *,
+    place: str,
+    pick_sigma: float = 1.0,
+    is_refined: bool = True,
+) -> Rectangle:
+    """A rectangle written at ``place``; raises UsageError, since its plane is what other things rest on."""
+    if len(points) != 4:
+        raise UsageError(f"{place}: a rectangle has four corners, not {len(points)}", hint=RECTANGLE_HINT)
+    try:
+        a, b, c, d = points
+        return Rectangle(name, (a, b, c, d), width, height, tolerance, pick_sigma, is_refined)
+    except MeasureError as error:
+        raise UsageError(error.message if place == name else f"{place}: {error.message}", hint=error.hint) from error
+
+
+def parse_size(text: str, name: str) -> tuple[float, float, float]:
+    """``"a4"`` or ``"60x45 cm"`` as width and height in metres and their tolerance; raises UsageError."""
+    words = text.strip().lower()
+    if words in SHEETS:
+        return SHEETS[words]
+    across, sign, down = words.partition("x")
+    if not sign:
+        raise UsageError(f"{name}: {text.strip()!r} is no size", hint=RECTANGLE_HINT)
+    unit = next((one for one in sorted(UNITS, key=len, reverse=True) if down.rstrip().endswith(one)), "")
+    first = across if any(across.rstrip().endswith(one) for one in UNITS) else f"{across}{unit}"
+    return parse_length(first, name), parse_length(down, name), TYPED_TOLERANCE
 
 
 def reference(

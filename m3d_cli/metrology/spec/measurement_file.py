@@ -16,10 +16,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from m3d_cli import bounded_files
 from m3d_cli.errors import UsageError
-from m3d_cli.metrology.measurands import OBJECTS, TYPED_TOLERANCE, UNITS, Kind, Reference
+from m3d_cli.metrology.marker_specs import marker_spec
+from m3d_cli.metrology.measurands import OBJECTS, SHEETS, TYPED_TOLERANCE, UNITS, Kind, Rectangle, Reference
 from m3d_cli.metrology.picks import Pick
 from m3d_cli.metrology.request import ALLOWANCES, Item, Request, check_names, measurand_or_refusal, with_distinct_names
-from m3d_cli.metrology.spec.flags import parse_length, parse_points, reference
+from m3d_cli.metrology.spec.flags import parse_length, parse_points, parse_size, rectangle, reference
 
 # Larger files hold something else.
 MOST_BYTES = 50_000_000
@@ -58,6 +59,17 @@ class SheetReference(_Strict):
     pick_sigma: float = Field(1.0, ge=0)
 
 
+class SheetRectangle(_Strict):
+    """A rectangle of known size, and the name of the plane that it lies on."""
+
+    name: str | None = Field(None, min_length=1, max_length=200, description="Name of its plane, for on = ...")
+    points: Points = Field(description="Corners in order round it, the first side being the width.")
+    size: str = Field(description=f'"0.60x0.45 m", or one of {", ".join(SHEETS)}.')
+    tolerance: float | None = Field(None, ge=0, lt=1, description="Relative standard deviation of its sides.")
+    pick_sigma: float = Field(1.0, ge=0)
+    refine: bool = Field(True, description="Move the corners to where edges meet in the image.")
+
+
 class SheetPhoto(_Strict):
     """What to measure on the photos that ``match``: relative name, stem, or glob."""
 
@@ -70,6 +82,10 @@ class SheetPhoto(_Strict):
     )
     measure: list[SheetMeasure] = Field(default_factory=list)
     reference: list[SheetReference] = Field(default_factory=list)
+    rectangle: list[SheetRectangle] = Field(default_factory=list)
+    markers: list[str] = Field(
+        default_factory=list, description='Markers to find, as "apriltag36h11:0.05" or "chessboard:9x6:0.025".'
+    )
 
 
 class SheetFile(_Strict):
@@ -193,7 +209,15 @@ def _request(photo: SheetPhoto, file: SheetFile, place: str, unit: str | None) -
     size = photo.size
     if size is not None and min(size) < 1:
         raise UsageError(f"{where}: an image of {size[0]} x {size[1]} pixels is impossible")
-    return Request(items, with_distinct_names(references), focal, errors, size)
+    return Request(
+        items,
+        with_distinct_names(references),
+        focal,
+        errors,
+        size,
+        rectangles=tuple(_rectangle(one, number, where) for number, one in enumerate(photo.rectangle, 1)),
+        markers=tuple(marker_spec(text) for text in photo.markers),
+    )
 
 
 def _item(one: SheetMeasure, where: str, usual: str) -> Item:
@@ -209,6 +233,22 @@ def _reference(one: SheetReference, number: int, where: str) -> Reference:
     length, tolerance = _length(one, place)
     points = _picks(one.points, place)
     return reference(name, points, length, tolerance, place=place, on=one.on, pick_sigma=one.pick_sigma)
+
+
+def _rectangle(one: SheetRectangle, number: int, where: str) -> Rectangle:
+    name = one.name or (f"rectangle {number}" if number > 1 else "rectangle")
+    place = f"{where}: {name}"
+    width, height, tolerance = parse_size(one.size, place)
+    return rectangle(
+        name,
+        _picks(one.points, place),
+        width,
+        height,
+        tolerance if one.tolerance is None else one.tolerance,
+        place=place,
+        pick_sigma=one.pick_sigma,
+        is_refined=one.refine,
+    )
 
 
 def _length(one: SheetReference, where: str) -> tuple[float, float]:
@@ -231,6 +271,7 @@ def _picks(points: str | list[tuple[float, float]], where: str) -> tuple[Pick, .
 _TABLES: Mapping[str, type[BaseModel]] = {
     "measure": SheetMeasure,
     "reference": SheetReference,
+    "rectangle": SheetRectangle,
     "photo": SheetPhoto,
     "": SheetFile,
 }

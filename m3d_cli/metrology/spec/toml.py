@@ -14,11 +14,13 @@ def encode_toml(file: SheetFile) -> str:
     """The file as TOML, keys without a value left out."""
     lines = ["# Measurements for m3d measure --spec; m3d schema measure describes the keys.", *_keys(file, ("photo",))]
     for photo in file.photo:
-        lines += ["", "[[photo]]", *_keys(photo, ("measure", "reference"))]
+        lines += ["", "[[photo]]", *_keys(photo, ("measure", "reference", "rectangle"))]
         for measure in photo.measure:
             lines += ["", "[[photo.measure]]", *_keys(measure)]
         for reference in photo.reference:
             lines += ["", "[[photo.reference]]", *_keys(reference)]
+        for rectangle in photo.rectangle:
+            lines += ["", "[[photo.rectangle]]", *_keys(rectangle)]
     return "\n".join(lines) + "\n"
 
 

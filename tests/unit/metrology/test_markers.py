@@ -8,8 +8,9 @@ import pytest
 
 from m3d_cli.camera import Camera
 from m3d_cli.errors import UsageError
-from m3d_cli.metrology.geometry.markers import MarkerKind, find_markers, marker_spec
+from m3d_cli.metrology.geometry.markers import find_markers
 from m3d_cli.metrology.geometry.planar_targets import fit_targets
+from m3d_cli.metrology.marker_specs import MarkerKind, marker_spec
 
 CAMERA = Camera.centred(1280, 960, 1100.0)
 TURN, SHIFT = np.array([0.35, -0.4, 0.1]), np.array([-0.12, -0.09, 0.75])
