@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from m3d_cli.camera import OPENCV_OFFSET
 from m3d_cli.metrology.geometry.planar_targets import PlanarTarget
-from m3d_cli.metrology.geometry.sides import refined_corners
+from m3d_cli.metrology.geometry.sides import refined_corners, saddle_points
 from m3d_cli.metrology.marker_specs import MarkerKind, MarkerSpec
 
 # Standard deviations in pixels of a corner where two fitted edges meet, of a chessboard's saddle point, and of a corner
@@ -16,8 +16,6 @@ from m3d_cli.metrology.marker_specs import MarkerKind, MarkerSpec
 EDGE_SIGMA, SADDLE_SIGMA, DETECTED_SIGMA = 0.3, 0.2, 1.0
 # Relative standard deviation of what a printer makes of a size.
 PRINTED_TOLERANCE = 0.003
-# Saddle points are looked for within this many pixels, less where squares are small.
-_SADDLE_REACH = 5
 _SQUARE = np.array([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
 
 
@@ -59,13 +57,11 @@ def _chessboard(grey: NDArray[np.uint8], spec: MarkerSpec) -> tuple[PlanarTarget
     is_found, corners = cv2.findChessboardCorners(grey, (spec.columns, spec.rows))
     if not is_found:
         return ()
-    apart = np.linalg.norm(np.diff(corners.reshape(spec.rows, spec.columns, 2), axis=1), axis=2).min()
-    reach = int(np.clip(apart / 3, 2, _SADDLE_REACH))
-    stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
-    exact = cv2.cornerSubPix(grey, np.ascontiguousarray(corners), (reach, reach), (-1, -1), stop)
+    rough = np.asarray(corners, dtype=np.float64).reshape(-1, 2) + OPENCV_OFFSET
+    apart = np.linalg.norm(np.diff(rough.reshape(spec.rows, spec.columns, 2), axis=1), axis=2).min()
     rows, columns = np.mgrid[: spec.rows, : spec.columns]
     places = np.stack([columns.ravel(), rows.ravel()], axis=1) * spec.size
-    pixels = np.asarray(exact, dtype=np.float64).reshape(-1, 2) + OPENCV_OFFSET
+    pixels = saddle_points(grey, rough, float(apart))
     return (PlanarTarget("board", pixels, places, SADDLE_SIGMA, PRINTED_TOLERANCE, spec.text),)
 
 

@@ -41,7 +41,8 @@ def refined_corners(image: NDArray[np.uint8], corners: Vector, *, is_dark_inside
     grey = image if image.ndim == 2 else np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
     light = linear_light(grey)
     if _are_saddles(light, corners):
-        return _saddle_points(grey, corners)
+        shortest = float(np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1).min())
+        return _if_near(saddle_points(grey, corners, shortest), corners, _SADDLE_REACH)
     lines = []
     for first, last in zip(corners, np.roll(corners, -1, axis=0), strict=True):
         line = _edge_line(light, first, last, corners.mean(axis=0), is_dark_inside)
@@ -51,6 +52,10 @@ def refined_corners(image: NDArray[np.uint8], corners: Vector, *, is_dark_inside
     found = np.array([_meeting(lines[i - 1], lines[i]) for i in range(len(corners))])
     lengths = np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1)
     most = 1.5 * _reach(float(lengths.min()))
+    return _if_near(found, corners, most)
+
+
+def _if_near(found: Vector, corners: Vector, most: float) -> Vector | None:
     is_near = np.isfinite(found).all() and float(np.linalg.norm(found - corners, axis=1).max()) <= most
     return found if is_near else None
 
@@ -85,14 +90,13 @@ def _level(light: NDArray[np.float32], place: Vector) -> float:
     return float(light[row - 1 : row + 2, column - 1 : column + 2].mean())
 
 
-def _saddle_points(grey: NDArray[np.uint8], corners: Vector) -> Vector | None:
-    shortest = float(np.linalg.norm(corners - np.roll(corners, -1, axis=0), axis=1).min())
-    reach = int(np.clip(shortest / 3, 2, _SADDLE_REACH))
+def saddle_points(grey: NDArray[np.uint8], corners: Vector, apart: float) -> Vector:
+    """Corners (N, 2) of a chessboard whose squares have ``apart`` pixels, moved to the saddle points of brightness."""
+    reach = int(np.clip(apart / 3, 2, _SADDLE_REACH))
     stop = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 40, 1e-3)
     start = np.ascontiguousarray(corners - OPENCV_OFFSET, dtype=np.float32).reshape(-1, 1, 2)
-    found = cv2.cornerSubPix(grey, start, (reach, reach), (-1, -1), stop).reshape(-1, 2) + OPENCV_OFFSET
-    is_near = float(np.linalg.norm(found - corners, axis=1).max()) <= _SADDLE_REACH
-    return np.asarray(found, dtype=np.float64) if is_near else None
+    found = cv2.cornerSubPix(grey, start, (reach, reach), (-1, -1), stop)
+    return np.asarray(found, dtype=np.float64).reshape(-1, 2) + OPENCV_OFFSET
 
 
 def _reach(length: float) -> float:
