@@ -32,10 +32,11 @@ class ProjectionChoice:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SphericalPhoto:
-    """Upright sRGB pixels, uint8 (H, W, 3), and the camera that took them."""
+    """Upright sRGB pixels, uint8 (H, W, 3), the camera that took them, and what of it is doubtful."""
 
     image: NDArray[np.uint8]
     camera: SphericalCamera
+    notes: tuple[str, ...] = ()
 
 
 def parse_projection(name: str | None, field_of_view: float | None) -> ProjectionChoice | None:
@@ -57,11 +58,11 @@ def load_spherical(
     """A photo and its camera; raises `PhotoError`, and `CalibrationError` where it cannot be of that projection."""
     decoded = decode(path)
     try:
-        camera = _camera(path, choice, calibration, relative, decoded.info)
+        camera, notes = _camera(path, choice, calibration, relative, decoded.info)
     except M3dError as error:
         message = error.message if str(path) in error.message else f"{path}: {error.message}"
         raise CalibrationError(message, hint=error.hint) from error
-    return SphericalPhoto(decoded.image, _within_circle(decoded.image, camera))
+    return SphericalPhoto(decoded.image, _within_circle(decoded.image, camera), (*decoded.warnings, *notes))
 
 
 def _camera(
@@ -70,27 +71,29 @@ def _camera(
     calibration: Calibration | None,
     relative: PurePath | None,
     info: PictureInfo,
-) -> SphericalCamera:
+) -> tuple[SphericalCamera, tuple[str, ...]]:
+    """The camera, and notes on how its calibration was fitted to the photo."""
     if choice.kind is Projection.EQUIRECTANGULAR:
         part = read_exif(path, opened).sphere_part
         if part is None or part.is_whole:
-            return SphericalCamera.full_sphere(info.width, info.height)
+            return SphericalCamera.full_sphere(info.width, info.height), ()
         size = (info.width, info.height)
-        return SphericalCamera.part_of_sphere(size, part.whole, part.left, part.top, part.size)
+        return SphericalCamera.part_of_sphere(size, part.whole, part.left, part.top, part.size), ()
     if choice.field_of_view is not None:
-        return SphericalCamera.equidistant(info.width, info.height, choice.field_of_view)
+        return SphericalCamera.equidistant(info.width, info.height, choice.field_of_view), ()
     found = calibration.find(path, relative) if calibration is not None else None
     if found is None:
         raise CalibrationError(
             "the lens of a fisheye photo must be known", hint="give --fov (degrees over the width) or --intrinsics"
         )
-    flat, _ = fit_to_photo(found, info.width, info.height, info.orientation, str(path))
+    flat, notes = fit_to_photo(found, info.width, info.height, info.orientation, str(path))
     if flat.distortion is None or flat.distortion.model is not DistortionModel.FISHEYE:
         raise CalibrationError("its calibration is of no fisheye lens", hint="leave --projection out")
     terms = (*flat.distortion.coefficients, 0.0, 0.0, 0.0, 0.0)[:4]
-    return SphericalCamera(
+    camera = SphericalCamera(
         Projection.FISHEYE, info.width, info.height, flat.fx, flat.fy, flat.cx, flat.cy, terms, WIDEST_FISHEYE
     )
+    return camera, (*notes, *flat.warnings)
 
 
 def _within_circle(image: NDArray[np.uint8], camera: SphericalCamera) -> SphericalCamera:

@@ -55,14 +55,16 @@ class Panorama:
     views: ViewsRecord
     model: ModelRecord
     cell: float
+    notes: tuple[str, ...] = ()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a user should know."""
         spread = self.views.scale_spread
         if spread <= NOTED_SPREAD:
-            return ()
+            return self.notes
         return (
+            *self.notes,
             f"the scales of the {self.views.count} views differed by {spread:.0%} (one sigma) before they were joined",
         )
 
@@ -157,6 +159,7 @@ def computed_panorama(
         views=ViewsRecord(len(views), flat.width, flat.height, round(flat.horizontal_fov, 3), round(joined.spread, 4)),
         model=model_record(settings, canonical.transform, made),
         cell=loaded.camera.fx / flat.focal / canonical.transform.scale,
+        notes=loaded.notes,
     )
 
 

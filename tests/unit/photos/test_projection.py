@@ -61,3 +61,13 @@ def test_a_calibrated_fisheye_has_its_terms(save_photo, tmp_path):
     camera = load_spherical(path, parse_projection("fisheye", None), calibration).camera
     assert camera.terms == (0.03, -0.002, 0.001, 0.0)
     assert (camera.fx, camera.cx, camera.cy) == (300, 322, 241)
+
+
+def test_what_had_to_be_adapted_of_a_fisheyes_calibration_is_noted(save_photo, tmp_path):
+    path = save_photo("a.png", image=np.full((240, 320, 3), 90, np.uint8))
+    lens = {"fl_x": 300, "fl_y": 300, "cx": 322, "cy": 241, "w": 640, "h": 480, "camera_model": "OPENCV_FISHEYE"}
+    (tmp_path / "transforms.json").write_text(json.dumps({**lens, "k1": 0.03, "frames": []}))
+    calibration = read_calibration(tmp_path / "transforms.json")
+    photo = load_spherical(path, parse_projection("fisheye", None), calibration)
+    assert photo.notes == ("calibration scaled from 640 x 480 pixels",)
+    assert photo.camera.fx == 150
