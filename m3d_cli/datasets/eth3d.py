@@ -19,6 +19,7 @@ from m3d_cli.camera import FocalSource
 from m3d_cli.datasets.depth_files import RULES
 from m3d_cli.datasets.frame import Frame, Pinhole, frame_of_files, stem_below
 from m3d_cli.errors import DatasetError
+from m3d_cli.formats.colmap import TEXT_BYTES
 
 SIZE = (6048, 4032)
 ASSUMED = Pinhole(2000.0, 2000.0, 3024.0, 2016.0, SIZE, FocalSource.ASSUMED, 0.25)
@@ -65,7 +66,7 @@ def _read_model(cameras: Path, images: Path) -> dict[str, Pinhole]:
     with reading(cameras, "the COLMAP text model", DatasetError, "fetch the calibration again"):
         known = {words[0]: _camera(words) for words in _lines(cameras)}
         # Two lines an image: IMAGE_ID QW QX QY QZ TX TY TZ CAMERA_ID NAME, and its points.
-        lines = [line for line in read_text(images).splitlines() if not line.startswith("#")]
+        lines = [line for line in read_text(images, TEXT_BYTES).splitlines() if not line.startswith("#")]
         rows = [line.split(maxsplit=9) for line in lines[::2] if line.strip()]
         return {Path(row[9]).name: known[row[8]] for row in rows}
 

@@ -116,7 +116,7 @@ def solve(
         return Solution.refused(request, error)
     evidence, scale, broken = None, None, None
     try:
-        scene.know(exact_planes(fitted, image, depth, errors))
+        scene.add_exact(exact_planes(fitted, image, depth, errors))
         evidence = evidence_in(scene)
         scale = scale_of(scene, evidence)
         if scale is not None and lens is not None:

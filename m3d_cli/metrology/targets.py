@@ -23,12 +23,8 @@ from m3d_cli.metrology.measurands import Rectangle
 from m3d_cli.metrology.picks import MeasureError, Pick
 from m3d_cli.metrology.request import Request
 
-Vector = NDArray[np.float64]
-
 # The plane of markers; those that lie on others are "markers 2" and so on.
 MARKERS = "markers"
-# Reprojection errors, in standard deviations, up to which markers lie on one plane.
-ONE_PLANE = 3.0
 # Degrees by which the network's plane must lie nearer to one of two poses to decide between them.
 DECISIVE = 10.0
 
@@ -65,7 +61,9 @@ def _marker_planes(
     spec: MarkerSpec, image: NDArray[np.uint8] | None, depth: DepthMap, errors: DepthErrorModel, *, taken: int
 ) -> dict[str, ExactPlane]:
     if image is None:
-        raise MeasureError(f"{spec.text}: markers are looked for in the photo, which is not there")
+        raise MeasureError(
+            f"{spec.text}: markers are looked for in the photo, which is not there", hint="give the photo itself"
+        )
     scale = np.array([depth.camera.width / image.shape[1], depth.camera.height / image.shape[0]])
     targets = [
         dataclasses.replace(one, pixels=one.pixels * scale, sigma=one.sigma * float(scale.max()))
@@ -76,12 +74,18 @@ def _marker_planes(
             f"{spec.text}: no such marker is seen in the photo", hint="check the family, or leave it out"
         )
     planes: dict[str, ExactPlane] = {}
+    refusal: MeasureError | None = None
     while targets:
         group = _on_one_plane(targets, depth.camera)
+        targets = [one for one in targets if one not in group]
         name = MARKERS if not planes and not taken else f"{MARKERS} {taken + len(planes) + 1}"
-        planes[name] = _plane(group, depth, errors)
-        names = {one.name for one in group}
-        targets = [one for one in targets if one.name not in names]
+        try:
+            planes[name] = _plane(group, depth, errors)
+        except MeasureError as error:
+            # A marker that is bent, half hidden or seen by mistake is left out where others are sound.
+            refusal = error
+    if not planes and refusal is not None:
+        raise refusal
     return planes
 
 
@@ -99,9 +103,10 @@ def _on_one_plane(targets: Sequence[PlanarTarget], camera: Camera) -> list[Plana
 
 def _fits(targets: Sequence[PlanarTarget], camera: Camera) -> bool:
     try:
-        return _fitted(targets, camera).misfit <= ONE_PLANE
+        _fitted(targets, camera)
     except MeasureError:
         return False
+    return True
 
 
 def _fitted(targets: Sequence[PlanarTarget], camera: Camera) -> TargetPlane:

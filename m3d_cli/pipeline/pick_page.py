@@ -12,7 +12,7 @@ from typing import Any
 from m3d_cli.atomic import write_bytes
 from m3d_cli.errors import M3dError, OutputError, PhotoError, UsageError
 from m3d_cli.metrology.measurands import OBJECTS
-from m3d_cli.metrology.pick.items import common_unit, page_items
+from m3d_cli.metrology.pick.items import common_unit, known_sizes, page_items
 from m3d_cli.metrology.pick.server import PickService, error_content
 from m3d_cli.metrology.report.content import plain
 from m3d_cli.metrology.report.drawing import jpeg_of
@@ -66,10 +66,21 @@ class PickStart:
         parts = (self.own.fitted(width, height), self.listed.fitted(width, height))
         items = dict.fromkeys(item for part in parts for item in part.items)
         references = dict.fromkeys(one for part in parts for one in part.references)
+        rectangles, markers = (
+            tuple(dict.fromkeys(one for part in parts for one in getattr(part, name)))
+            for name in ("rectangles", "markers")
+        )
         surfaces = {one.on for part in parts for one in part.measurands} | {one.on for one in references}
         check_names([item for item in items if item.name in surfaces], "the flags and the measurement file")
         focal, errors = (any(getattr(part, name) for part in parts) for name in ALLOWANCES)
-        return Request(with_distinct_names(tuple(items)), with_distinct_names(tuple(references)), focal, errors)
+        return Request(
+            with_distinct_names(tuple(items)),
+            with_distinct_names(tuple(references)),
+            focal,
+            errors,
+            rectangles=rectangles,
+            markers=markers,
+        )
 
 
 def sheet_path(job: MeasureJob) -> Path:
@@ -120,6 +131,7 @@ class PickSession:
         self._unit = unit
         self._overwrite = overwrite
         self._saved = self.start.saved
+        self._not_drawn: dict[str, list[Any]] = {}
 
     def service(self, workers: Workers) -> PickService:
         """What the server needs, with the depth of the photo computed."""
@@ -128,6 +140,7 @@ class PickSession:
             photo = load_measurable(self.job.photo, None, self._settings, engine, full_size=True)
         camera = photo.finished.camera
         request = self.start.together(camera.width, camera.height)
+        self._not_drawn = known_sizes(request)
         unit = self._unit or common_unit(request) or "m"
         info = {
             "photo": photo.name,
@@ -191,13 +204,14 @@ class PickSession:
                 )
 
     def _file(self, content: Mapping[str, Any]) -> SheetFile:
-        """A measurement file of one photo from what the page sent."""
+        """A measurement file of one photo from what the page sent, and what it was started with but does not draw."""
         known = {"unit", *ALLOWANCES, "measure", "reference"}
         if not content.keys() <= known:
             raise UsageError(f"{_PLACE}: {', '.join(sorted(content.keys() - known))} is unknown")
         whole = {name: content[name] for name in ("unit", *ALLOWANCES) if name in content}
         part = {name: content[name] for name in ("measure", "reference") if name in content}
-        return validated({**whole, "photo": [{"match": str(self.job.photo.relative), **part}]}, _PLACE)
+        entry = {"match": str(self.job.photo.relative), **self._not_drawn, **part}
+        return validated({**whole, "photo": [entry]}, _PLACE)
 
 
 def _request(file: SheetFile) -> Request:

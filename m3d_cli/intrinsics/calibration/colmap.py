@@ -54,7 +54,7 @@ def read_colmap(path: Path) -> tuple[CalibrationEntry, ...]:
             return tuple(_of_image(name, str(camera), cameras) for name, camera in names)
     if len(cameras) != 1:
         raise CalibrationError(
-            f"{path}: {len(cameras)} cameras, and no {images.name} beside it that tells which photo is whose",
+            f"{path}: {len(cameras)} cameras, and no {images.name} beside it with the camera of each photo",
             hint=f"copy {images.name} of the same model next to {path.name}",
         )
     return tuple(CalibrationEntry("", intrinsics) for intrinsics in cameras.values())

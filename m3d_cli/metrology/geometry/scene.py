@@ -54,12 +54,7 @@ class Scene:
     ``exact`` are the planes of things of known size by name.
     """
 
-    def __init__(
-        self,
-        depth: DepthMap,
-        request: Request,
-        errors: DepthErrorModel,
-    ) -> None:
+    def __init__(self, depth: DepthMap, request: Request, errors: DepthErrorModel) -> None:
         self.depth = depth
         self.request = request
         self.error_model = errors
@@ -69,11 +64,13 @@ class Scene:
             raise UsageError("two measurements have the same name", hint="names must differ")
         self._planes: dict[str, Plane] = {}
 
-    def know(self, exact: Mapping[str, ExactPlane]) -> None:
+    def add_exact(self, exact: Mapping[str, ExactPlane]) -> None:
         """Take planes of things of known size into the scene, by name."""
         for name in exact:
             if name in self._by_name:
-                raise MeasureError(f"{name}: a measurement and a plane of known size have this name")
+                raise MeasureError(
+                    f"{name}: a measurement and a plane of known size have this name", hint="names must differ"
+                )
         self.exact |= exact
         self._planes |= {name: one.as_plane for name, one in exact.items()}
 
@@ -98,7 +95,7 @@ class Scene:
             return self.fit(name, measurand.points, name)
         if name == GROUND:
             raise MeasureError(f"{user}: there is no ground plane", hint="add --ground, or a ground measurement")
-        known = [each.name for each in self.request.measurands if each.kind in SURFACES]
+        known = [*self.exact, *(each.name for each in self.request.measurands if each.kind in SURFACES)]
         raise MeasureError(
             f"{user}: there is no plane named {name}",
             hint=f"planes are: {', '.join(known)}" if known else f'add --plane "{name}=u1,v1 u2,v2 u3,v3"',

@@ -22,6 +22,22 @@ def page_items(request: Request, unit: str) -> list[dict[str, Any]]:
     return [{"id": number, **item} for number, item in enumerate(items, 1)]
 
 
+def known_sizes(request: Request) -> dict[str, list[Any]]:
+    """Rectangles and markers as a measurement file has them: the page keeps them, and has no tool for them."""
+    rectangles = [
+        {
+            "name": one.name,
+            "points": [[pick.u, pick.v] for pick in one.points],
+            "size": f"{one.width:.9g}x{one.height:.9g} m",
+            "tolerance": one.tolerance,
+            "pick_sigma": one.pick_sigma,
+            "refine": one.is_refined,
+        }
+        for one in request.rectangles
+    ]
+    return {"rectangle": rectangles, "markers": [spec.text for spec in request.markers]}
+
+
 def _measurand(one: Measurand, unit: str) -> dict[str, Any]:
     return _shared(one) | {
         "kind": str(one.kind),

@@ -225,3 +225,10 @@ def test_a_depth_photo_of_a_phone_states_the_lens_of_its_first_camera():
     assert found.focal_source is FocalSource.CALIBRATION
     # Some writers give parts of a side, and not all of the same side.
     assert facts_of_packet(packet("", IMAGING_MODEL.format("0.75"))).lens is None
+
+
+def test_a_corner_that_was_cut_out_keeps_the_middle_of_the_camera_outside():
+    exif = ExifFacts(focal_35mm=26.0, width=4000, height=3000, crop=Crop(0.0, 0.6, 0.4, 1.0))
+    found = recovered(1600, 1200, exif)
+    assert (found.cx, found.cy) == pytest.approx((2000, -300))
+    assert found.focal == pytest.approx(26 / 43.2666 * 5000, rel=1e-3)

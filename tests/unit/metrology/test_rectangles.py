@@ -9,10 +9,14 @@ import pytest
 
 from m3d_cli.camera import FocalSource
 from m3d_cli.depthmap import DepthErrorModel, DepthMap
+from m3d_cli.metrology import targets
+from m3d_cli.metrology.geometry.planar_targets import PlanarTarget
+from m3d_cli.metrology.marker_specs import marker_spec
 from m3d_cli.metrology.measurands import Kind, Measurand, Rectangle
 from m3d_cli.metrology.picks import MeasureError
 from m3d_cli.metrology.request import Request
 from m3d_cli.metrology.solve import solve
+from m3d_cli.metrology.targets import exact_planes
 from m3d_cli.metrology.uncertainty import Term
 
 NOISE = DepthErrorModel(scale_sigma=0.1, shape_sigma=0.03, shape_reach=0.6, object_sigma=0.05, relief_sigma=0.2)
@@ -109,3 +113,31 @@ def test_corners_in_another_order_are_refused_with_the_reason(world):
     (refused,) = solve(scene.map(scene.camera), Request((measure,), rectangles=(turned,)), NOISE, "p").results
     assert "no view of a thing of that size" in refused.error.message
     assert "the first side first" in refused.error.hint
+
+
+def test_a_marker_that_is_no_view_of_one_is_left_out_where_others_are_sound(world, monkeypatch):
+    scene = floor(world)
+    square = np.array([[0, 0], [0.4, 0], [0.4, 0.4], [0, 0.4]])
+    spots = [(-1.0, 3.7), (0.4, 3.8), (-0.4, 4.6)]
+    sound = [np.array([[(p := scene.pick(x + a, 1.5, z + b)).u, p.v] for a, b in square]) for x, z in spots]
+    bent = sound[0] + np.array([[30, 0], [0, -25], [0, 0], [0, 40]])
+    # A marker that was printed three times has one name.
+    printed = tuple(PlanarTarget("marker 1", pixels, square, 0.3) for pixels in sound)
+    seen = (PlanarTarget("marker 0", bent, square, 0.3), *printed)
+    monkeypatch.setattr(targets, "find_markers", lambda image, spec: seen)
+    request = Request(markers=(marker_spec("aruco4x4_50:0.4"),))
+    image = np.zeros((600, 800, 3), np.uint8)
+    planes = exact_planes(request, image, scene.map(scene.camera), NOISE)
+    assert list(planes) == ["markers"]
+    assert len(planes["markers"].outlines) == 3
+    assert planes["markers"].found.q == pytest.approx([0, 1 / 1.5, 0], abs=0.01)
+    monkeypatch.setattr(targets, "find_markers", lambda image, spec: seen[:1])
+    with pytest.raises(MeasureError, match="marker 0"):
+        exact_planes(request, image, scene.map(scene.camera), NOISE)
+
+
+def test_a_plane_that_is_not_there_is_answered_with_those_that_are(world):
+    scene = floor(world)
+    request = Request((line(scene, (-0.9, 1.5, 3.8), (1.0, 1.5, 5.8), "desk"),), rectangles=(sheet(scene),))
+    (refused,) = solve(scene.map(scene.camera), request, NOISE, "p").results
+    assert "planes are: floor" in refused.error.hint

@@ -300,6 +300,9 @@ def test_the_distortion_that_a_drone_states_is_removed_where_it_can_be(tmp_path,
     assert photo.distorted.fx == pytest.approx(66.9)
     assert (photo.distorted.distortion is not None) is is_possible
     assert any("lens distortion is not used" in one for one in photo.camera.warnings) is not is_possible
+    # What `m3d exif` reports and what the outputs have differ, so both are said.
+    straight = f"with a focal length of {photo.camera.focal:.0f} px"
+    assert any(straight in one for one in photo.camera.warnings) is is_possible
 
 
 @pytest.mark.parametrize("k1", [-0.7, -1.0, -1.9])

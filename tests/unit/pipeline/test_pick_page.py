@@ -168,3 +168,20 @@ def test_without_a_focal_length_the_points_are_saved_and_nothing_is_done(picker,
     assert picker("portrait.png").save(CONTENT | {"allow_assumed_focal": True})["files"]
     report = decode_report((tmp_path / "out" / "portrait.measure.json").read_bytes(), "report")
     assert report.measurements[0].value
+
+
+RECTANGLE = "table=60x45 cm: 100,100 300,100 300,250 100,250"
+
+
+def test_things_of_known_size_that_the_page_does_not_draw_are_used_and_saved_again(picker, tmp_path):
+    own = request_of_flags(
+        [("line", "edge=110,110 190,110 on table")], (), "m", rectangles=[RECTANGLE], allow_assumed_focal=False
+    )
+    for given in (own, None):  # at first from the flags, then from what was saved
+        service = picker("palace.jpg", given)
+        content = sent(service.info)
+        (row,) = service.measure(content)["measurements"]
+        assert "exact geometry" in row["method"]
+        service.save(content)
+        (entry,) = read_sheet(sheet_path(plan_measuring(_photos("palace.jpg"), tmp_path / "out")[0])).entries
+        assert entry.request.rectangles == own.rectangles
